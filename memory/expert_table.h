@@ -1,0 +1,34 @@
+// Where every expert lives: the runtime's one source of truth, edited between steps only.
+#pragma once
+
+#include <cstddef>
+#include <vector>
+
+#include "memory/units.h"
+
+namespace lfm {
+
+/// One expert's three matrices on the device that holds them.
+struct ExpertSlot {
+    DeviceId holder = kHost;
+    const std::byte* gate = nullptr;  // [n_ff_exp, n_embd] in file blocks
+    const std::byte* up = nullptr;    // [n_ff_exp, n_embd]
+    const std::byte* down = nullptr;  // [n_embd, n_ff_exp]
+};
+
+class ExpertTable {
+public:
+    ExpertTable() = default;
+    ExpertTable(std::uint32_t n_layer, std::uint32_t n_expert)
+        : n_expert_(n_expert), slots_(std::size_t{n_layer} * n_expert) {}
+
+    std::uint32_t n_expert() const { return n_expert_; }
+    ExpertSlot& operator[](ExpertId id) { return slots_[std::size_t{id.layer.value} * n_expert_ + id.index]; }
+    const ExpertSlot& operator[](ExpertId id) const { return slots_[std::size_t{id.layer.value} * n_expert_ + id.index]; }
+
+private:
+    std::uint32_t n_expert_ = 0;
+    std::vector<ExpertSlot> slots_;
+};
+
+}  // namespace lfm
