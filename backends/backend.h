@@ -1,0 +1,195 @@
+// What a device can do: a dozen operations, each a struct of views, recorded once and replayed every step.
+//
+// Shapes are row-major. "n" is the step's number of tokens, read from StepParams when a program runs, so that a recorded
+// program serves every step. Views own nothing and stay valid as long as the program.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string_view>
+#include <variant>
+
+#include "memory/dtype.h"
+#include "memory/expert_table.h"
+#include "memory/units.h"
+
+namespace lfm {
+
+/// What changes from step to step. Written by the session between steps, read by the device.
+struct StepParams {
+    std::uint32_t n_tokens = 0;   // n: rows of this step, at most the session's batch
+    std::uint32_t position = 0;   // of the first token in the sequence
+    std::uint32_t n_outputs = 0;  // how many of the last rows get logits
+    const std::int32_t* token_ids = nullptr;      // [n]
+    const float* rope = nullptr;                  // [n, head_dim]: cosines, then sines, of each token's position
+    const std::int32_t* forced_experts = nullptr;  // [n_moe_layer, n, n_expert_used] or null: instead of the router's choice
+};
+
+/// [n_out, n_in] in file blocks; rows lie row_bytes apart.
+struct WeightView {
+    const std::byte* data = nullptr;
+    DType type = DType::kF32;
+    std::uint32_t n_out = 0;
+    std::uint32_t n_in = 0;
+    std::size_t row_bytes = 0;
+};
+
+/// [n, n_cols] f32.
+struct RowsView {
+    float* data = nullptr;
+    std::uint32_t n_cols = 0;
+};
+
+/// Which rows an operation works on: all n, or the n_outputs rows of an output buffer.
+enum class RowSet { kTokens, kOutputs };
+
+/// Keys and values of one layer: [n_ctx, n_head_kv · head_dim] each.
+struct KvView {
+    std::byte* k = nullptr;
+    std::byte* v = nullptr;
+    DType k_type = DType::kF16;  // F32, F16 or Q8_0
+    DType v_type = DType::kF16;
+    std::uint32_t n_head_kv = 0;
+    std::uint32_t head_dim = 0;
+};
+
+/// The router's choice: [n, n_expert_used] each.
+struct ExpertChoice {
+    std::int32_t* ids = nullptr;
+    float* weights = nullptr;
+};
+
+/// out[t] = table[token_ids[t]], dequantised.
+struct EmbedArgs {
+    WeightView table;  // [n_vocab, n_embd]
+    RowsView out;
+};
+
+/// out = weight · x / sqrt(mean(x²) + eps), row by row. out may be x.
+struct RmsNormArgs {
+    RowsView x;
+    const float* weight = nullptr;  // [n_cols]
+    float eps = 0;
+    RowsView out;
+    RowSet rows = RowSet::kTokens;
+};
+
+/// out[i] = x · weight[i]ᵀ for up to three weights that share their input (as q, k, v do).
+struct MatmulOutput {
+    WeightView weight;
+    RowsView out;
+};
+struct MatmulArgs {
+    RowsView x;
+    std::array<MatmulOutput, 3> outputs;
+    std::uint32_t n_outputs = 0;
+    RowSet rows = RowSet::kTokens;
+};
+
+/// Per head: RMS norm over head_dim, then rotation of pairs (i, i + head_dim/2) by StepParams::rope. In place.
+struct QkNormRopeArgs {
+    RowsView q;  // [n, n_head · head_dim]
+    RowsView k;  // [n, n_head_kv · head_dim]
+    const float* q_norm = nullptr;  // [head_dim]
+    const float* k_norm = nullptr;  // [head_dim]
+    std::uint32_t head_dim = 0;
+    float eps = 0;
+};
+
+/// Writes rows `position` … `position + n` of the cache, converted to its types.
+struct KvAppendArgs {
+    RowsView k, v;  // [n, n_head_kv · head_dim]
+    KvView cache;
+};
+
+/// Causal grouped-query attention of n tokens over the cache, scale 1/sqrt(head_dim).
+struct AttentionArgs {
+    RowsView q;    // [n, n_head · head_dim]
+    KvView cache;  // already holds this step's keys and values
+    RowsView out;  // [n, n_head · head_dim]
+};
+
+/// Gated short convolution. bcx holds B, C and X side by side; s = B ⊙ X;
+/// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j]. `state` keeps the last l_cache − 1 rows of s, oldest first;
+/// at position 0 it counts as zero.
+struct ShortConvArgs {
+    RowsView bcx;                 // [n, 3 · n_embd]
+    const float* taps = nullptr;  // [n_embd, l_cache]
+    std::uint32_t l_cache = 0;
+    float* state = nullptr;  // [l_cache − 1, n_embd]
+    RowsView out;            // [n, n_embd]
+};
+
+/// out = silu(gate) ⊙ up. out may be gate.
+struct SwigluArgs {
+    RowsView gate, up, out;
+};
+
+/// p = sigmoid(router · x); the n_expert_used largest of p + bias; weights = p of those / (their sum + 1e-6) · scale.
+struct RouteArgs {
+    RowsView x;
+    WeightView router;            // [n_expert, n_embd]
+    const float* bias = nullptr;  // [n_expert] or null
+    std::uint32_t n_expert_used = 0;
+    float scale = 1;
+    std::uint32_t moe_layer = 0;  // which row of StepParams::forced_experts
+    ExpertChoice out;
+};
+
+/// out[t] = Σ over t's chosen experts that this device holds of weight · down(silu(gate · x) ⊙ up · x), in order of
+/// choice. Experts held elsewhere are skipped.
+struct ExpertFfnArgs {
+    RowsView x;
+    LayerId layer;
+    const ExpertTable* experts = nullptr;
+    DType gate_type = DType::kF32, up_type = DType::kF32, down_type = DType::kF32;
+    std::uint32_t n_ff = 0;
+    std::uint32_t n_expert_used = 0;
+    ExpertChoice choice;
+    RowsView out;
+};
+
+/// out = a + b. out may be a or b.
+struct AddArgs {
+    RowsView a, b, out;
+};
+
+/// out = the last n_outputs rows of x.
+struct CopyArgs {
+    RowsView x, out;
+};
+
+using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArgs, KvAppendArgs, AttentionArgs, ShortConvArgs,
+                               SwigluArgs, RouteArgs, ExpertFfnArgs, AddArgs, CopyArgs>;
+
+/// A program recorded on a backend.
+struct ProgramId {
+    std::uint32_t value = 0;
+};
+
+/// What a backend must know before it records: the largest step.
+struct BackendLimits {
+    std::uint32_t n_batch = 0;
+    std::uint32_t n_ctx = 0;
+};
+
+class Backend {
+public:
+    virtual ~Backend() = default;
+
+    virtual std::string_view name() const = 0;
+    /// Whether weights of this type can be multiplied. Asked when loading, never per token.
+    virtual bool supports(DType weight_type) const = 0;
+    /// Prepares operations for replay, with all the scratch memory they need. `params` is read each time the program
+    /// runs. Throws Error when something cannot run here.
+    virtual ProgramId record(std::span<const Operation> operations, const StepParams& params) = 0;
+    /// Enqueues a recorded program. Allocates nothing. Device errors surface at the wait.
+    virtual void submit(ProgramId program) = 0;
+    /// Blocks until everything submitted has finished.
+    virtual void wait() = 0;
+};
+
+}  // namespace lfm

@@ -1,0 +1,68 @@
+// Activations to 8 bits, and the gated activation of a feed-forward layer.
+#include "backends/cpu/avx2_kernels.h"
+#include "backends/cpu/avx2_math.h"
+
+namespace lfm::cpu::avx2 {
+namespace {
+
+constexpr float kSmallestNormal = 0x1p-126f;
+
+/// 32 quotients, rounded to nearest even, in order.
+inline __m256i round_to_bytes(const __m256 (&x)[4], float scale) {
+    const __m256 divisor = _mm256_set1_ps(scale);
+    __m256i q[4];
+    for (int i = 0; i < 4; ++i) q[i] = _mm256_cvtps_epi32(_mm256_div_ps(x[i], divisor));
+    const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+/// Two sums of 16 bytes in the low 32 bits.
+inline std::int32_t sums_of_16(__m256i q) {
+    const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
+    const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    // lower half: four sums of the first 16, upper half: of the second
+    const __m128i sums = _mm_packs_epi32(_mm256_castsi256_si128(fours), _mm256_extracti128_si256(fours, 1));
+    const __m128i eights = _mm_madd_epi16(sums, _mm_set1_epi16(1));
+    const __m128i both = _mm_add_epi32(eights, _mm_srli_epi64(eights, 32));
+    return _mm_cvtsi128_si32(_mm_packs_epi32(_mm_shuffle_epi32(both, 0x08), both));
+}
+
+inline __m256 silu_times(__m256 gate, __m256 up) {
+    // The bound keeps -inf / inf away: the result is 0 there.
+    gate = _mm256_max_ps(_mm256_set1_ps(-120), gate);
+    const __m256 denominator = _mm256_add_ps(_mm256_set1_ps(1), exp(_mm256_sub_ps(_mm256_setzero_ps(), gate)));
+    return _mm256_mul_ps(_mm256_div_ps(gate, denominator), up);
+}
+
+}  // namespace
+
+void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
+    const __m256 sign = _mm256_set1_ps(-0.0f);
+    for (std::size_t i = 0; i < n; i += kActivationBlock, sum += 2) {
+        __m256 block[4], largest = _mm256_setzero_ps();
+        for (int part = 0; part < 4; ++part) {
+            block[part] = _mm256_loadu_ps(x + i + 8 * part);
+            largest = _mm256_max_ps(_mm256_andnot_ps(sign, block[part]), largest);
+        }
+        float block_scale = largest_lane(largest) / 127;
+        if (block_scale < kSmallestNormal) block_scale = 0;  // a subnormal scale is too coarse for |q| <= 127
+        *scale++ = block_scale;
+        const __m256i bytes = block_scale == 0 ? _mm256_setzero_si256() : round_to_bytes(block, block_scale);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), bytes);
+        const std::int32_t sums = sums_of_16(bytes);
+        __builtin_memcpy(sum, &sums, sizeof sums);
+    }
+}
+
+void swiglu(const float* gate, const float* up, float* y, std::size_t n) {
+    std::size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        _mm256_storeu_ps(y + i, silu_times(_mm256_loadu_ps(gate + i), _mm256_loadu_ps(up + i)));
+    }
+    if (i == n) return;
+    const __m256i mask = first_lanes(static_cast<std::uint32_t>(n - i));
+    const __m256 last = silu_times(_mm256_maskload_ps(gate + i, mask), _mm256_maskload_ps(up + i, mask));
+    _mm256_maskstore_ps(y + i, mask, last);
+}
+
+}  // namespace lfm::cpu::avx2

@@ -1,0 +1,138 @@
+#include "backends/cpu/cpu_backend.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "backends/cpu/context.h"
+#include "memory/error.h"
+#include "memory/host_buffer.h"
+
+namespace lfm::cpu {
+namespace {
+
+/// The largest sizes among the recorded operations.
+struct ScratchSizes {
+    std::size_t input_cols = 0;
+    std::size_t n_expert = 0;
+    std::size_t n_expert_used = 0;
+    std::size_t n_ff = 0;
+    std::size_t n_embd = 0;
+
+    void include(const MatmulArgs& args) { input_cols = std::max<std::size_t>(input_cols, args.x.n_cols); }
+    void include(const RouteArgs& args) {
+        n_expert = std::max<std::size_t>(n_expert, args.router.n_out);
+        input_cols = std::max<std::size_t>(input_cols, args.x.n_cols);
+    }
+    void include(const ExpertFfnArgs& args) {
+        input_cols = std::max<std::size_t>(input_cols, args.x.n_cols);
+        n_expert = std::max<std::size_t>(n_expert, args.experts->n_expert());
+        n_expert_used = std::max<std::size_t>(n_expert_used, args.n_expert_used);
+        n_ff = std::max<std::size_t>(n_ff, args.n_ff);
+        n_embd = std::max<std::size_t>(n_embd, args.x.n_cols);
+    }
+    template <typename Other>
+    void include(const Other&) {}
+
+    bool operator==(const ScratchSizes&) const = default;
+};
+
+QuantisedActivations take_quantised(Carver& carver, std::size_t n_rows, std::size_t n) {
+    QuantisedActivations rows;
+    rows.q = carver.take<std::int8_t>(n_rows * n);
+    rows.scale = carver.take<float>(n_rows * (n / kActivationBlock + 1));
+    rows.sum = carver.take<std::int16_t>(n_rows * (n / kSumBlock + 1));
+    return rows;
+}
+
+Scratch carve(Carver& carver, const ScratchSizes& sizes, std::size_t n_batch) {
+    const std::size_t n_pairs = n_batch * sizes.n_expert_used;
+    Scratch scratch{};
+    scratch.input = take_quantised(carver, n_batch, sizes.input_cols);
+    scratch.router_logits = carver.take<float>(n_batch * sizes.n_expert);
+    scratch.token_of = carver.take<std::uint32_t>(n_pairs);
+    scratch.row_of = carver.take<std::uint32_t>(n_pairs);
+    scratch.expert_begin = carver.take<std::uint32_t>(sizes.n_expert + 1);
+    scratch.active = carver.take<std::uint32_t>(sizes.n_expert);
+    scratch.gate = carver.take<float>(n_pairs * sizes.n_ff);
+    scratch.up = carver.take<float>(n_pairs * sizes.n_ff);
+    scratch.hidden = take_quantised(carver, n_pairs, sizes.n_ff);
+    scratch.expert_out = carver.take<float>(n_pairs * sizes.n_embd);
+    return scratch;
+}
+
+class CpuBackend final : public Backend {
+public:
+    CpuBackend(const CpuOptions& options, Ledger& ledger)
+        : kernels_(options.kernels != nullptr ? *options.kernels : best_kernels()),
+          team_(options.n_threads),
+          n_batch_(options.limits.n_batch),
+          ledger_(ledger) {}
+
+    std::string_view name() const override { return kernels_.name; }
+
+    bool supports(DType weight_type) const override { return kernels_.matmul_for(weight_type).run != nullptr; }
+
+    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
+        ScratchSizes sizes = sizes_;
+        for (const Operation& operation : operations) {
+            check(operation);
+            std::visit([&](const auto& args) { sizes.include(args); }, operation);
+        }
+        if (sizes != sizes_) grow(sizes);
+        programs_.push_back({{operations.begin(), operations.end()}, &params});
+        return {static_cast<std::uint32_t>(programs_.size() - 1)};
+    }
+
+    void submit(ProgramId program) override {
+        const Program& recorded = programs_[program.value];
+        const Context context{kernels_, team_, scratch_, *recorded.params};
+        for (const Operation& operation : recorded.operations)
+            std::visit([&](const auto& args) { run(context, args); }, operation);
+    }
+
+    void wait() override {}  // submit has done the work
+
+private:
+    struct Program {
+        std::vector<Operation> operations;
+        const StepParams* params;
+    };
+
+    void check(const Operation& operation) const {
+        const auto* matmul = std::get_if<MatmulArgs>(&operation);
+        if (matmul == nullptr) return;
+        for (const MatmulOutput& output : std::span(matmul->outputs).first(matmul->n_outputs))
+            if (!supports(output.weight.type))
+                throw Error(ErrorCode::kUnsupportedModel, std::string(name()),
+                            "expected a weight type with a kernel, found " + std::string(dtype_name(output.weight.type)));
+    }
+
+    void grow(const ScratchSizes& sizes) {
+        Carver measuring;
+        carve(measuring, sizes, n_batch_);
+        {
+            const HostBuffer released = std::move(buffer_);  // before taking the larger one
+        }
+        buffer_ = HostBuffer(ledger_, Purpose::kScratch, measuring.used());
+        Carver carver(buffer_.bytes());
+        scratch_ = carve(carver, sizes, n_batch_);
+        sizes_ = sizes;
+    }
+
+    const Kernels& kernels_;
+    Team team_;
+    std::size_t n_batch_;
+    Ledger& ledger_;
+    ScratchSizes sizes_;
+    HostBuffer buffer_;
+    Scratch scratch_{};
+    std::vector<Program> programs_;
+};
+
+}  // namespace
+
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options, Ledger& ledger) {
+    return std::make_unique<CpuBackend>(options, ledger);
+}
+
+}  // namespace lfm::cpu

@@ -1,0 +1,21 @@
+// The CPU as a device: programs are recorded operations, replayed by the threads of the present oneTBB arena.
+#pragma once
+
+#include <memory>
+
+#include "backends/backend.h"
+#include "backends/cpu/kernels.h"
+#include "memory/ledger.h"
+
+namespace lfm::cpu {
+
+struct CpuOptions {
+    const Kernels* kernels = nullptr;  // null: the fastest here
+    std::uint32_t n_threads = 1;
+    BackendLimits limits;
+};
+
+/// `ledger` outlives the backend. The backend runs one program at a time, on the thread that submits it and its arena.
+std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options, Ledger& ledger);
+
+}  // namespace lfm::cpu

@@ -1,0 +1,33 @@
+#include "backends/cpu/cpu_features.h"
+
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
+namespace lfm::cpu {
+
+#if defined(__x86_64__)
+namespace {
+
+bool has_f16c() {  // a name that clang's __builtin_cpu_supports does not know
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c & bit_F16C) != 0;
+}
+
+}  // namespace
+
+CpuFeatures cpu_features() {
+    // The compiler's own check also asks whether the system saves the wide registers.
+    __builtin_cpu_init();
+    CpuFeatures features;
+    features.avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && has_f16c();
+    features.avx512 = features.avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+                      __builtin_cpu_supports("avx512vnni");
+    return features;
+}
+#else
+CpuFeatures cpu_features() { return {}; }
+#endif
+
+}  // namespace lfm::cpu

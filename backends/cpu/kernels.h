@@ -1,0 +1,96 @@
+// The inner loops of the CPU backend, one table per instruction set. Operations (ops_*.cpp) cut the work into pieces and
+// call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor start threads,
+// and each output depends on its own row and token alone, so that cutting the work differently changes no bit.
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "memory/dtype.h"
+
+namespace lfm::cpu {
+
+/// Activations quantised to 8 bits. This is part of the definition of a matmul with quantised weights, the same on every
+/// backend: blocks of 32, scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or one whose scale would be subnormal: scale 0).
+struct QuantisedActivations {
+    std::int8_t* q = nullptr;     // [n_rows, n]
+    float* scale = nullptr;       // [n_rows, n / 32]
+    std::int16_t* sum = nullptr;  // [n_rows, n / 16]: sums of 16 neighbouring q
+};
+inline constexpr std::uint32_t kActivationBlock = 32;
+inline constexpr std::uint32_t kSumBlock = 16;
+
+/// y[t, r] = Σ_i w[r, i] · x[rows[t], i] for the n_rows weight rows from `weights` on and n_tokens tokens.
+/// Sums in f32 (the exact table: f64); integer products inside a block of 32 are exact.
+struct MatmulTile {
+    const std::byte* weights = nullptr;  // first row, in file blocks; rows lie row_bytes apart; unaligned
+    std::size_t row_bytes = 0;
+    std::uint32_t n_rows = 0;
+    std::uint32_t n_in = 0;                    // a multiple of the type's block size
+    const float* x = nullptr;                  // [*, n_in], for ActivationForm::kF32
+    QuantisedActivations xq;                   // [*, n_in], for ActivationForm::kQ8
+    const std::uint32_t* x_rows = nullptr;     // [n_tokens]: which activation row each token uses; null: row t
+    std::uint32_t n_tokens = 0;
+    float* y = nullptr;                        // y[t * y_stride + r]
+    std::size_t y_stride = 0;
+};
+
+enum class ActivationForm { kF32, kQ8 };
+
+struct MatmulKernel {
+    void (*run)(const MatmulTile&) = nullptr;
+    ActivationForm activations = ActivationForm::kF32;
+};
+
+/// Attention of one token's query heads that share one key/value head, over n_keys cached positions.
+/// out[h] = softmax(q[h] · Kᵀ · scale) · V. Keys are visited in chunks of kAttendChunk from position 0 on, always in the
+/// same order.
+struct AttendTile {
+    const float* q = nullptr;        // [n_heads, head_dim]
+    std::uint32_t n_heads = 0;       // query heads of this group, at most kMaxGroup
+    std::uint32_t head_dim = 0;
+    float scale = 0;
+    const std::byte* k = nullptr;    // row p at k + p * k_stride: head_dim elements of k_type
+    std::size_t k_stride = 0;
+    const std::byte* v = nullptr;
+    std::size_t v_stride = 0;
+    DType k_type = DType::kF16;      // F32, F16 or Q8_0
+    DType v_type = DType::kF16;
+    std::uint32_t n_keys = 0;
+    float* out = nullptr;            // [n_heads, head_dim]
+};
+inline constexpr std::uint32_t kAttendChunk = 64;
+inline constexpr std::uint32_t kMaxGroup = 32;
+inline constexpr std::uint32_t kMaxHeadDim = 256;
+
+struct Kernels {
+    std::string_view name;
+    std::array<MatmulKernel, 40> matmul{};  // indexed by the type's id; every supported type has one
+    /// n is a multiple of 32; q[n], scale[n / 32], sum[n / 16].
+    void (*quantise)(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) = nullptr;
+    /// y[i] = silu(gate[i]) · up[i]; y may be gate.
+    void (*swiglu)(const float* gate, const float* up, float* y, std::size_t n) = nullptr;
+    void (*attend)(const AttendTile&) = nullptr;
+
+    const MatmulKernel& matmul_for(DType type) const { return matmul[static_cast<std::size_t>(type)]; }
+};
+
+/// f32 activations, f32 weights after dequantising, sums in f64: what every other table is compared with.
+const Kernels& exact_kernels();
+/// The definition with quantised activations in plain loops; runs everywhere.
+const Kernels& portable_kernels();
+/// Null when this build or this machine lacks the instruction set.
+const Kernels* avx2_kernels();
+const Kernels* avx512_kernels();
+/// The fastest of them here.
+const Kernels& best_kernels();
+/// Every table that can run here, for tests and `--kernels`.
+std::span<const Kernels* const> available_kernels();
+
+/// x[0..n) = the values of n weights in `blocks`; n is a multiple of the block size. Any type. Plain loops.
+void dequantise(DType type, const std::byte* blocks, std::size_t n, float* x);
+
+}  // namespace lfm::cpu
