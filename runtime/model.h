@@ -1,0 +1,50 @@
+// A model ready to run: its description, its weights in their planned places, and the memory behind them.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <span>
+
+#include "memory/gguf.h"
+#include "memory/host_buffer.h"
+#include "memory/ledger.h"
+#include "planner/model.h"
+#include "planner/plan.h"
+#include "runtime/weights.h"
+
+namespace lfm {
+
+/// Called from time to time while loading.
+using LoadProgress = std::function<void(Bytes done, Bytes total)>;
+
+class Model {
+public:
+    /// Uses the mapped file's pages as they are. `ledger` outlives the model.
+    static Model load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger);
+    /// Random weights of the described shapes in memory of our own. `plan` as for load.
+    static Model random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger);
+
+    const ModelDescription& description() const { return description_; }
+    const HyperParameters& hyper() const { return description_.hyper; }
+    const Plan& plan() const { return plan_; }
+    const Weights& weights() const { return *weights_; }
+    /// The data section: every weight of the model.
+    std::span<const std::byte> data() const { return data_; }
+
+    /// Brings all pages of the weights into memory, so that the first token does not wait for the disk. Reports progress.
+    /// Does nothing for weights that already are in memory of our own or would not fit.
+    void read_ahead(const LoadProgress& progress) const;
+
+private:
+    Model(const ModelDescription& description, const Plan& plan) : description_(description), plan_(plan) {}
+
+    ModelDescription description_;
+    Plan plan_;
+    std::optional<GgufFile> file_;
+    LedgerEntry mapped_;
+    HostBuffer own_;
+    std::span<const std::byte> data_;
+    std::optional<Weights> weights_;
+};
+
+}  // namespace lfm

@@ -1,0 +1,54 @@
+// What one sequence remembers between steps: keys and values of attention layers, the last gated rows of conv layers.
+#pragma once
+
+#include <vector>
+
+#include "backends/backend.h"
+#include "memory/host_buffer.h"
+#include "planner/model.h"
+
+namespace lfm {
+
+struct KvTypes {
+    DType k = DType::kF16;  // F32, F16 or Q8_0
+    DType v = DType::kF16;
+};
+
+/// A place to return to: conv state cannot be rewound, so it is copied. Keys and values before `position` stay valid.
+struct Checkpoint {
+    std::uint32_t position = 0;
+    std::vector<float> conv;  // all conv layers' states side by side
+};
+
+class SequenceState {
+public:
+    /// Throws Error{kUsage} when a type is not one a cache can have, or does not divide the head size.
+    SequenceState(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, Ledger& ledger);
+
+    std::uint32_t n_ctx() const { return n_ctx_; }
+    std::uint32_t position() const { return position_; }
+    void advance(std::uint32_t n_tokens) { position_ += n_tokens; }
+    void reset() { position_ = 0; }  // operations read an empty conv state at position 0
+
+    KvView kv(std::size_t layer) const { return kv_[layer]; }
+    float* conv(std::size_t layer) const { return conv_[layer]; }
+
+    Checkpoint checkpoint() const;
+    /// As checkpoint, into one taken before: allocates nothing.
+    void checkpoint_into(Checkpoint& checkpoint) const;
+    /// The checkpoint was taken from this state, and nothing before its position was overwritten since.
+    void restore(const Checkpoint& checkpoint);
+
+private:
+    std::uint32_t n_ctx_;
+    std::uint32_t position_ = 0;
+    HostBuffer kv_buffer_;
+    HostBuffer conv_buffer_;
+    std::vector<KvView> kv_;     // [n_layer], empty for conv layers
+    std::vector<float*> conv_;   // [n_layer], null for attention layers
+};
+
+/// Bytes of the KV cache for n_ctx tokens.
+Bytes kv_cache_bytes(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx);
+
+}  // namespace lfm

@@ -1,0 +1,64 @@
+#include "runtime/threads.h"
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include <hwloc.h>
+
+namespace lfm {
+namespace {
+
+/// Whole CPUs of the cgroup's quota (version 2: "max 100000" or "200000 100000"); 0 when there is none.
+std::uint32_t cgroup_quota() {
+    std::ifstream file("/sys/fs/cgroup/cpu.max");
+    std::string quota;
+    double period = 0;
+    if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
+    const double cpus = std::strtod(quota.c_str(), nullptr) / period;
+    return static_cast<std::uint32_t>(std::max(1.0, cpus));
+}
+
+struct Topology {
+    hwloc_topology_t handle = nullptr;
+    bool loaded = false;
+    Topology() { loaded = hwloc_topology_init(&handle) == 0 && hwloc_topology_load(handle) == 0; }
+    ~Topology() {
+        if (handle != nullptr) hwloc_topology_destroy(handle);
+    }
+};
+
+/// Cores of the fastest kind among those this process may run on.
+std::uint32_t fast_cores(hwloc_topology_t topology) {
+    hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(topology);
+    const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> usable(hwloc_bitmap_dup(allowed), hwloc_bitmap_free);
+    const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> bound(hwloc_bitmap_alloc(), hwloc_bitmap_free);
+    if (hwloc_get_cpubind(topology, bound.get(), HWLOC_CPUBIND_PROCESS) == 0)
+        hwloc_bitmap_and(usable.get(), usable.get(), bound.get());
+    const int n_kinds = hwloc_cpukinds_get_nr(topology, 0);
+    if (n_kinds > 1) {  // kinds are sorted by rising efficiency class: the last one is the fastest
+        const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> kind(hwloc_bitmap_alloc(), hwloc_bitmap_free);
+        int efficiency = -1;
+        if (hwloc_cpukinds_get_info(topology, static_cast<unsigned>(n_kinds - 1), kind.get(), &efficiency, nullptr, nullptr, 0) == 0 &&
+            efficiency >= 0 && hwloc_bitmap_intersects(kind.get(), usable.get()))
+            hwloc_bitmap_and(usable.get(), usable.get(), kind.get());
+    }
+    std::uint32_t n_cores = 0;
+    for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core)) != nullptr;)
+        if (hwloc_bitmap_intersects(core->cpuset, usable.get())) ++n_cores;
+    return n_cores;
+}
+
+}  // namespace
+
+std::uint32_t default_thread_count() {
+    const Topology topology;
+    std::uint32_t n = topology.loaded ? fast_cores(topology.handle) : 0;
+    if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
+    const std::uint32_t quota = cgroup_quota();
+    return quota > 0 ? std::min(n, quota) : n;
+}
+
+}  // namespace lfm
