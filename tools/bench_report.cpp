@@ -1,0 +1,149 @@
+#include "tools/bench_report.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <numeric>
+#include <ostream>
+
+#include <nlohmann/json.hpp>
+
+#include "tools/command_line.h"
+
+namespace lfm::tools {
+namespace {
+
+struct Statistics {
+    double mean = 0;
+    double deviation = 0;  // of the sample
+};
+
+Statistics statistics(const std::vector<double>& values) {
+    Statistics result;
+    const auto n = static_cast<double>(values.size());
+    result.mean = std::accumulate(values.begin(), values.end(), 0.0) / n;
+    if (values.size() < 2) return result;
+    double squares = 0;
+    for (const double value : values) squares += (value - result.mean) * (value - result.mean);
+    result.deviation = std::sqrt(squares / (n - 1));
+    return result;
+}
+
+std::uint32_t n_tokens(const BenchTest& test) { return test.n_prompt + test.n_gen; }
+
+std::vector<double> rates(const BenchResult& result) {
+    std::vector<double> values;
+    for (const double seconds : result.seconds) values.push_back(n_tokens(result.test) / seconds);
+    return values;
+}
+
+/// Weights read a second while decoding; prefill shares one reading among many tokens and is not bound by it.
+double achieved(const BenchResult& result) {
+    return result.test.n_gen > 0 ? result.bytes_per_token * statistics(rates(result)).mean : 0;
+}
+
+std::string test_name(const BenchTest& test) {
+    std::string name = test.n_gen > 0 ? "tg" + std::to_string(test.n_gen) : "pp" + std::to_string(test.n_prompt);
+    if (test.n_depth > 0) name += " @ d" + std::to_string(test.n_depth);
+    return name;
+}
+
+template <typename... Values>
+std::string format(const char* pattern, Values... values) {
+    char text[256];
+    std::snprintf(text, sizeof text, pattern, values...);
+    return text;
+}
+
+nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
+    std::vector<std::int64_t> samples_ns;
+    for (const double seconds : result.seconds) samples_ns.push_back(std::llround(seconds * 1e9));
+    const Statistics time = statistics(result.seconds);
+    const Statistics rate = statistics(rates(result));
+    return {
+        {"build_commit", version_text("lfm-bench")},
+        {"cpu_info", setup.cpu_info},
+        {"gpu_info", ""},
+        {"backends", "CPU"},
+        {"model_filename", setup.model_filename},
+        {"model_type", setup.model_type},
+        {"model_size", setup.model_size.value},
+        {"model_n_params", setup.model_n_params},
+        {"n_batch", setup.n_batch},
+        {"n_ubatch", setup.n_batch},
+        {"n_threads", setup.n_threads},
+        {"type_k", setup.type_k},
+        {"type_v", setup.type_v},
+        {"n_gpu_layers", 0},
+        {"n_prompt", result.test.n_prompt},
+        {"n_gen", result.test.n_gen},
+        {"n_depth", result.test.n_depth},
+        {"test_time", result.test_time},
+        {"avg_ns", std::llround(time.mean * 1e9)},
+        {"stddev_ns", std::llround(time.deviation * 1e9)},
+        {"avg_ts", rate.mean},
+        {"stddev_ts", rate.deviation},
+        {"samples_ns", samples_ns},
+        {"samples_ts", rates(result)},
+        // Beyond llama-bench's keys.
+        {"kernels", setup.kernels},
+        {"routing", setup.routing},
+        {"weight_bytes_per_token", std::llround(result.bytes_per_token)},
+        {"achieved_gb_per_s", achieved(result) / 1e9},
+        {"read_bandwidth_gb_per_s", result.read_bandwidth / 1e9},
+        {"bandwidth_share", result.read_bandwidth > 0 ? achieved(result) / result.read_bandwidth : 0.0},
+    };
+}
+
+void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
+    out << "| model                          |       size |     params | backend | threads |            test |                  t/s |   GB/s | RAM GB/s | share |\n"
+           "| ------------------------------ | ---------: | ---------: | ------- | ------: | --------------: | -------------------: | -----: | -------: | ----: |\n";
+    for (const BenchResult& result : results) {
+        const Statistics rate = statistics(rates(result));
+        const double used = achieved(result);
+        const bool bounded = used > 0 && result.read_bandwidth > 0;
+        out << format("| %-30s | %10s | %8.2f B | CPU     | %7u | %15s | %20s | %6s | %8s | %5s |\n", setup.model_type.c_str(),
+                      format_bytes(setup.model_size).c_str(), static_cast<double>(setup.model_n_params) / 1e9, setup.n_threads,
+                      test_name(result.test).c_str(), format("%.2f ± %.2f", rate.mean, rate.deviation).c_str(),
+                      used > 0 ? format("%.1f", used / 1e9).c_str() : "",
+                      bounded ? format("%.1f", result.read_bandwidth / 1e9).c_str() : "",
+                      bounded ? format("%.0f %%", 100 * used / result.read_bandwidth).c_str() : "");
+    }
+}
+
+void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
+    bool header = true;
+    for (const BenchResult& result : results) {
+        const auto json = row(setup, result);
+        std::string names, values;
+        for (const auto& [key, value] : json.items()) {
+            if (value.is_array()) continue;
+            const char* comma = names.empty() ? "" : ",";
+            names += comma + key;
+            // Quoted throughout, quotes doubled.
+            std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+            for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
+            values += comma + ("\"" + text + "\"");
+        }
+        if (header) out << names << '\n';
+        header = false;
+        out << values << '\n';
+    }
+}
+
+}  // namespace
+
+void print_bench(std::ostream& out, BenchFormat format_wanted, const BenchSetup& setup, const std::vector<BenchResult>& results) {
+    switch (format_wanted) {
+        case BenchFormat::kMarkdown: print_markdown(out, setup, results); break;
+        case BenchFormat::kCsv: print_csv(out, setup, results); break;
+        case BenchFormat::kJson: {
+            auto rows = nlohmann::ordered_json::array();
+            for (const BenchResult& result : results) rows.push_back(row(setup, result));
+            out << rows.dump(2) << '\n';
+            break;
+        }
+    }
+}
+
+}  // namespace lfm::tools

@@ -1,0 +1,29 @@
+// lfm-eval make: a random-weight GGUF of real shape with a working tokenizer.
+#include <iostream>
+
+#include "planner/shape.h"
+#include "runtime/random_model_file.h"
+#include "tools/eval.h"
+#include "tools/model_options.h"
+
+namespace lfm::tools {
+
+int eval_make(const Arguments& arguments) {
+    po::options_description description(
+        "lfm-eval make: NAME is a member of the family, or lfm2 / lfm2moe with sizes of your own:\n"
+        "  lfm2-24b-a2b:Q4_0   lfm2.5-1.2b:Q4_K_M   lfm2moe,n_layer=6,n_embd=512,n_head=8,n_expert=16:Q8_0");
+    description.add_options()("help,h", "this text");
+    description.add_options()("shape", po::value<std::string>()->required(), "NAME:TYPE");
+    description.add_options()("output,o", po::value<std::string>()->required(), "file to write");
+    description.add_options()("seed,s", po::value<std::uint64_t>()->default_value(1), "of the weights");
+    const auto values = parse_options(arguments, description);
+    if (values.count("help") > 0) {
+        std::cout << description;
+        return 0;
+    }
+    write_random_model(describe_shape(values["shape"].as<std::string>()), values["output"].as<std::string>(),
+                       values["seed"].as<std::uint64_t>());
+    return 0;
+}
+
+}  // namespace lfm::tools

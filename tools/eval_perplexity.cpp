@@ -1,0 +1,79 @@
+// lfm-eval perplexity: how well a model predicts a text.
+#include <cmath>
+#include <cstdio>
+#include <iostream>
+
+#include "runtime/tokenizer.h"
+#include "tools/eval.h"
+#include "tools/model_options.h"
+
+namespace lfm::tools {
+namespace {
+
+/// -log p(token) under the logits of the position before it.
+double surprise(std::span<const float> logits, std::int32_t token) {
+    double largest = -INFINITY;
+    for (const float logit : logits) largest = std::max(largest, double{logit});
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(logit - largest);
+    return std::log(sum) + largest - logits[static_cast<std::size_t>(token)];
+}
+
+}  // namespace
+
+int eval_perplexity(const Arguments& arguments) {
+    po::options_description description(
+        "lfm-eval perplexity: the text is cut into windows of the context's size, each after a BOS; every token but a "
+        "window's first counts");
+    description.add_options()("help,h", "this text");
+    description.add_options()("model,m", po::value<std::string>()->required(), "model file");
+    description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
+    description.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(512), "tokens of a window");
+    description.add_options()("parse-special", "read control tokens in the text as tokens");
+    description.add(compute_options());
+    const auto values = parse_options(arguments, description, kComputeWords);
+    if (values.count("help") > 0) {
+        std::cout << description;
+        return 0;
+    }
+    GgufFile file = GgufFile::open(values["model"].as<std::string>());
+    const Tokenizer tokenizer = Tokenizer::from_gguf(file);
+    const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
+    const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
+
+    Ledger ledger;
+    const Model model = open_model(values["model"].as<std::string>(), ledger);
+    SessionOptions options = session_options(values);
+    options.n_ctx = values["ctx-size"].as<std::uint32_t>();
+    options.n_batch = std::min(options.n_batch, options.n_ctx);
+    options.n_outputs = options.n_batch;
+    Session session(model, options, ledger);
+
+    double sum = 0;
+    std::size_t n = 0;
+    const std::size_t n_prefix = tokenizer.bos() ? 1 : 0;
+    if (options.n_ctx < n_prefix + 2) throw Error(ErrorCode::kUsage, "--ctx-size", "expected at least 3");
+    const std::size_t n_window = options.n_ctx - n_prefix;
+    for (std::size_t first = 0; first + 2 <= tokens.size(); first += n_window) {
+        std::vector<std::int32_t> window;
+        if (tokenizer.bos()) window.push_back(*tokenizer.bos());
+        const std::size_t size = std::min(n_window, tokens.size() - first);
+        window.insert(window.end(), tokens.begin() + static_cast<std::ptrdiff_t>(first),
+                      tokens.begin() + static_cast<std::ptrdiff_t>(first + size));
+        session.reset();
+        session.append_all(window, [&](std::size_t at, std::span<const float> logits) {
+            for (std::size_t row = 0; row * session.n_vocab() < logits.size(); ++row) {
+                const std::size_t next = at + row + 1;
+                if (next <= n_prefix || next >= window.size()) continue;  // a window's first token is not predicted
+                sum += surprise(logits.subspan(row * session.n_vocab(), session.n_vocab()), window[next]);
+                ++n;
+            }
+        });
+    }
+    if (n == 0) throw Error(ErrorCode::kInvalidInput, "text", "expected at least two tokens, found " + std::to_string(tokens.size()));
+    std::printf("perplexity %.4f over %zu tokens (%.4f nats a token)\n", std::exp(sum / static_cast<double>(n)), n,
+                sum / static_cast<double>(n));
+    return 0;
+}
+
+}  // namespace lfm::tools

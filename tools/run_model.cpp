@@ -1,0 +1,174 @@
+#include "tools/run_model.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <random>
+#include <sstream>
+#include <utility>
+
+#include "tools/stop_signals.h"
+
+namespace lfm::tools {
+
+struct RunModel::Opened {
+    std::string path;
+    GgufFile file;
+    ModelDescription description;
+};
+
+namespace {
+
+/// <prefix>/share/lfm/demo.gguf beside <prefix>/bin, wherever that lies.
+std::string shipped_model() {
+    std::error_code error;
+    const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
+    if (error) throw Error(ErrorCode::kIo, "/proc/self/exe", error.message());
+    return (program.parent_path().parent_path() / "share/lfm/demo.gguf").string();
+}
+
+GgufFile open_file(const std::string& path) {
+    try {
+        return GgufFile::open(path);
+    } catch (const Error& error) {
+        // For whoever calls this program a model that is not there is one that cannot be used.
+        if (error.code() != ErrorCode::kIo) throw;
+        throw Error(ErrorCode::kInvalidModel, error.where(), error.message());
+    }
+}
+
+FileSampling read_sampling(const GgufFile& file) {
+    const auto integer = [&](const char* key) -> std::optional<int> {
+        const auto value = file.find_u32(key);
+        return value ? std::optional(static_cast<int>(std::min(*value, 1u << 30))) : std::nullopt;
+    };
+    return {.temperature = file.find_f32("general.sampling.temp"),
+            .top_k = integer("general.sampling.top_k"),
+            .top_p = file.find_f32("general.sampling.top_p"),
+            .min_p = file.find_f32("general.sampling.min_p"),
+            .repeat_penalty = file.find_f32("general.sampling.penalty_repeat"),
+            .repeat_last_n = integer("general.sampling.penalty_last_n")};
+}
+
+std::uint64_t random_seed() {
+    std::random_device device;
+    return device();  // 32 bits: short enough to type again
+}
+
+GenerationOptions make_generation(const RunOptions& options, const std::string& model_name, const FileSampling& file,
+                                  ThinkStart think_start) {
+    const FileSampling& user = options.sampling;
+    GenerationOptions generation;
+    SamplingParams& sampling = generation.sampling;
+    sampling = recommended_sampling(model_name, file);
+    sampling.temperature = user.temperature.value_or(sampling.temperature);
+    sampling.top_k = user.top_k.value_or(sampling.top_k);
+    sampling.top_p = user.top_p.value_or(sampling.top_p);
+    sampling.min_p = user.min_p.value_or(sampling.min_p);
+    sampling.repeat_penalty = user.repeat_penalty.value_or(sampling.repeat_penalty);
+    sampling.repeat_last_n = user.repeat_last_n.value_or(sampling.repeat_last_n);
+    sampling.seed = options.seed ? *options.seed : random_seed();
+    validate(sampling);
+    generation.n_predict = options.n_predict;
+    generation.stop_strings = options.stop_strings;
+    generation.think_start = options.form == PromptForm::kChat ? think_start : ThinkStart::kOutside;
+    return generation;
+}
+
+SessionOptions make_session_options(const RunOptions& options, const HyperParameters& hyper) {
+    SessionOptions session = options.compute;
+    const std::uint32_t n_ctx_train = hyper.n_ctx_train > 0 ? hyper.n_ctx_train : kDefaultContext;
+    session.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(n_ctx_train, kDefaultContext);
+    session.n_batch = std::min(session.n_batch, session.n_ctx);
+    return session;
+}
+
+Model load_model(GgufFile file, const ModelDescription& description, const SessionOptions& session, Ledger& ledger) {
+    const Plan plan = make_host_plan(description, {.n_ctx = session.n_ctx, .n_batch = session.n_batch});
+    return Model::load(std::move(file), description, plan, ledger);
+}
+
+/// "temp 0.3 (recommended), top-k 50 (option), …, seed 7 (random)".
+std::string sampling_text(const SamplingParams& params, const FileSampling& file, const RunOptions& options) {
+    std::ostringstream text;
+    const auto add = [&](const char* name, auto value, const auto& by_user, const auto& by_file) {
+        text << name << ' ' << value << (by_user ? " (option), " : by_file ? " (model file), " : " (recommended), ");
+    };
+    const FileSampling& user = options.sampling;
+    add("temp", params.temperature, user.temperature, file.temperature);
+    add("top-k", params.top_k, user.top_k, file.top_k);
+    add("top-p", params.top_p, user.top_p, file.top_p);
+    add("min-p", params.min_p, user.min_p, file.min_p);
+    add("repeat-penalty", params.repeat_penalty, user.repeat_penalty, file.repeat_penalty);
+    add("repeat-last-n", params.repeat_last_n, user.repeat_last_n, file.repeat_last_n);
+    text << "seed " << params.seed << (options.seed ? " (option)" : " (random)");
+    return text.str();
+}
+
+std::string_view confidence_text(Confidence confidence) {
+    switch (confidence) {
+        case Confidence::kExact: return "the model's template, known";
+        case Confidence::kSimilar: return "the model's template is not known, but has the marks of one";
+        case Confidence::kUnknown: return "a guess";
+    }
+    return "";
+}
+
+}  // namespace
+
+RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger)
+    : RunModel(
+          options,
+          [&] {
+              const std::string path = options.model ? *options.model : shipped_model();
+              GgufFile file = open_file(path);
+              ModelDescription description = describe_model(file);
+              return Opened{path, std::move(file), std::move(description)};
+          }(),
+          ledger) {
+    const auto begin = std::chrono::steady_clock::now();
+    ProgressLine progress(console, "loading");
+    model_.read_ahead([&](Bytes done, Bytes total) {
+        if (stop_flag()) throw Error(ErrorCode::kInterrupted, "loading", "stopped on request");
+        progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
+    });
+    load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    session_.set_stop_flag(&stop_flag());
+    say_what_was_chosen(options, console, ledger);
+}
+
+RunModel::RunModel(const RunOptions& options, Opened opened, Ledger& ledger)
+    : path_(std::move(opened.path)),
+      tokenizer_(Tokenizer::from_gguf(opened.file)),
+      recognised_(recognise_template(tokenizer_.chat_template())),
+      chat_format_(options.chat_format.value_or(recognised_.format)),
+      file_sampling_(read_sampling(opened.file)),
+      generation_(make_generation(options, opened.description.hyper.name, file_sampling_, recognised_.think_start)),
+      session_options_(make_session_options(options, opened.description.hyper)),
+      model_(load_model(std::move(opened.file), opened.description, session_options_, ledger)),
+      session_(model_, session_options_, ledger) {}
+
+void RunModel::say_what_was_chosen(const RunOptions& options, const Console& console, const Ledger& ledger) const {
+    const HyperParameters& hyper = model_.hyper();
+    const bool chats = options.form == PromptForm::kChat;
+    if (chats && !options.chat_format && recognised_.confidence == Confidence::kUnknown)
+        console.note("warning: unknown chat template, using the plain form; --chat-template chooses one");
+    if (hyper.n_ctx_train > 0 && session_options_.n_ctx > hyper.n_ctx_train)
+        console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) + " tokens of context, not " +
+                     std::to_string(session_options_.n_ctx));
+
+    console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model_.description())) + ", mostly " +
+                   std::string(dtype_name(main_type(model_.description()))));
+    const cpu::Kernels& kernels = session_options_.kernels != nullptr ? *session_options_.kernels : cpu::best_kernels();
+    console.detail("computing: " + std::to_string(session_options_.n_threads) + " threads, kernels " + std::string(kernels.name));
+    console.detail("context: " + std::to_string(session_options_.n_ctx) + " of the model's " + std::to_string(hyper.n_ctx_train) +
+                   " tokens");
+    if (chats)
+        console.detail("chat template: " + std::string(chat_format_name(chat_format_)) + " (" +
+                       std::string(options.chat_format ? "option" : confidence_text(recognised_.confidence)) + ")");
+    console.detail("sampling: " + sampling_text(generation_.sampling, file_sampling_, options));
+    for (const LedgerLine& line : ledger.lines())
+        console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes));
+}
+
+}  // namespace lfm::tools

@@ -1,0 +1,178 @@
+#include "tools/run_options.h"
+
+#include <limits>
+#include <utility>
+
+#include "tools/model_options.h"
+
+namespace lfm::tools {
+namespace {
+
+constexpr std::string_view kHelp = R"(usage: lfm-run [-m FILE] [-p TEXT] [-f FILE] [options]
+
+Answers the prompt of -p, -f or a pipe. On a terminal, without one: a chat.
+stdout carries the answer alone; all else goes to stderr.
+
+  -m, --model FILE           GGUF file; default: the small model shipped with lfm
+  -p, --prompt TEXT          with -f: TEXT, an empty line, the file
+  -f, --file FILE            prompt from a file, - from standard input
+  -sys, --system-prompt TEXT
+      --no-chat              continue the text as it is, without a chat template
+      --chat-template NAME   lfm2, lfm2.5, lfm2.5-moe, plain; default: the model's
+  -n, --predict N            at most N tokens; -1: until the model ends (default)
+      --stop STRING          end before STRING; may be repeated
+  -c, --ctx-size N           tokens of context; 0: the model's, at most 8192
+      --reasoning show|hide  shown: dim on a terminal; on stderr when stdout is none
+
+Sampling; the defaults are those recommended for the model (see -v):
+      --temp T               temperature; 0: the best token, always
+      --top-k K  --top-p P  --min-p P
+      --repeat-penalty R  --repeat-last-n N
+  -s, --seed N               the same seed, the same answer; -1: random (default)
+
+Computing:
+  -t, --threads N            default: one per core
+  -b, --batch-size N         prompt tokens in one step; default: 512
+  -ctk, --cache-type-k TYPE, -ctv, --cache-type-v TYPE
+                             KV cache in f16 (default), f32 or q8_0
+      --kernels NAME         portable, avx2, avx512, exact; default: the fastest
+      --exact                reference arithmetic, slow
+
+Output:
+      --output-format text|json   json: one object when all is done
+      --color auto|always|never
+  -v, --verbose              say what was chosen, and why
+  -q, --quiet                nothing on stderr but errors
+  -h, --help, --version
+)";
+
+constexpr std::size_t kMaxStopString = 4096;  // the limit of StopStrings
+
+template <typename Value>
+using Choices = std::initializer_list<std::pair<std::string_view, Value>>;
+
+template <typename Value>
+Value choose(const po::variables_map& values, const char* option, Choices<Value> choices) {
+    const std::string& name = values[option].as<std::string>();
+    std::string known;
+    for (const auto& [text, value] : choices) {
+        if (text == name) return value;
+        known += (known.empty() ? "" : ", ") + std::string(text);
+    }
+    throw Error(ErrorCode::kUsage, std::string("--") + option, "expected one of " + known + ", found " + name);
+}
+
+template <typename T>
+std::optional<T> find(const po::variables_map& values, const char* option) {
+    if (values.count(option) == 0) return std::nullopt;
+    return values[option].as<T>();
+}
+
+/// A whole number in [lowest, highest].
+std::optional<std::int64_t> find_integer(const po::variables_map& values, const char* option, std::int64_t lowest,
+                                         std::int64_t highest) {
+    const auto value = find<std::int64_t>(values, option);
+    if (value && (*value < lowest || *value > highest))
+        throw Error(ErrorCode::kUsage, std::string("--") + option,
+                    "expected " + std::to_string(lowest) + " to " + std::to_string(highest) + ", found " +
+                        std::to_string(*value));
+    return value;
+}
+
+std::optional<ChatFormat> find_chat_format(const po::variables_map& values) {
+    const auto name = find<std::string>(values, "chat-template");
+    if (!name) return std::nullopt;
+    const auto format = chat_format_from_name(*name);
+    if (format) return format;
+    std::string known;
+    for (const std::string_view text : chat_format_names()) known += (known.empty() ? "" : ", ") + std::string(text);
+    throw Error(ErrorCode::kUsage, "--chat-template", "expected one of " + known + ", found " + *name);
+}
+
+FileSampling find_sampling(const po::variables_map& values) {
+    return {.temperature = find<float>(values, "temp"),
+            .top_k = find<int>(values, "top-k"),
+            .top_p = find<float>(values, "top-p"),
+            .min_p = find<float>(values, "min-p"),
+            .repeat_penalty = find<float>(values, "repeat-penalty"),
+            .repeat_last_n = find<int>(values, "repeat-last-n")};
+}
+
+Verbosity find_verbosity(const po::variables_map& values) {
+    if (values.count("quiet") > 0 && values.count("verbose") > 0)
+        throw Error(ErrorCode::kUsage, "options", "expected --quiet or --verbose, found both");
+    if (values.count("quiet") > 0) return Verbosity::kQuiet;
+    return values.count("verbose") > 0 ? Verbosity::kVerbose : Verbosity::kNormal;
+}
+
+std::vector<std::string> find_stop_strings(const po::variables_map& values) {
+    const auto strings = find<std::vector<std::string>>(values, "stop").value_or(std::vector<std::string>());
+    for (const std::string& string : strings)
+        if (string.empty() || string.size() > kMaxStopString)
+            throw Error(ErrorCode::kUsage, "--stop",
+                        "expected 1 to " + std::to_string(kMaxStopString) + " bytes, found " + std::to_string(string.size()));
+    return strings;
+}
+
+OneDashWords one_dash_words() {
+    OneDashWords words = kComputeWords;
+    words["-sys"] = "system-prompt";
+    return words;
+}
+
+}  // namespace
+
+std::string_view run_help() { return kHelp; }
+
+po::options_description run_option_descriptions() {
+    po::options_description options;
+    const auto text = [] { return po::value<std::string>(); };
+    const auto choice = [](const char* by_default) { return po::value<std::string>()->default_value(by_default); };
+    options.add_options()("help,h", "")("version", "")("verbose,v", "")("quiet,q", "")("no-chat", "");
+    options.add_options()("model,m", text(), "")("prompt,p", text(), "")("file,f", text(), "");
+    options.add_options()("system-prompt", text(), "")("chat-template", text(), "");
+    options.add_options()("stop", po::value<std::vector<std::string>>(), "");
+    options.add_options()("predict,n", po::value<std::int64_t>(), "")("ctx-size,c", po::value<std::int64_t>(), "");
+    options.add_options()("seed,s", po::value<std::int64_t>(), "");
+    options.add_options()("temp", po::value<float>(), "")("top-p", po::value<float>(), "")("min-p", po::value<float>(), "");
+    options.add_options()("repeat-penalty", po::value<float>(), "");
+    options.add_options()("top-k", po::value<int>(), "")("repeat-last-n", po::value<int>(), "");
+    options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"), "");
+    options.add(compute_options());
+    return options;
+}
+
+RunOptions parse_run_options(const std::vector<std::string>& arguments) {
+    const po::variables_map values = parse_options(arguments, run_option_descriptions(), one_dash_words());
+    RunOptions options;
+    if (values.count("help") > 0) options.action = RunAction::kHelp;
+    if (values.count("version") > 0) options.action = RunAction::kVersion;
+    if (options.action != RunAction::kRun) return options;
+
+    constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
+    options.model = find<std::string>(values, "model");
+    options.prompt = find<std::string>(values, "prompt");
+    options.file = find<std::string>(values, "file");
+    const auto n_predict = find_integer(values, "predict", -1, kMaxTokens);
+    if (n_predict && *n_predict >= 0) options.n_predict = static_cast<std::uint32_t>(*n_predict);
+    options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", 0, kMaxTokens).value_or(0));
+    options.compute = session_options(values);
+    options.sampling = find_sampling(values);
+    const auto seed = find_integer(values, "seed", -1, std::numeric_limits<std::int64_t>::max());
+    if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);
+    options.system = find<std::string>(values, "system-prompt").value_or("");
+    if (values.count("no-chat") > 0) options.form = PromptForm::kRaw;
+    options.chat_format = find_chat_format(values);
+    options.stop_strings = find_stop_strings(values);
+    using Reasoning = ReasoningChoice;
+    options.reasoning = choose<Reasoning>(values, "reasoning", {{"show", Reasoning::kShow}, {"hide", Reasoning::kHide}});
+    options.output = choose<OutputFormat>(values, "output-format", {{"text", OutputFormat::kText}, {"json", OutputFormat::kJson}});
+    options.color = choose<ColorChoice>(
+        values, "color", {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});
+    options.verbosity = find_verbosity(values);
+    if (options.form == PromptForm::kRaw && (options.chat_format || !options.system.empty()))
+        throw Error(ErrorCode::kUsage, "--no-chat", "expected no --system-prompt and no --chat-template beside it");
+    return options;
+}
+
+}  // namespace lfm::tools
