@@ -11,6 +11,13 @@
 
 namespace lfm::tools {
 
+ReasoningPlace reasoning_place(const RunOptions& options) {
+    if (options.reasoning == ReasoningChoice::kHide) return ReasoningPlace::kNowhere;
+    if (!::isatty(STDOUT_FILENO))
+        return options.verbosity == Verbosity::kQuiet ? ReasoningPlace::kNowhere : ReasoningPlace::kStderr;
+    return color_for(options.color, STDOUT_FILENO) == Color::kOn ? ReasoningPlace::kDimmed : ReasoningPlace::kMarked;
+}
+
 void write_stdout(std::string_view text) {
     while (!text.empty()) {
         const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());

@@ -1,0 +1,22 @@
+// The AVX-512 kernels, with the vector neural network instructions (VNNI). avx512_*.cpp are compiled with -mavx512f
+// -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c, under the rule of avx2_kernels.h; avx512.cpp without.
+#pragma once
+
+#include "backends/cpu/kernels.h"
+
+#ifdef LFM_AVX512_SIMDE
+namespace lfm::cpu::avx512_simde {
+#else
+namespace lfm::cpu::avx512 {
+#endif
+
+void matmul_f32(const MatmulTile& tile);
+void matmul_f16(const MatmulTile& tile);
+void matmul_bf16(const MatmulTile& tile);
+void matmul_q4_0(const MatmulTile& tile);
+void matmul_q8_0(const MatmulTile& tile);
+void matmul_q4_k(const MatmulTile& tile);
+void matmul_q5_k(const MatmulTile& tile);
+void matmul_q6_k(const MatmulTile& tile);
+
+}

@@ -1,0 +1,93 @@
+// Q4_0 and Q8_0: an f16 d and 32 weights; value d(q - 8), respectively d · q. The multiplication wants one unsigned side:
+// nibbles are, signed bytes become so by adding 128. 8 (or 128) times Σ x comes off the integer sum.
+#include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/avx512_lanes.h"
+
+namespace lfm::cpu::LFM_AVX512_NAMESPACE {
+namespace {
+
+/// Low nibbles are columns 0..15, high ones 16..31.
+struct Q4_0 {
+    static constexpr std::size_t kBlockBytes = 18;
+    static constexpr std::int32_t kOffset = -8;
+
+    static void load(const Rows& rows, std::uint32_t first, std::size_t at, __m512i& left, __m512i& right) {
+        const __m512i nibble = _mm512_set1_epi8(15), q = four_rows(rows, first, at + 2);
+        left = _mm512_and_si512(q, nibble);
+        right = _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble);
+    }
+};
+
+struct Q8_0 {
+    static constexpr std::size_t kBlockBytes = 34;
+    static constexpr std::int32_t kOffset = -128;
+
+    static void load(const Rows& rows, std::uint32_t first, std::size_t at, __m512i& left, __m512i& right) {
+        const __m512i sign = _mm512_set1_epi8(-128);
+        left = _mm512_xor_si512(four_rows(rows, first, at + 2), sign);
+        right = _mm512_xor_si512(four_rows(rows, first, at + 18), sign);
+    }
+};
+
+template <class Levels>
+struct Symmetric : Levels {
+    static constexpr std::uint32_t kLanes = 16;
+    static constexpr std::size_t kColumns = 32;
+    using Levels::kBlockBytes, Levels::kOffset;
+
+    struct Panel {
+        alignas(64) std::uint8_t w[kPanelBlocks][8][64];  // [block][quad of columns][row][column]
+        __m512 d[kPanelBlocks];
+    };
+
+    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
+            rows.prefetch_next_group(at, kBlockBytes);
+            const __m512i x_left = four_times16(x.q + 32 * b), x_right = four_times16(x.q + 32 * b + 16);
+            __m512i sums[4];
+#pragma GCC unroll 4
+            for (std::uint32_t first = 0; first < 4; ++first) {
+                __m512i left, right;
+                Levels::load(rows, first, at, left, right);
+                sums[first] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), left, x_left);
+                sums[first] = _mm512_dpbusd_epi32(sums[first], right, x_right);
+            }
+            const __m512i sum = _mm512_add_epi32(add_items(sums), block_offset(x.sum + 2 * b, kOffset));
+            acc = add_block(acc, x.scale[b], row_halves(rows, at), to_float(sum));
+        }
+        _mm512_storeu_ps(y, acc);
+    }
+
+    static void unpack(const Rows& rows, std::size_t at, std::uint32_t n_blocks, Panel& panel) {
+        for (std::uint32_t b = 0; b < n_blocks; ++b, at += kBlockBytes) {
+            __m512i left[4], right[4], quads[4];
+#pragma GCC unroll 4
+            for (std::uint32_t first = 0; first < 4; ++first) Levels::load(rows, first, at, left[first], right[first]);
+            transpose(left, quads);
+            store_quads(panel.w[b], quads);
+            transpose(right, quads);
+            store_quads(panel.w[b] + 4, quads);
+            panel.d[b] = row_halves(rows, at);
+        }
+    }
+
+    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
+                         float* acc) {
+        const __m512 d = panel.d[block];
+        __m512i w[8];
+#pragma GCC unroll 8
+        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
+        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
+            const __m512i sum = add_products(every_u32(&x->offset), w, x->q);
+            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, d, to_float(sum)));
+        }
+    }
+};
+
+}  // namespace
+
+void matmul_q4_0(const MatmulTile& tile) { LaneMatmul<Symmetric<Q4_0>>::run(tile); }
+void matmul_q8_0(const MatmulTile& tile) { LaneMatmul<Symmetric<Q8_0>>::run(tile); }
+
+}  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -1,0 +1,154 @@
+// Q4_K and Q5_K, as described in avx2_q4_k.cpp: value d · scale · q - dmin · min, both per block of 32 columns.
+// d · scale and dmin · min are exact in f32 (11 by 6 bits), so taking them together changes no bit of the result.
+#include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/avx512_lanes.h"
+
+namespace lfm::cpu::LFM_AVX512_NAMESPACE {
+namespace {
+
+/// Of sixteen rows: scales and minima of four blocks in the bytes of a lane.
+struct KHeader {
+    __m512 d, minus_dmin;
+    __m512i scales[2], mins[2];
+
+    __m512 scale(std::uint32_t block) const { return _mm512_mul_ps(d, byte(scales[block / 4], block % 4)); }
+    __m512 minus_min(std::uint32_t block) const { return _mm512_mul_ps(minus_dmin, byte(mins[block / 4], block % 4)); }
+
+private:
+    static __m512 byte(__m512i words, std::uint32_t index) {
+        return to_float(shuffle_lanes(words, 0x80'80'80'00 | index));
+    }
+};
+
+/// The header is 16 bytes, so four words per row are transposed: d and dmin, then b[0..3], b[4..7], b[8..11].
+inline KHeader load_header(const Rows& rows, std::size_t at) {
+    __m512i parts[4], words[4];
+#pragma GCC unroll 4
+    for (std::uint32_t first = 0; first < 4; ++first) parts[first] = four_rows(rows, first, at);
+    transpose(parts, words);
+
+    KHeader header;
+    header.d = widen_low_f16(words[0]);
+    header.minus_dmin = _mm512_sub_ps(_mm512_setzero_ps(), widen_low_f16(_mm512_srli_epi32(words[0], 16)));
+    const __m512i six = _mm512_set1_epi8(0x3f), four = _mm512_set1_epi8(0x0f), two = _mm512_set1_epi8(0x30);
+    const auto top_bits = [two](__m512i word) { return _mm512_and_si512(_mm512_srli_epi32(word, 2), two); };
+    header.scales[0] = _mm512_and_si512(words[1], six);
+    header.mins[0] = _mm512_and_si512(words[2], six);
+    header.scales[1] = _mm512_or_si512(_mm512_and_si512(words[3], four), top_bits(words[1]));
+    header.mins[1] = _mm512_or_si512(_mm512_and_si512(_mm512_srli_epi32(words[3], 4), four), top_bits(words[2]));
+    return header;
+}
+
+/// acc + x scale · (scale · sum - min · Σ x)
+inline __m512 add_block(__m512 acc, float x_scale, __m512 scale, __m512i sum, __m512 minus_min, __m512i x_sum) {
+    const __m512 offset = _mm512_mul_ps(minus_min, to_float(x_sum));
+    return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), _mm512_fmadd_ps(scale, to_float(sum), offset), acc);
+}
+
+template <int kBits>
+struct Kx {
+    static constexpr std::uint32_t kLanes = 16;
+    static constexpr std::int32_t kOffset = 1;
+    static constexpr std::size_t kColumns = 256, kFifthBits = 16, kNibbles = kBits == 5 ? 48 : 16;
+    static constexpr std::size_t kBlockBytes = kNibbles + 128;
+
+    struct Panel {
+        alignas(64) std::uint8_t w[kPanelBlocks][8][64];  // [block][quad of columns][row][column]
+        __m512 scale[kPanelBlocks], minus_min[kPanelBlocks];
+    };
+
+    /// q of 16 columns from `column` (0 or 16) on in both blocks of a group of 64.
+    static void load_levels(const Rows& rows, std::uint32_t first, std::size_t at, std::uint32_t group,
+                            std::uint32_t column, __m512i (&block)[2]) {
+        const __m512i nibble = _mm512_set1_epi8(15);
+        const __m512i q = four_rows(rows, first, at + kNibbles + 32 * group + column);
+        block[0] = _mm512_and_si512(q, nibble);
+        block[1] = _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble);
+        if constexpr (kBits == 5) {
+            const __m512i bit = _mm512_set1_epi8(16), fifth = four_rows(rows, first, at + kFifthBits + column);
+            const std::uint32_t b = 2 * group;
+            const __m512i low = b < 4 ? _mm512_slli_epi16(fifth, 4 - b) : _mm512_srli_epi16(fifth, b - 4);
+            const __m512i high = b < 3 ? _mm512_slli_epi16(fifth, 3 - b) : _mm512_srli_epi16(fifth, b - 3);
+            block[0] = _mm512_or_si512(block[0], _mm512_and_si512(low, bit));
+            block[1] = _mm512_or_si512(block[1], _mm512_and_si512(high, bit));
+        }
+    }
+
+    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
+            const KHeader header = load_header(rows, at);
+#pragma GCC unroll 4
+            for (std::uint32_t group = 0; group < 4; ++group) {
+                rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4);
+                const std::int8_t* q = x.q + column + 64 * group;
+                __m512i sums[2][4];  // [block][four rows]
+#pragma GCC unroll 4
+                for (std::uint32_t first = 0; first < 4; ++first) {
+                    __m512i left[2], right[2];
+                    load_levels(rows, first, at, group, 0, left);
+                    load_levels(rows, first, at, group, 16, right);
+#pragma GCC unroll 2
+                    for (std::uint32_t b = 0; b < 2; ++b) {
+                        sums[b][first] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), left[b], four_times16(q + 32 * b));
+                        sums[b][first] = _mm512_dpbusd_epi32(sums[b][first], right[b], four_times16(q + 32 * b + 16));
+                    }
+                }
+#pragma GCC unroll 2
+                for (std::uint32_t b = 0; b < 2; ++b) {
+                    const std::uint32_t block = 2 * group + b;
+                    const std::size_t x_block = column / kActivationBlock + block;
+                    acc = add_block(acc, x.scale[x_block], header.scale(block), add_items(sums[b]),
+                                    header.minus_min(block), block_offset(x.sum + 2 * x_block, kOffset));
+                }
+            }
+        }
+        _mm512_storeu_ps(y, acc);
+    }
+
+    static void unpack(const Rows& rows, std::size_t at, std::uint32_t, Panel& panel) {
+        const KHeader header = load_header(rows, at);
+#pragma GCC unroll 8
+        for (std::uint32_t b = 0; b < kPanelBlocks; ++b) {
+            panel.scale[b] = header.scale(b);
+            panel.minus_min[b] = header.minus_min(b);
+        }
+#pragma GCC unroll 4
+        for (std::uint32_t group = 0; group < 4; ++group) {
+            for (std::uint32_t part = 0; part < 2; ++part) {
+                __m512i low[4], high[4], quads[4];
+#pragma GCC unroll 4
+                for (std::uint32_t first = 0; first < 4; ++first) {
+                    __m512i levels[2];
+                    load_levels(rows, first, at, group, 16 * part, levels);
+                    low[first] = levels[0];
+                    high[first] = levels[1];
+                }
+                transpose(low, quads);
+                store_quads(panel.w[2 * group] + 4 * part, quads);
+                transpose(high, quads);
+                store_quads(panel.w[2 * group + 1] + 4 * part, quads);
+            }
+        }
+    }
+
+    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
+                         float* acc) {
+        const __m512 scale = panel.scale[block], minus_min = panel.minus_min[block];
+        __m512i w[8];
+#pragma GCC unroll 8
+        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
+        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
+            const __m512i sum = add_products(_mm512_setzero_si512(), w, x->q);
+            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, scale, sum, minus_min,
+                                            every_u32(&x->offset)));
+        }
+    }
+};
+
+}  // namespace
+
+void matmul_q4_k(const MatmulTile& tile) { LaneMatmul<Kx<4>>::run(tile); }
+void matmul_q5_k(const MatmulTile& tile) { LaneMatmul<Kx<5>>::run(tile); }
+
+}  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -1,0 +1,151 @@
+// Q6_K, as described in avx2_q6_k.cpp: value d · scale · (q - 32), a scale per 16 columns. Sums of 16 products start from
+// -32 · Σ x; they and their products with the scales stay below 2^24, where f32 holds every integer: all exact.
+#include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/avx512_lanes.h"
+
+namespace lfm::cpu::LFM_AVX512_NAMESPACE {
+namespace {
+
+struct Q6_K {
+    static constexpr std::uint32_t kLanes = 16;
+    static constexpr std::int32_t kOffset = 0;
+    static constexpr std::size_t kColumns = 256, kBlockBytes = 210, kHighBits = 128, kScales = 192, kD = 208;
+
+    /// The scales of the columns 0..15 and 16..31 of a block, by row.
+    struct Scales {
+        __m512 first, second;
+    };
+
+    struct Panel {
+        alignas(64) std::uint8_t w[kPanelBlocks][8][64];  // [block][quad of columns][row][column]
+        Scales scales[kPanelBlocks];
+        __m512 d;
+    };
+
+    static void load_scales(const Rows& rows, std::size_t at, __m512i (&words)[4]) {
+        __m512i parts[4];
+#pragma GCC unroll 4
+        for (std::uint32_t first = 0; first < 4; ++first) parts[first] = four_rows(rows, first, at + kScales);
+        transpose(parts, words);
+    }
+
+    /// `word` has the scales of four neighbouring groups of 16 columns in each lane.
+    static Scales block_scales(__m512i word, std::uint32_t block) {
+        const bool upper = block % 2 == 1;
+        const __m512i first = _mm512_slli_epi32(word, upper ? 8 : 24);
+        const __m512i second = upper ? word : _mm512_slli_epi32(word, 16);
+        return {to_float(top_byte_signed(first)), to_float(top_byte_signed(second))};
+    }
+
+    /// q of 16 columns from `column` (0 or 16) on in each of the four groups of a half.
+    static void load_levels(const Rows& rows, std::uint32_t first, std::size_t at, std::uint32_t half,
+                            std::uint32_t column, __m512i (&group)[4]) {
+        const __m512i nibble = _mm512_set1_epi8(15), high_bits = _mm512_set1_epi8(0x30);
+        const __m512i even = four_rows(rows, first, at + 64 * half + column);
+        const __m512i odd = four_rows(rows, first, at + 64 * half + column + 32);
+        const __m512i high = four_rows(rows, first, at + kHighBits + 32 * half + column);
+        const auto join = [&](__m512i low, __m512i top) {
+            return _mm512_or_si512(_mm512_and_si512(low, nibble), _mm512_and_si512(top, high_bits));
+        };
+        group[0] = join(even, _mm512_slli_epi16(high, 4));
+        group[1] = join(odd, _mm512_slli_epi16(high, 2));
+        group[2] = join(_mm512_srli_epi16(even, 4), high);
+        group[3] = join(_mm512_srli_epi16(odd, 4), _mm512_srli_epi16(high, 2));
+    }
+
+    /// -32 times one of the two sums of a block.
+    static __m512i first_offset(const std::int16_t* sums) {
+        return _mm512_madd_epi16(every_u32(sums), _mm512_set1_epi32(0x0000ffe0));
+    }
+    static __m512i second_offset(const std::int16_t* sums) {
+        return _mm512_madd_epi16(every_u32(sums), _mm512_set1_epi32(static_cast<int>(0xffe00000)));
+    }
+
+    static __m512 scale_sums(__m512i first, __m512i second, const Scales& scales) {
+        return _mm512_fmadd_ps(to_float(second), scales.second, _mm512_mul_ps(to_float(first), scales.first));
+    }
+
+    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
+            const __m512 d = row_halves(rows, at + kD);
+            __m512i words[4];
+            load_scales(rows, at, words);
+            for (std::uint32_t half = 0; half < 2; ++half) {
+                rows.prefetch_next_group(at + half * (kBlockBytes / 2), kBlockBytes / 2);
+                __m512i sums[2][4][4];  // [columns of 16][group][four rows]
+#pragma GCC unroll 2
+                for (std::uint32_t part = 0; part < 2; ++part) {
+#pragma GCC unroll 4
+                    for (std::uint32_t first = 0; first < 4; ++first) {
+                        __m512i levels[4];
+                        load_levels(rows, first, at, half, 16 * part, levels);
+#pragma GCC unroll 4
+                        for (std::uint32_t group = 0; group < 4; ++group) {
+                            const __m512i x_part = four_times16(x.q + column + 128 * half + 32 * group + 16 * part);
+                            sums[part][group][first] =
+                                _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels[group], x_part);
+                        }
+                    }
+                }
+#pragma GCC unroll 4
+                for (std::uint32_t group = 0; group < 4; ++group) {
+                    const std::size_t b = column / kActivationBlock + 4 * half + group;
+                    const __m512i first = _mm512_add_epi32(add_items(sums[0][group]), first_offset(x.sum + 2 * b));
+                    const __m512i second = _mm512_add_epi32(add_items(sums[1][group]), second_offset(x.sum + 2 * b));
+                    const Scales scales = block_scales(words[2 * half + group / 2], group);
+                    acc = add_block(acc, x.scale[b], d, scale_sums(first, second, scales));
+                }
+            }
+        }
+        _mm512_storeu_ps(y, acc);
+    }
+
+    static void unpack(const Rows& rows, std::size_t at, std::uint32_t, Panel& panel) {
+        panel.d = row_halves(rows, at + kD);
+        __m512i words[4];
+        load_scales(rows, at, words);
+        for (std::uint32_t b = 0; b < kPanelBlocks; ++b) panel.scales[b] = block_scales(words[b / 2], b);
+        for (std::uint32_t half = 0; half < 2; ++half) {
+            for (std::uint32_t part = 0; part < 2; ++part) {
+                __m512i levels[4][4], parts[4], quads[4];
+#pragma GCC unroll 4
+                for (std::uint32_t first = 0; first < 4; ++first) {
+                    load_levels(rows, first, at, half, 16 * part, levels[first]);
+                }
+#pragma GCC unroll 4
+                for (std::uint32_t group = 0; group < 4; ++group) {
+#pragma GCC unroll 4
+                    for (std::uint32_t first = 0; first < 4; ++first) parts[first] = levels[first][group];
+                    transpose(parts, quads);
+                    store_quads(panel.w[4 * half + group] + 4 * part, quads);
+                }
+            }
+        }
+    }
+
+    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
+                         float* acc) {
+        const Scales scales = panel.scales[block];
+        const __m512 d = panel.d;
+        __m512i w[8];
+#pragma GCC unroll 8
+        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
+        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
+            __m512i first = first_offset(x->sum), second = second_offset(x->sum);
+#pragma GCC unroll 4
+            for (int quad = 0; quad < 4; ++quad) {
+                first = _mm512_dpbusd_epi32(first, w[quad], every_u32(x->q + 4 * quad));
+                second = _mm512_dpbusd_epi32(second, w[quad + 4], every_u32(x->q + 4 * quad + 16));
+            }
+            const __m512 sum = scale_sums(first, second, scales);
+            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, d, sum));
+        }
+    }
+};
+
+}  // namespace
+
+void matmul_q6_k(const MatmulTile& tile) { LaneMatmul<Q6_K>::run(tile); }
+
+}  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -1,0 +1,59 @@
+// A damaged model file as a test case, and what is asked of every refusal.
+#pragma once
+
+#include <chrono>
+#include <ostream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "memory/error.h"
+#include "memory/gguf.h"
+#include "tests/allocation_counter.h"
+#include "tests/gguf_builder.h"
+
+namespace lfm::test {
+
+struct BadFile {
+    std::string name;  // letters, digits and underscores
+    std::vector<std::byte> bytes;
+    std::string fragment;  // of the message: the field, or more
+    ErrorCode code = ErrorCode::kInvalidModel;
+};
+
+inline void PrintTo(const BadFile& file, std::ostream* out) {
+    *out << file.name << ", " << file.bytes.size() << " bytes";
+}
+
+struct BadFileName {
+    std::string operator()(const testing::TestParamInfo<BadFile>& info) const { return info.param.name; }
+};
+
+/// Refused with a typed error that names the field, within a second and with bounded memory.
+inline void expect_refused(const BadFile& file) {
+    const std::vector<std::byte> bytes(file.bytes.begin(),
+                                       file.bytes.end());  // no spare capacity for a reader to run into
+    const auto begin = std::chrono::steady_clock::now();
+    const AllocationCounter allocations;
+    try {
+        GgufFile::parse(bytes, "bad.gguf");
+        ADD_FAILURE() << "accepted";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), file.code) << error.what();
+        EXPECT_NE(std::string(error.what()).find(file.fragment), std::string::npos)
+            << "expected \"" << file.fragment << "\" in: " << error.what();
+        EXPECT_LT(std::string(error.what()).size(), 400u);
+    }
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+    EXPECT_LE(allocations.peak_bytes(), 2 * bytes.size() + (16 << 20));
+}
+
+using Numbers = std::vector<std::uint64_t>;
+
+/// A name for a number in a case's name: "18446744073709551615" is its own.
+inline std::string with_number(const std::string& name, std::uint64_t number) {
+    return name + "_" + std::to_string(number);
+}
+
+}  // namespace lfm::test

@@ -1,0 +1,45 @@
+// The golden models: small random files with expected logits and experts.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "memory/ledger.h"
+#include "runtime/model.h"
+#include "runtime/session.h"
+
+namespace lfm::test {
+
+struct GoldenModel {
+    std::string name;  // the file's name
+    std::filesystem::path path;
+    std::vector<std::int32_t> tokens;
+    std::vector<float> logits;                                    // [n_tokens, n_vocab]
+    std::vector<std::vector<std::vector<std::int32_t>>> routes;   // [moe_layer][token][choice]; empty: dense
+    double other_nmse = 0;                                        // of llama.cpp on the same file
+};
+
+/// All of the manifest; none when the golden data is absent.
+std::vector<GoldenModel> golden_models();
+
+/// Σ(a − b)² / Σb².
+double nmse(const std::vector<float>& a, const std::vector<float>& b);
+
+enum class Routing { kRouter, kGolden };
+
+struct Forward {
+    SessionOptions options;  // n_ctx and n_outputs are filled in
+    Routing routing = Routing::kRouter;
+};
+struct ForwardResult {
+    std::vector<float> logits;                                   // [n_tokens, n_vocab]
+    std::vector<std::vector<std::vector<std::int32_t>>> routes;  // as in GoldenModel
+};
+ForwardResult forward(const GoldenModel& golden, const Forward& how);
+
+/// Options of exact arithmetic: reference kernels, f32 cache.
+SessionOptions exact_options();
+
+}  // namespace lfm::test

@@ -1,0 +1,104 @@
+// lfm-run: answers a prompt, or chats on a terminal.
+#include <csignal>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "runtime/chat_session.h"
+#include "tools/answer_output.h"
+#include "tools/model_options.h"
+#include "tools/run_chat.h"
+#include "tools/run_model.h"
+#include "tools/run_options.h"
+#include "tools/run_report.h"
+#include "tools/stop_signals.h"
+
+namespace lfm::tools {
+namespace {
+
+/// A file's last line break belongs to the file, not to the prompt.
+std::string read_prompt_file(const std::string& path) {
+    std::string text = read_text(path);
+    if (text.ends_with('\n')) text.pop_back();
+    if (text.ends_with('\r')) text.pop_back();
+    return text;
+}
+
+/// Nothing: a chat. Throws Error{kUsage} when there is neither a prompt nor a terminal to chat on.
+std::optional<std::string> find_prompt(const RunOptions& options) {
+    std::optional<std::string> prompt = options.prompt;
+    if (options.file) {
+        const std::string text = read_prompt_file(*options.file);
+        prompt = prompt ? *prompt + "\n\n" + text : text;
+    }
+    if (!prompt) {
+        if (!::isatty(STDIN_FILENO)) {
+            prompt = read_prompt_file("-");
+        } else {
+            const bool chats = ::isatty(STDOUT_FILENO) && options.form == PromptForm::kChat && options.output == OutputFormat::kText;
+            if (!chats) throw Error(ErrorCode::kUsage, "prompt", "expected -p, -f or a pipe, found none; see --help");
+            return std::nullopt;
+        }
+    }
+    if (prompt->empty()) throw Error(ErrorCode::kUsage, "prompt", "expected text, found none; see --help");
+    return prompt;
+}
+
+Generation generate(const RunOptions& options, RunModel& model, const std::string& prompt, const SegmentSink& sink) {
+    const Tokenizer& tokenizer = model.tokenizer();
+    if (options.form == PromptForm::kChat) {
+        ChatSession chat(model.session(), tokenizer, {model.chat_format(), options.system, model.generation()});
+        return chat.ask(prompt, sink);
+    }
+    std::vector<std::int32_t> tokens;
+    if (tokenizer.add_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
+    for (const std::int32_t token : tokenizer.encode(prompt, SpecialTokens::kAsTokens)) tokens.push_back(token);
+    return Generator(model.session(), tokenizer).complete(tokens, model.generation(), sink);
+}
+
+int answer_once(const RunOptions& options, RunModel& model, const std::string& prompt, const Console& console) {
+    AnswerOutput output(reasoning_place(options));
+    const SegmentSink sink = [&](const Segment& segment) { output.write(segment); };
+    const bool streams = options.output == OutputFormat::kText;
+    const Generation generation = generate(options, model, prompt, streams ? sink : SegmentSink());
+    if (streams)
+        output.finish();
+    else
+        write_stdout(json_report(generation, model));
+
+    if (generation.end == EndReason::kContextFull)
+        console.note("warning: context full after " + std::to_string(model.session().n_ctx()) +
+                     " tokens, the answer is cut; -c makes it longer");
+    if (generation.end == EndReason::kInterrupted) return stop_exit_code();
+    if (console.verbosity() != Verbosity::kQuiet)
+        console.note(timing_text(generation.stats, model, measure_ram(model)));
+    return 0;
+}
+
+int run(const RunOptions& options) {
+    if (options.action == RunAction::kHelp) return write_stdout(run_help()), 0;
+    if (options.action == RunAction::kVersion) return write_stdout(version_text("lfm-run") + "\n"), 0;
+    const std::optional<std::string> prompt = find_prompt(options);
+    const Console console("lfm-run", options.verbosity);
+    install_stop_signals();
+    Ledger ledger;
+    try {
+        RunModel model(options, console, ledger);
+        return prompt ? answer_once(options, model, *prompt, console) : run_chat(options, model, console);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInterrupted) throw;
+        return stop_exit_code();
+    }
+}
+
+}  // namespace
+}  // namespace lfm::tools
+
+int main(int argc, char** argv) {
+    // As every filter: whoever closes the pipe ends us without a word, also when our parent ignores the signal.
+    std::signal(SIGPIPE, SIG_DFL);
+    return lfm::tools::run_tool(
+        "lfm-run", [&] { return lfm::tools::run(lfm::tools::parse_run_options({argv + 1, argv + argc})); });
+}

@@ -1,0 +1,122 @@
+#include "tools/line_editor.h"
+
+#include <cerrno>
+#include <clocale>
+#include <cstdio>
+#include <cstdlib>
+#include <string_view>
+
+#include <fcntl.h>
+#include <histedit.h>
+#include <unistd.h>
+
+namespace lfm::tools {
+namespace {
+
+constexpr int kHistoryLines = 1000;
+constexpr std::string_view kBlock = "\"\"\"";
+
+/// libedit decodes keys by the locale; without one it would take UTF-8 for Latin bytes.
+void choose_utf8_locale() {
+    const char* chosen = std::setlocale(LC_CTYPE, "");
+    const bool plain = chosen == nullptr || std::string_view(chosen) == "C" || std::string_view(chosen) == "POSIX";
+    if (plain) std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+}  // namespace
+
+std::filesystem::path default_history_file() {
+    namespace fs = std::filesystem;
+    const char* state = std::getenv("XDG_STATE_HOME");
+    const char* home = std::getenv("HOME");
+    fs::path folder;
+    if (state != nullptr && fs::path(state).is_absolute())
+        folder = state;
+    else if (home != nullptr && fs::path(home).is_absolute())
+        folder = fs::path(home) / ".local/state";
+    else
+        return {};
+    std::error_code ignored;
+    fs::create_directories(folder / "lfm", ignored);
+    return folder / "lfm/history";
+}
+
+void LineEditor::EndEditor::operator()(editline* editor) const { ::el_end(editor); }
+void LineEditor::EndHistory::operator()(struct history* lines) const { ::history_end(lines); }
+
+LineEditor::LineEditor(std::filesystem::path history_file) : history_file_(std::move(history_file)) {
+    choose_utf8_locale();
+    history_.reset(::history_init());
+    editor_.reset(::el_init("lfm-run", stdin, stdout, stderr));
+    ::el_set(editor_.get(), EL_CLIENTDATA, this);
+    ::el_set(editor_.get(), EL_PROMPT, &LineEditor::prompt_of);
+    ::el_set(editor_.get(), EL_EDITOR, "emacs");
+    ::el_set(editor_.get(), EL_SIGNAL, 0);  // Ctrl-C is ours: the read ends with EINTR
+    ::el_set(editor_.get(), EL_HIST, ::history, history_.get());
+    HistEvent event;
+    ::history(history_.get(), &event, H_SETSIZE, kHistoryLines);
+    ::history(history_.get(), &event, H_SETUNIQUE, 1);
+    if (history_file_.empty()) return;
+    // Made before libedit writes it, so that it never was readable for others.
+    const int file = ::open(history_file_.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (file >= 0) ::close(file);
+    ::history(history_.get(), &event, H_LOAD, history_file_.c_str());
+}
+
+LineEditor::~LineEditor() = default;
+
+char* LineEditor::prompt_of(editline* editor) {
+    void* self = nullptr;
+    ::el_get(editor, EL_CLIENTDATA, &self);
+    return static_cast<LineEditor*>(self)->prompt_.data();
+}
+
+Input LineEditor::read() {
+    Input line = read_line("> ");
+    if (line.end != InputEnd::kEntered) return line;
+    Input message;
+    if (line.text == kBlock) {
+        for (bool first = true;; first = false) {
+            line = read_line(". ");
+            if (line.end != InputEnd::kEntered) return line;
+            if (line.text == kBlock) return message;
+            message.text += (first ? "" : "\n") + line.text;
+        }
+    }
+    while (line.text.ends_with('\\')) {
+        line.text.back() = '\n';
+        message.text += line.text;
+        line = read_line(". ");
+        if (line.end != InputEnd::kEntered) return line;
+    }
+    message.text += line.text;
+    return message;
+}
+
+Input LineEditor::read_line(const char* prompt) {
+    prompt_ = prompt;
+    ::el_resize(editor_.get());  // the window may have changed since
+    int count = 0;
+    errno = 0;
+    const char* text = ::el_gets(editor_.get(), &count);
+    if (text == nullptr || count <= 0) {
+        const bool interrupted = count < 0 && errno == EINTR;
+        if (interrupted) ::el_reset(editor_.get());
+        std::fputs("\n", stdout);
+        std::fflush(stdout);
+        return {interrupted ? InputEnd::kInterrupted : InputEnd::kEndOfInput, {}};
+    }
+    std::string line(text, static_cast<std::size_t>(count));
+    if (line.ends_with('\n')) line.pop_back();
+    remember(line);
+    return {InputEnd::kEntered, std::move(line)};
+}
+
+void LineEditor::remember(const std::string& line) {
+    if (line.find_first_not_of(" \t") == std::string::npos) return;
+    HistEvent event;
+    ::history(history_.get(), &event, H_ENTER, line.c_str());
+    if (!history_file_.empty()) ::history(history_.get(), &event, H_SAVE, history_file_.c_str());
+}
+
+}  // namespace lfm::tools

@@ -1,0 +1,134 @@
+#include "tools/run_chat.h"
+
+#include <array>
+#include <optional>
+#include <string>
+
+#include <unistd.h>
+
+#include "runtime/chat_session.h"
+#include "tools/answer_output.h"
+#include "tools/line_editor.h"
+#include "tools/run_report.h"
+#include "tools/stop_signals.h"
+
+namespace lfm::tools {
+namespace {
+
+constexpr std::string_view kCommands = R"(/help    this text
+/clear   forget the chat, keep the system prompt
+/regen   answer the last message again
+/stats   context used, speed of the last answer
+/exit    leave, as Ctrl-D does
+A line ending in \ goes on in the next; a line """ begins a block, another ends it.
+Ctrl-C stops an answer; twice, it leaves.
+)";
+
+enum class Next { kGoOn, kLeave };
+
+class TerminalChat {
+public:
+    TerminalChat(const RunOptions& options, RunModel& model, const Console& console)
+        : options_(options),
+          model_(model),
+          console_(console),
+          chat_(model.session(), model.tokenizer(), {model.chat_format(), options.system, model.generation()}),
+          editor_(default_history_file()) {}
+
+    int run() {
+        console_.note(model_.model().hyper().name + "; /help lists the commands");
+        bool at_second_signal = false;  // Ctrl-C at the prompt, twice in a row
+        for (;;) {
+            const Input input = editor_.read();
+            if (input.end == InputEnd::kEndOfInput) return 0;
+            if (input.end == InputEnd::kInterrupted) {
+                if (at_second_signal || stop_exit_code() == kTerminated) return stop_exit_code();
+                at_second_signal = true;
+                clear_stop_flag();
+                console_.note("Ctrl-C again or Ctrl-D leaves");
+                continue;
+            }
+            at_second_signal = false;
+            if (take(input.text) == Next::kLeave) return exit_code_;
+        }
+    }
+
+private:
+    static constexpr int kTerminated = 143;  // SIGTERM asks to leave, not to stop an answer
+
+    Next take(const std::string& text) {
+        if (text.find_first_not_of(" \t\n") == std::string::npos) return Next::kGoOn;
+        if (!text.starts_with('/') || text.find('\n') != std::string::npos)
+            return answer([&](const SegmentSink& sink) { return chat_.ask(text, sink); });
+        if (text == "/exit" || text == "/quit") return Next::kLeave;
+        if (text == "/help") {
+            write_stdout(kCommands);
+        } else if (text == "/clear") {
+            chat_.clear();
+        } else if (text == "/stats") {
+            print_stats();
+        } else if (text == "/regen") {
+            if (chat_.can_regenerate()) return answer([&](const SegmentSink& sink) { return chat_.regenerate(sink); });
+            console_.note("there is no answer yet");
+        } else {
+            console_.note("unknown command " + text + "; /help lists them");
+        }
+        return Next::kGoOn;
+    }
+
+    /// `generate` asks the chat for an answer, which goes to the terminal as it comes.
+    template <typename Generate>
+    Next answer(Generate generate) {
+        clear_stop_flag();
+        AnswerOutput output(reasoning_place(options_));
+        try {
+            const Generation generation = generate([&](const Segment& segment) { output.write(segment); });
+            output.finish();
+            if (generation.stats.n_prompt > 0) last_ = generation.stats;
+            say_why_it_ended(generation.end);
+            if (generation.stats.n_prompt > 0) console_.detail(timing_text(generation.stats, model_, std::nullopt));
+        } catch (const Error& error) {
+            output.finish();
+            if (error.code() != ErrorCode::kContextFull) throw;
+            console_.note("the message does not fit (" + error.message() + "); /clear starts anew");
+        }
+        if (!stop_flag()) return Next::kGoOn;
+        clear_stop_flag();
+        if (stop_exit_code() != kTerminated) return Next::kGoOn;
+        exit_code_ = kTerminated;
+        return Next::kLeave;
+    }
+
+    void say_why_it_ended(EndReason reason) const {
+        if (reason == EndReason::kInterrupted) console_.note("stopped");
+        if (reason == EndReason::kContextFull) console_.note("context full; /clear starts anew, -c sets its size");
+        if (reason == EndReason::kPredictLimit) console_.note("stopped after the tokens that -n allows");
+    }
+
+    void print_stats() {
+        const Session& session = model_.session();
+        std::string text = "context: " + std::to_string(session.position()) + " of " + std::to_string(session.n_ctx()) + " tokens\n";
+        if (last_) {
+            if (!ram_bandwidth_) ram_bandwidth_ = measure_ram(model_);
+            text += "last answer: " + timing_text(*last_, model_, ram_bandwidth_) + "\n";
+        }
+        write_stdout(text);
+    }
+
+    const RunOptions& options_;
+    RunModel& model_;
+    const Console& console_;
+    ChatSession chat_;
+    LineEditor editor_;
+    std::optional<GenerationStats> last_;
+    std::optional<double> ram_bandwidth_;  // measured when first asked for
+    int exit_code_ = 0;
+};
+
+}  // namespace
+
+int run_chat(const RunOptions& options, RunModel& model, const Console& console) {
+    return TerminalChat(options, model, console).run();
+}
+
+}  // namespace lfm::tools
