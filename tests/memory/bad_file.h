@@ -1,7 +1,7 @@
 // A damaged model file as a test case, and what is asked of every refusal.
 #pragma once
 
-#include <chrono>
+#include <ctime>
 #include <ostream>
 #include <string>
 #include <vector>
@@ -30,11 +30,14 @@ struct BadFileName {
     std::string operator()(const testing::TestParamInfo<BadFile>& info) const { return info.param.name; }
 };
 
+/// Processor time of this process: a busy machine does not lengthen it.
+inline double cpu_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
+
 /// Refused with a typed error that names the field, within a second and with bounded memory.
 inline void expect_refused(const BadFile& file) {
     const std::vector<std::byte> bytes(file.bytes.begin(),
                                        file.bytes.end());  // no spare capacity for a reader to run into
-    const auto begin = std::chrono::steady_clock::now();
+    const double begin = cpu_seconds();
     const AllocationCounter allocations;
     try {
         GgufFile::parse(bytes, "bad.gguf");
@@ -45,7 +48,7 @@ inline void expect_refused(const BadFile& file) {
             << "expected \"" << file.fragment << "\" in: " << error.what();
         EXPECT_LT(std::string(error.what()).size(), 400u);
     }
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+    EXPECT_LT(cpu_seconds() - begin, 1.0);
     EXPECT_LE(allocations.peak_bytes(), 2 * bytes.size() + (16 << 20));
 }
 

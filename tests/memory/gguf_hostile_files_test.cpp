@@ -54,13 +54,13 @@ std::string colliding_key(std::uint64_t number) {
 
 /// Parses, or not, in bounded time and memory.
 void expect_cheap(std::span<const std::byte> bytes) {
-    const auto begin = Clock::now();
+    const double begin = cpu_seconds();
     const AllocationCounter allocations;
     try {
         GgufFile::parse(bytes, "cheap.gguf");
     } catch (const Error&) {
     }
-    EXPECT_LT(Clock::now() - begin, milliseconds(1000));
+    EXPECT_LT(cpu_seconds() - begin, 1.0);
     EXPECT_LE(allocations.peak_bytes(), 2 * bytes.size() + (16 << 20));
 }
 
@@ -107,10 +107,10 @@ TEST(GgufHostile, SixtyThousandEntriesParseFast) {
     GgufBuilder builder;
     for (int i = 0; i < 60000; ++i) builder.add_u32("key." + std::to_string(i), i);
     const auto bytes = builder.build();
-    const auto begin = Clock::now();
+    const double begin = cpu_seconds();
     const GgufFile file = GgufFile::parse(bytes, "many");
+    EXPECT_LT(cpu_seconds() - begin, 0.5);
     for (int i = 0; i < 60000; ++i) EXPECT_EQ(file.get_u32("key." + std::to_string(i)), static_cast<std::uint32_t>(i));
-    EXPECT_LT(Clock::now() - begin, milliseconds(500));
 }
 
 TEST(GgufHostile, AsManyEntriesAndTensorsAsAllowedCostLittle) {

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <string>
 #include <utility>
@@ -17,9 +18,6 @@ using test::SmallVocabulary;
 using test::TinyModel;
 
 constexpr std::uint32_t kAnswer = 12;  // tokens
-// Without merges every byte is a token, so lengths are token counts; each control token is one.
-constexpr std::uint32_t kBetweenTurns = 16;  // <|im_end|>\n<|im_start|>user\n … <|im_end|>\n, and
-constexpr std::uint32_t kOpening = 11;       // <|im_start|>assistant\n
 
 ChatSettings settings_for(ChatFormat format, float temperature = 1) {
     ChatSettings settings;
@@ -40,7 +38,7 @@ std::string answer_afresh(TinyModel& model, const ChatSettings& settings, std::u
     const auto tokens = model.tokenizer.encode(render(settings.format, conversation), SpecialTokens::kAsTokens);
     GenerationOptions options = settings.generation;
     options.sampling.seed = seed;
-    Session session = model.session();
+    Session session = model.session(1024);
     return Generator(session, model.tokenizer).complete(tokens, options, {}).raw;
 }
 
@@ -57,8 +55,9 @@ TEST(ChatSession, TheSecondTurnAppendsOnlyWhatIsNew) {
     const Generation second = chat.ask("And?", {});
     EXPECT_EQ(second.stats.n_reused, held);
     const std::uint32_t n_appended = second.stats.n_prompt - second.stats.n_reused;
-    const std::uint32_t n_unappended = 1;  // the last token of the first answer
-    EXPECT_EQ(n_appended, n_unappended + 2 + 6 + 4 + 2 + kOpening);
+    // Without merges every byte is a token. The last token of the first answer comes first, it was not appended yet.
+    const std::string_view appended = "?^\n^user\nAnd?^\n^assistant\n";  // '^' for a control token
+    EXPECT_EQ(n_appended, appended.size());
     EXPECT_EQ(second.raw,
               answer_afresh(model, settings, 4, {{"user", "Hello"}, {"assistant", first.raw}, {"user", "And?"}}));
 }
@@ -97,7 +96,7 @@ TEST(ChatSession, RegenerateWithoutChanceGivesTheSameAnswer) {
 SmallVocabulary with_think_end(const ChatSettings& settings, std::size_t at) {
     TinyModel model;
     Session session = model.session();
-    const std::string prompt_and_answer = ChatSession(session, model.tokenizer, settings).ask("Hello", {}).raw;
+    ChatSession(session, model.tokenizer, settings).ask("Hello", {}).raw;
     const auto answer = session.tokens().last(kAnswer - 1);
     const auto occurs_before = [&](std::size_t place) {
         return std::find(answer.begin(), answer.begin() + std::ptrdiff_t(place), answer[place]) - answer.begin() <
@@ -183,12 +182,27 @@ TEST(ChatSession, AnInterruptedPromptIsForgotten) {
     const Generation first = chat.ask("Hello", {});
     std::atomic<bool> stop = true;
     session.set_stop_flag(&stop);
-    EXPECT_EQ(chat.ask("Never mind", {}).end, EndReason::kInterrupted);
-    EXPECT_EQ(chat.regenerate({}).raw.size(), 1u) << "from the kept logits; the next step is interrupted";
+    const Generation nothing = chat.ask("Never mind", {});
+    EXPECT_EQ(nothing.end, EndReason::kInterrupted);
+    EXPECT_EQ(nothing.raw, "");
     stop = false;
-    chat.clear();
-    EXPECT_EQ(chat.ask("Hello", {}).raw.size() > 0, true);
-    EXPECT_FALSE(first.raw.empty());
+    EXPECT_EQ(chat.ask("And?", {}).raw,
+              answer_afresh(model, settings, 4, {{"user", "Hello"}, {"assistant", first.raw}, {"user", "And?"}}));
+}
+
+TEST(ChatSession, AnInterruptedAnswerIsKept) {
+    TinyModel model;
+    Session session = model.session();
+    const ChatSettings settings = settings_for(ChatFormat::kLfm2);
+    ChatSession chat(session, model.tokenizer, settings);
+    std::atomic<bool> stop = false;
+    session.set_stop_flag(&stop);
+    const Generation first = chat.ask("Hello", [&](const Segment&) { stop = true; });
+    EXPECT_EQ(first.end, EndReason::kInterrupted);
+    EXPECT_LT(first.stats.n_generated, kAnswer);
+    stop = false;
+    EXPECT_EQ(chat.ask("And?", {}).raw,
+              answer_afresh(model, settings, 4, {{"user", "Hello"}, {"assistant", first.raw}, {"user", "And?"}}));
 }
 
 TEST(ChatSession, ClearForgetsTheMessagesAndKeepsTheSystemPrompt) {
@@ -203,16 +217,17 @@ TEST(ChatSession, ClearForgetsTheMessagesAndKeepsTheSystemPrompt) {
     EXPECT_EQ(chat.ask("And?", {}).raw, answer_afresh(model, settings, 4, {{"system", "Be brief."}, {"user", "And?"}}));
 }
 
-TEST(ChatSession, ManyTurnsStayWithinTheContext) {
+TEST(ChatSession, ManyTurnsAllReuse) {
     TinyModel model;
-    Session session = model.session(4096);
+    Session session = model.session(1024);
     const ChatSettings settings = settings_for(ChatFormat::kLfm2);
     ChatSession chat(session, model.tokenizer, settings);
     Messages messages;
     for (std::uint64_t turn = 0; turn < 20; ++turn) {
         messages.emplace_back("user", "turn " + std::to_string(turn));
         const Generation answer = chat.ask(messages.back().second, {});
-        if (turn > 0) EXPECT_LT(answer.stats.n_prompt - answer.stats.n_reused, 40u);
+        EXPECT_LT(answer.stats.n_prompt - answer.stats.n_reused, 40u);
+        if (turn == 19) EXPECT_EQ(answer.raw, answer_afresh(model, settings, 3 + turn, messages));
         messages.emplace_back("assistant", answer.raw);
     }
 }

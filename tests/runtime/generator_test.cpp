@@ -26,16 +26,16 @@ GenerationOptions options_for(std::uint32_t n_predict) {
     return options;
 }
 
-struct Run {
+struct Outcome {
     Generation generation;
     std::vector<std::int32_t> tokens;  // generated ones, whether appended or not
     std::uint32_t position = 0;
     std::string streamed;  // answer and reasoning as they came
 };
 
-Run run(TinyModel& model, const GenerationOptions& options, std::uint32_t n_ctx = 512) {
+Outcome run(TinyModel& model, const GenerationOptions& options, std::uint32_t n_ctx = 512) {
     Session session = model.session(n_ctx);
-    Run result;
+    Outcome result;
     const auto sink = [&](const Segment& segment) { result.streamed += segment.text; };
     result.generation = Generator(session, model.tokenizer).complete(kPrompt, options, sink);
     result.tokens.assign(session.tokens().begin() + std::ssize(kPrompt), session.tokens().end());
@@ -44,7 +44,7 @@ Run run(TinyModel& model, const GenerationOptions& options, std::uint32_t n_ctx 
     return result;
 }
 
-Run run(const SmallVocabulary& vocabulary, const GenerationOptions& options) {
+Outcome run(const SmallVocabulary& vocabulary, const GenerationOptions& options) {
     TinyModel model(vocabulary);
     return run(model, options);
 }
@@ -59,7 +59,7 @@ std::size_t find_new_token(const std::vector<std::int32_t>& tokens, std::size_t 
 
 TEST(Generator, StopsAtThePredictLimitWithoutAWastedStep) {
     TinyModel model;
-    const Run result = run(model, options_for(5));
+    const Outcome result = run(model, options_for(5));
     EXPECT_EQ(result.generation.end, EndReason::kPredictLimit);
     EXPECT_EQ(result.generation.stats.n_prompt, kPrompt.size());
     EXPECT_EQ(result.generation.stats.n_reused, 0u);
@@ -73,7 +73,7 @@ TEST(Generator, StopsAtThePredictLimitWithoutAWastedStep) {
 
 TEST(Generator, MayPredictNothing) {
     TinyModel model;
-    const Run result = run(model, options_for(0));
+    const Outcome result = run(model, options_for(0));
     EXPECT_EQ(result.generation.end, EndReason::kPredictLimit);
     EXPECT_EQ(result.tokens.size(), 0u);
     EXPECT_EQ(result.position, kPrompt.size());
@@ -82,19 +82,19 @@ TEST(Generator, MayPredictNothing) {
 TEST(Generator, TheSameSeedGivesTheSameTokens) {
     TinyModel model;
     GenerationOptions options = options_for(30);
-    const Run first = run(model, options);
+    const Outcome first = run(model, options);
     EXPECT_EQ(run(model, options).tokens, first.tokens);
     options.sampling.seed = 6;
     EXPECT_NE(run(model, options).tokens, first.tokens);
     options.sampling.temperature = 0;
-    const Run greedy = run(model, options);
+    const Outcome greedy = run(model, options);
     options.sampling.seed = 5;
     EXPECT_EQ(run(model, options).tokens, greedy.tokens);
 }
 
 TEST(Generator, EndsWhenTheContextIsFull) {
     TinyModel model;
-    const Run result = run(model, options_for(100), 10);
+    const Outcome result = run(model, options_for(100), 10);
     EXPECT_EQ(result.generation.end, EndReason::kContextFull);
     EXPECT_EQ(result.position, 10u);
     EXPECT_EQ(result.generation.stats.n_generated, 10u - kPrompt.size() + 1) << "the last one needs no place";
@@ -102,11 +102,11 @@ TEST(Generator, EndsWhenTheContextIsFull) {
 }
 
 TEST(Generator, EndsAtTheEndTokenWithoutShowingIt) {
-    const Run whole = run(SmallVocabulary(), options_for(40));
+    const Outcome whole = run(SmallVocabulary(), options_for(40));
     const std::size_t at = find_new_token(whole.tokens, 10);
     SmallVocabulary vocabulary;
     vocabulary.eos = whole.tokens[at];
-    const Run result = run(vocabulary, options_for(40));
+    const Outcome result = run(vocabulary, options_for(40));
     EXPECT_EQ(result.generation.end, EndReason::kEndToken);
     EXPECT_EQ(result.generation.stats.n_generated, at);
     EXPECT_EQ(result.generation.stats.n_steps, at);
@@ -116,10 +116,10 @@ TEST(Generator, EndsAtTheEndTokenWithoutShowingIt) {
 
 TEST(Generator, EndsBeforeAStopString) {
     TinyModel model;
-    const Run whole = run(model, options_for(40));
+    const Outcome whole = run(model, options_for(40));
     GenerationOptions options = options_for(40);
     options.stop_strings = {whole.generation.answer.substr(whole.generation.answer.size() / 2, 5)};
-    const Run result = run(model, options);
+    const Outcome result = run(model, options);
     EXPECT_EQ(result.generation.end, EndReason::kStopString);
     EXPECT_EQ(result.generation.answer, whole.generation.answer.substr(0, whole.generation.answer.find(options.stop_strings[0])));
     EXPECT_EQ(result.streamed, result.generation.answer);
@@ -127,7 +127,7 @@ TEST(Generator, EndsBeforeAStopString) {
 }
 
 /// The tokens at places 3 and 8 of the answer, or the next new ones, become the think tags.
-SmallVocabulary thinking_vocabulary(const Run& whole, TokenType type) {
+SmallVocabulary thinking_vocabulary(const Outcome& whole, TokenType type) {
     const std::size_t open = find_new_token(whole.tokens, 3), close = find_new_token(whole.tokens, open + 5);
     SmallVocabulary vocabulary;
     for (const auto& [place, tag] : {std::pair(open, "<think>"), std::pair(close, "</think>")}) {
@@ -139,9 +139,9 @@ SmallVocabulary thinking_vocabulary(const Run& whole, TokenType type) {
 }
 
 TEST(Generator, SplitsOffReasoningAlsoBetweenControlTokens) {
-    const Run whole = run(SmallVocabulary(), options_for(40));
+    const Outcome whole = run(SmallVocabulary(), options_for(40));
     for (const TokenType type : {TokenType::kControl, TokenType::kUserDefined}) {
-        const Run result = run(thinking_vocabulary(whole, type), options_for(40));
+        const Outcome result = run(thinking_vocabulary(whole, type), options_for(40));
         EXPECT_EQ(result.tokens, whole.tokens);
         EXPECT_NE(result.generation.raw.find("<think>"), std::string::npos);
         EXPECT_GT(result.generation.reasoning.size(), 0u);
@@ -151,7 +151,7 @@ TEST(Generator, SplitsOffReasoningAlsoBetweenControlTokens) {
 }
 
 TEST(Generator, LooksForStopStringsInTheAnswerOnly) {
-    const Run whole = run(SmallVocabulary(), options_for(40));
+    const Outcome whole = run(SmallVocabulary(), options_for(40));
     const SmallVocabulary vocabulary = thinking_vocabulary(whole, TokenType::kControl);
     const std::string reasoning = run(vocabulary, options_for(40)).generation.reasoning;
     GenerationOptions options = options_for(40);
