@@ -113,8 +113,8 @@ std::vector<std::int32_t> ChatSession::rewind(const Prompt& prompt) {
     return prompt.tokens;
 }
 
-/// The prompt's tokens behind the text of `held`; nothing when it does not begin with that text, or has a token across its
-/// end: what is appended is what a fresh start would append.
+/// The prompt's tokens behind the text of `held`; nothing when it does not begin with that text, or has a token across
+/// its end: what is appended is what a fresh start would append.
 std::optional<std::span<const std::int32_t>> ChatSession::tokens_after(std::span<const std::int32_t> held,
                                                                        const Prompt& prompt) const {
     const std::string text = tokenizer_.decode(held);

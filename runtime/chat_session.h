@@ -14,22 +14,22 @@ namespace lfm {
 
 struct ChatSettings {
     ChatFormat format = ChatFormat::kPlain;
-    std::string system;             // empty: no system message
-    GenerationOptions generation;   // the seed counts up by one from answer to answer
+    std::string system;            // empty: no system message
+    GenerationOptions generation;  // the seed counts up by one from answer to answer
 };
 
 /// Messages may hold the texts of control tokens, which then are tokens: what comes from strangers must not get here.
 ///
-/// The session may go on when the new rendering begins with the text of its tokens. Where it does not (reasoning dropped
-/// from earlier answers, another answer wanted), it returns to the newest mark whose text still is a beginning: short-conv
-/// state cannot be rewound to any other place. A mark is set behind every prompt.
+/// The session may go on when the new rendering begins with the text of its tokens. Where it does not (reasoning
+/// dropped from earlier answers, another answer wanted), it returns to the newest mark whose text still is a beginning:
+/// short-conv state cannot be rewound to any other place. A mark is set behind every prompt.
 class ChatSession {
 public:
     /// Session and tokenizer outlive it; nobody else appends to the session.
     ChatSession(Session& session, const Tokenizer& tokenizer, ChatSettings settings);
 
-    /// Answers a user's message. On Error{kContextFull}, any other error, and an interruption before the first token, the
-    /// message is forgotten and the chat is as before. A partial answer is kept.
+    /// Answers a user's message. On Error{kContextFull}, any other error, and an interruption before the first token,
+    /// the message is forgotten and the chat is as before. A partial answer is kept.
     Generation ask(std::string_view message, const SegmentSink& sink);
 
     bool can_regenerate() const { return !messages_.empty(); }
@@ -67,7 +67,7 @@ private:
     ChatSettings settings_;
     Generator generator_;
     std::vector<Message> messages_;
-    std::vector<Mark> marks_;  // by position
+    std::vector<Mark> marks_;                 // by position
     std::optional<std::int32_t> unappended_;  // the chat's last token, when the session does not hold it
     std::size_t n_opening_ = 0;               // tokens at a prompt's end that history may lack: "<think>"
 };

@@ -38,8 +38,8 @@ struct GenerationStats {
 
 struct Generation {
     EndReason end = EndReason::kEndToken;
-    std::string raw;                         // the bytes of all tokens: tags and stop string in, end token out
-    std::string answer;                      // what the sink got, by kind
+    std::string raw;     // the bytes of all tokens: tags and stop string in, end token out
+    std::string answer;  // what the sink got, by kind
     std::string reasoning;
     std::optional<std::int32_t> unappended;  // the last token of `raw`, when the session does not hold it
     GenerationStats stats;

@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "runtime/think_filter.h"
+#include "tools/run_options.h"
 
 namespace lfm::tools {
 
@@ -13,6 +14,9 @@ enum class ReasoningPlace {
     kMarked,  // on stdout, between lines "[reasoning]" and "[answer]"
     kStderr,
 };
+
+/// By the options and by what stdout is: what is piped away is the answer alone.
+ReasoningPlace reasoning_place(const RunOptions& options);
 
 /// All of it, also when signals interrupt. Throws Error{kIo}.
 void write_stdout(std::string_view text);

@@ -18,7 +18,8 @@ Color color_for(ColorChoice choice, int descriptor) {
     if (choice != ColorChoice::kAuto) return choice == ColorChoice::kAlways ? Color::kOn : Color::kOff;
     const char* no_color = std::getenv("NO_COLOR");
     const char* terminal = std::getenv("TERM");
-    const bool refused = (no_color != nullptr && *no_color != '\0') || (terminal != nullptr && std::string_view(terminal) == "dumb");
+    const bool refused =
+        (no_color != nullptr && *no_color != '\0') || (terminal != nullptr && std::string_view(terminal) == "dumb");
     return !refused && ::isatty(descriptor) ? Color::kOn : Color::kOff;
 }
 

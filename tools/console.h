@@ -39,7 +39,7 @@ public:
 
 private:
     std::string_view label_;
-    double begin_;  // seconds of the steady clock
+    double begin_;    // seconds of the steady clock
     int shown_ = -1;  // percent; -1: nothing on the line
     bool enabled_;
 };

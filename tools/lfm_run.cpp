@@ -37,7 +37,8 @@ std::optional<std::string> find_prompt(const RunOptions& options) {
         if (!::isatty(STDIN_FILENO)) {
             prompt = read_prompt_file("-");
         } else {
-            const bool chats = ::isatty(STDOUT_FILENO) && options.form == PromptForm::kChat && options.output == OutputFormat::kText;
+            const bool chats =
+                ::isatty(STDOUT_FILENO) && options.form == PromptForm::kChat && options.output == OutputFormat::kText;
             if (!chats) throw Error(ErrorCode::kUsage, "prompt", "expected -p, -f or a pipe, found none; see --help");
             return std::nullopt;
         }
@@ -99,6 +100,7 @@ int run(const RunOptions& options) {
 int main(int argc, char** argv) {
     // As every filter: whoever closes the pipe ends us without a word, also when our parent ignores the signal.
     std::signal(SIGPIPE, SIG_DFL);
-    return lfm::tools::run_tool(
-        "lfm-run", [&] { return lfm::tools::run(lfm::tools::parse_run_options({argv + 1, argv + argc})); });
+    return lfm::tools::run_tool("lfm-run", [&] {
+        return lfm::tools::run(lfm::tools::parse_run_options({argv + 1, argv + argc}));
+    });
 }

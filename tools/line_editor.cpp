@@ -4,11 +4,16 @@
 #include <clocale>
 #include <cstdio>
 #include <cstdlib>
+#include <cwchar>
 #include <string_view>
+#include <utility>
 
 #include <fcntl.h>
 #include <histedit.h>
+#include <poll.h>
 #include <unistd.h>
+
+#include "tools/stop_signals.h"
 
 namespace lfm::tools {
 namespace {
@@ -21,6 +26,25 @@ void choose_utf8_locale() {
     const char* chosen = std::setlocale(LC_CTYPE, "");
     const bool plain = chosen == nullptr || std::string_view(chosen) == "C" || std::string_view(chosen) == "POSIX";
     if (plain) std::setlocale(LC_CTYPE, "C.UTF-8");
+}
+
+/// One key for libedit: 1, 0 at the end of input, -1 when a stop signal came.
+int read_key(editline*, wchar_t* key) {
+    constexpr int kMilliseconds = 100;  // a signal may come just before poll(), or to another thread: look now and then
+    std::mbstate_t state{};
+    while (!stop_flag()) {
+        pollfd input{STDIN_FILENO, POLLIN, 0};
+        if (::poll(&input, 1, kMilliseconds) <= 0) continue;
+        char byte;
+        const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return 0;  // a terminal that was closed gives an error: the end as well
+        const std::size_t length = std::mbrtowc(key, &byte, 1, &state);
+        if (length == static_cast<std::size_t>(-2)) continue;  // the character goes on
+        if (length == static_cast<std::size_t>(-1)) *key = 0xFFFD;
+        return 1;
+    }
+    return -1;
 }
 
 }  // namespace
@@ -51,7 +75,8 @@ LineEditor::LineEditor(std::filesystem::path history_file) : history_file_(std::
     ::el_set(editor_.get(), EL_CLIENTDATA, this);
     ::el_set(editor_.get(), EL_PROMPT, &LineEditor::prompt_of);
     ::el_set(editor_.get(), EL_EDITOR, "emacs");
-    ::el_set(editor_.get(), EL_SIGNAL, 0);  // Ctrl-C is ours: the read ends with EINTR
+    ::el_set(editor_.get(), EL_SIGNAL, 0);  // Ctrl-C is ours
+    ::el_set(editor_.get(), EL_GETCFN, &read_key);
     ::el_set(editor_.get(), EL_HIST, ::history, history_.get());
     HistEvent event;
     ::history(history_.get(), &event, H_SETSIZE, kHistoryLines);
@@ -97,14 +122,12 @@ Input LineEditor::read_line(const char* prompt) {
     prompt_ = prompt;
     ::el_resize(editor_.get());  // the window may have changed since
     int count = 0;
-    errno = 0;
     const char* text = ::el_gets(editor_.get(), &count);
     if (text == nullptr || count <= 0) {
-        const bool interrupted = count < 0 && errno == EINTR;
-        if (interrupted) ::el_reset(editor_.get());
+        ::el_reset(editor_.get());
         std::fputs("\n", stdout);
         std::fflush(stdout);
-        return {interrupted ? InputEnd::kInterrupted : InputEnd::kEndOfInput, {}};
+        return {stop_flag() ? InputEnd::kInterrupted : InputEnd::kEndOfInput, {}};
     }
     std::string line(text, static_cast<std::size_t>(count));
     if (line.ends_with('\n')) line.pop_back();

@@ -107,7 +107,8 @@ private:
 
     void print_stats() {
         const Session& session = model_.session();
-        std::string text = "context: " + std::to_string(session.position()) + " of " + std::to_string(session.n_ctx()) + " tokens\n";
+        std::string text =
+            "context: " + std::to_string(session.position()) + " of " + std::to_string(session.n_ctx()) + " tokens\n";
         if (last_) {
             if (!ram_bandwidth_) ram_bandwidth_ = measure_ram(model_);
             text += "last answer: " + timing_text(*last_, model_, ram_bandwidth_) + "\n";

@@ -154,15 +154,16 @@ void RunModel::say_what_was_chosen(const RunOptions& options, const Console& con
     if (chats && !options.chat_format && recognised_.confidence == Confidence::kUnknown)
         console.note("warning: unknown chat template, using the plain form; --chat-template chooses one");
     if (hyper.n_ctx_train > 0 && session_options_.n_ctx > hyper.n_ctx_train)
-        console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) + " tokens of context, not " +
-                     std::to_string(session_options_.n_ctx));
+        console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) +
+                     " tokens of context, not " + std::to_string(session_options_.n_ctx));
 
-    console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model_.description())) + ", mostly " +
-                   std::string(dtype_name(main_type(model_.description()))));
+    console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model_.description())) +
+                   ", mostly " + std::string(dtype_name(main_type(model_.description()))));
     const cpu::Kernels& kernels = session_options_.kernels != nullptr ? *session_options_.kernels : cpu::best_kernels();
-    console.detail("computing: " + std::to_string(session_options_.n_threads) + " threads, kernels " + std::string(kernels.name));
-    console.detail("context: " + std::to_string(session_options_.n_ctx) + " of the model's " + std::to_string(hyper.n_ctx_train) +
-                   " tokens");
+    console.detail("computing: " + std::to_string(session_options_.n_threads) + " threads, kernels " +
+                   std::string(kernels.name));
+    console.detail("context: " + std::to_string(session_options_.n_ctx) + " of the model's " +
+                   std::to_string(hyper.n_ctx_train) + " tokens");
     if (chats)
         console.detail("chat template: " + std::string(chat_format_name(chat_format_)) + " (" +
                        std::string(options.chat_format ? "option" : confidence_text(recognised_.confidence)) + ")");

@@ -13,22 +13,22 @@ constexpr std::string_view kHelp = R"(usage: lfm-run [-m FILE] [-p TEXT] [-f FIL
 Answers the prompt of -p, -f or a pipe. On a terminal, without one: a chat.
 stdout carries the answer alone; all else goes to stderr.
 
-  -m, --model FILE           GGUF file; default: the small model shipped with lfm
+  -m, --model FILE           GGUF file; default: the small one shipped with lfm
   -p, --prompt TEXT          with -f: TEXT, an empty line, the file
   -f, --file FILE            prompt from a file, - from standard input
   -sys, --system-prompt TEXT
       --no-chat              continue the text as it is, without a chat template
-      --chat-template NAME   lfm2, lfm2.5, lfm2.5-moe, plain; default: the model's
-  -n, --predict N            at most N tokens; -1: until the model ends (default)
+      --chat-template NAME   lfm2, lfm2.5, lfm2.5-moe or plain, not the model's
+  -n, --predict N            at most N tokens; -1 (default): to the model's end
       --stop STRING          end before STRING; may be repeated
   -c, --ctx-size N           tokens of context; 0: the model's, at most 8192
-      --reasoning show|hide  shown: dim on a terminal; on stderr when stdout is none
+      --reasoning show|hide  show: dim, or on stderr when stdout is no terminal
 
 Sampling; the defaults are those recommended for the model (see -v):
       --temp T               temperature; 0: the best token, always
       --top-k K  --top-p P  --min-p P
       --repeat-penalty R  --repeat-last-n N
-  -s, --seed N               the same seed, the same answer; -1: random (default)
+  -s, --seed N               same seed, same answer; -1: random (default)
 
 Computing:
   -t, --threads N            default: one per core
@@ -109,8 +109,9 @@ std::vector<std::string> find_stop_strings(const po::variables_map& values) {
     const auto strings = find<std::vector<std::string>>(values, "stop").value_or(std::vector<std::string>());
     for (const std::string& string : strings)
         if (string.empty() || string.size() > kMaxStopString)
-            throw Error(ErrorCode::kUsage, "--stop",
-                        "expected 1 to " + std::to_string(kMaxStopString) + " bytes, found " + std::to_string(string.size()));
+            throw Error(
+                ErrorCode::kUsage, "--stop",
+                "expected 1 to " + std::to_string(kMaxStopString) + " bytes, found " + std::to_string(string.size()));
     return strings;
 }
 
@@ -134,10 +135,12 @@ po::options_description run_option_descriptions() {
     options.add_options()("stop", po::value<std::vector<std::string>>(), "");
     options.add_options()("predict,n", po::value<std::int64_t>(), "")("ctx-size,c", po::value<std::int64_t>(), "");
     options.add_options()("seed,s", po::value<std::int64_t>(), "");
-    options.add_options()("temp", po::value<float>(), "")("top-p", po::value<float>(), "")("min-p", po::value<float>(), "");
+    options.add_options()("temp", po::value<float>(), "")("top-p", po::value<float>(), "")("min-p", po::value<float>(),
+                                                                                           "");
     options.add_options()("repeat-penalty", po::value<float>(), "");
     options.add_options()("top-k", po::value<int>(), "")("repeat-last-n", po::value<int>(), "");
-    options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"), "");
+    options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"),
+                                                                                                "");
     options.add(compute_options());
     return options;
 }
@@ -165,10 +168,13 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     options.chat_format = find_chat_format(values);
     options.stop_strings = find_stop_strings(values);
     using Reasoning = ReasoningChoice;
-    options.reasoning = choose<Reasoning>(values, "reasoning", {{"show", Reasoning::kShow}, {"hide", Reasoning::kHide}});
-    options.output = choose<OutputFormat>(values, "output-format", {{"text", OutputFormat::kText}, {"json", OutputFormat::kJson}});
+    options.reasoning =
+        choose<Reasoning>(values, "reasoning", {{"show", Reasoning::kShow}, {"hide", Reasoning::kHide}});
+    options.output =
+        choose<OutputFormat>(values, "output-format", {{"text", OutputFormat::kText}, {"json", OutputFormat::kJson}});
     options.color = choose<ColorChoice>(
-        values, "color", {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});
+        values, "color",
+        {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});
     options.verbosity = find_verbosity(values);
     if (options.form == PromptForm::kRaw && (options.chat_format || !options.system.empty()))
         throw Error(ErrorCode::kUsage, "--no-chat", "expected no --system-prompt and no --chat-template beside it");

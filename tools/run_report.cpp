@@ -46,7 +46,8 @@ std::string timing_text(const GenerationStats& stats, const RunModel& model, std
     const double bandwidth = weight_rate(stats, model);
     text += ", " + short_number(generation_rate(stats)) + " tok/s, " + short_number(bandwidth / 1e9) + " GB/s";
     if (!ram_bandwidth) return text + " (from cache)";
-    return text + " (" + short_number(100 * bandwidth / *ram_bandwidth) + " % of RAM's " + short_number(*ram_bandwidth / 1e9) + ")";
+    return text + " (" + short_number(100 * bandwidth / *ram_bandwidth) + " % of RAM's " +
+           short_number(*ram_bandwidth / 1e9) + ")";
 }
 
 std::string json_report(const Generation& generation, const RunModel& model) {

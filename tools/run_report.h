@@ -9,8 +9,8 @@
 
 namespace lfm::tools {
 
-/// Bytes per second of reading the model's weights, at most 1 GiB of them; nothing when they may lie in caches. Takes up to
-/// a second.
+/// Bytes per second of reading the model's weights, at most 1 GiB of them; nothing when they may lie in caches. Takes
+/// up to a second.
 std::optional<double> measure_ram(const RunModel& model);
 
 /// "prompt 23 tokens, 812 tok/s; answer 128 tokens, 45.3 tok/s, 23.4 GB/s (83 % of RAM's 28.1)": GB/s of weights read.

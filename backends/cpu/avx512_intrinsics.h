@@ -11,7 +11,6 @@
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
 #endif
-#define LFM_AVX512_NAMESPACE avx512
 
 namespace lfm::cpu::avx512 {
 namespace {
@@ -33,10 +32,11 @@ inline float add_lanes(__m512 v) { return _mm512_reduce_add_ps(v); }
 
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
+#undef _mm512_madd_epi16  // its alias asks for four arguments
+#define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 
 #include "memory/half.h"
 
-#define LFM_AVX512_NAMESPACE avx512_simde
 
 namespace lfm::cpu::avx512_simde {
 namespace {
@@ -55,7 +55,8 @@ inline __m512 to_float(__m512i v) {
     return each_lane<std::int32_t, float>(v, [](std::int32_t lane) { return static_cast<float>(lane); });
 }
 inline __m512i top_byte_signed(__m512i v) {
-    return _mm512_castps_si512(each_lane<std::int32_t, std::int32_t>(v, [](std::int32_t lane) { return lane >> 24; }));
+    const __m512 shifted = each_lane<std::int32_t, std::int32_t>(v, [](std::int32_t lane) { return lane >> 24; });
+    return _mm512_castps_si512(shifted);
 }
 inline __m512 widen_low_f16(__m512i v) {
     return each_lane<std::uint32_t, float>(v, [](std::uint32_t lane) {

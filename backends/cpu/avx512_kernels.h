@@ -4,11 +4,13 @@
 
 #include "backends/cpu/kernels.h"
 
-#ifdef LFM_AVX512_SIMDE
-namespace lfm::cpu::avx512_simde {
+#ifdef LFM_AVX512_SIMDE  // avx512_intrinsics.h
+#define LFM_AVX512_NAMESPACE avx512_simde
 #else
-namespace lfm::cpu::avx512 {
+#define LFM_AVX512_NAMESPACE avx512
 #endif
+
+namespace lfm::cpu::LFM_AVX512_NAMESPACE {
 
 void matmul_f32(const MatmulTile& tile);
 void matmul_f16(const MatmulTile& tile);
@@ -19,4 +21,4 @@ void matmul_q4_k(const MatmulTile& tile);
 void matmul_q5_k(const MatmulTile& tile);
 void matmul_q6_k(const MatmulTile& tile);
 
-}
+}  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/cpu/avx512_intrinsics.h"
+#include "backends/cpu/avx512_kernels.h"
 #include "backends/cpu/lane_matmul.h"
 
 namespace lfm::cpu::LFM_AVX512_NAMESPACE {

@@ -67,8 +67,8 @@ struct Kx {
         if constexpr (kBits == 5) {
             const __m512i bit = _mm512_set1_epi8(16), fifth = four_rows(rows, first, at + kFifthBits + column);
             const std::uint32_t b = 2 * group;
-            const __m512i low = b < 4 ? _mm512_slli_epi16(fifth, 4 - b) : _mm512_srli_epi16(fifth, b - 4);
-            const __m512i high = b < 3 ? _mm512_slli_epi16(fifth, 3 - b) : _mm512_srli_epi16(fifth, b - 3);
+            const __m512i low = b < 4 ? _mm512_slli_epi16(fifth, 4u - b) : _mm512_srli_epi16(fifth, b - 4);
+            const __m512i high = b < 3 ? _mm512_slli_epi16(fifth, 3u - b) : _mm512_srli_epi16(fifth, b - 3);
             block[0] = _mm512_or_si512(block[0], _mm512_and_si512(low, bit));
             block[1] = _mm512_or_si512(block[1], _mm512_and_si512(high, bit));
         }

@@ -50,6 +50,7 @@ private:
 
     static void multiply_token(const MatmulTile& tile, std::uint32_t first_row, std::uint32_t token) {
         const RowGroup<kGroup> rows(tile, first_row);
+        rows.touch_next_pages();
         const float* x = token_row(tile, token);
         Vector sums[kGroup];
         for (Vector& sum : sums) sum = Target::zero();

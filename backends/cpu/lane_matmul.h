@@ -40,6 +40,13 @@ struct RowGroup {
         const std::byte* next = row[0] + kLanes * (stride + at);
         for (std::size_t i = 0; i < kLanes * bytes; i += 64) __builtin_prefetch(next + i);
     }
+
+    /// Looks up the next group's addresses all at once, so that the page walks overlap.
+    void touch_next_pages() const {
+        constexpr std::size_t kPage = 4096;
+        const std::byte* next = row[0] + kLanes * stride;
+        for (std::size_t i = 0; i < kLanes * stride + kPage; i += kPage) __builtin_prefetch(next + i);
+    }
 };
 
 /// One token's activations.
@@ -100,6 +107,7 @@ private:
 
     static void multiply_tokens(const MatmulTile& tile, std::uint32_t row, std::uint32_t first, std::uint32_t n_tokens) {
         const RowGroup<kLanes> rows(tile, row);
+        rows.touch_next_pages();
         for (std::uint32_t t = first; t < first + n_tokens; ++t) {
             alignas(64) float y[kLanes];
             Type::dot(rows, Activation(tile, t), tile.n_in, y);
@@ -118,9 +126,8 @@ private:
                 const std::size_t from = block + b;
                 __builtin_memcpy(to.q, x.q + kActivationBlock * from, sizeof to.q);
                 to.scale = x.scale[from];
-                to.sum[0] = x.sum[2 * from];
-                to.sum[1] = x.sum[2 * from + 1];
-                to.offset = Type::kOffset * (to.sum[0] + to.sum[1]);
+                __builtin_memcpy(to.sum, x.sum + 2 * from, sizeof to.sum);
+                to.offset = Type::kOffset * (x.sum[2 * from] + x.sum[2 * from + 1]);
             }
         }
     }

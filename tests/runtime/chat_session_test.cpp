@@ -31,7 +31,8 @@ ChatSettings settings_for(ChatFormat format, float temperature = 1) {
 using Messages = std::vector<std::pair<std::string, std::string>>;
 
 /// The answer of a fresh session to the whole conversation at once.
-std::string answer_afresh(TinyModel& model, const ChatSettings& settings, std::uint64_t seed, const Messages& messages) {
+std::string answer_afresh(TinyModel& model, const ChatSettings& settings, std::uint64_t seed,
+                          const Messages& messages) {
     Conversation conversation;
     conversation.options.think_start = settings.generation.think_start;
     for (const auto& [role, content] : messages) conversation.add(role, content);
@@ -118,11 +119,15 @@ TEST(ChatSession, DroppedReasoningGoesBackToTheNewestMark) {
     const Generation first = chat.ask("Hello", {});
     ASSERT_NE(first.raw.find("</think>"), std::string::npos);
     const Generation second = chat.ask("And?", {});
-    EXPECT_EQ(second.stats.n_reused, first.stats.n_prompt + first.stats.n_steps) << "the last answer keeps its reasoning";
+    EXPECT_EQ(second.stats.n_reused, first.stats.n_prompt + first.stats.n_steps)
+        << "the last answer keeps its reasoning";
     const Generation third = chat.ask("So?", {});
     EXPECT_EQ(third.stats.n_reused, first.stats.n_prompt) << "back to before the first answer";
     EXPECT_EQ(third.raw, answer_afresh(model, settings, 5,
-                                       {{"user", "Hello"}, {"assistant", first.raw}, {"user", "And?"}, {"assistant", second.raw},
+                                       {{"user", "Hello"},
+                                        {"assistant", first.raw},
+                                        {"user", "And?"},
+                                        {"assistant", second.raw},
                                         {"user", "So?"}}));
 }
 
@@ -158,8 +163,8 @@ TEST(ChatSession, AStopStringIsNotInHistory) {
     const Generation first = chat.ask("Hello", {});
     ASSERT_EQ(first.end, EndReason::kStopString);
     const Generation second = chat.ask("And?", {});
-    EXPECT_EQ(second.raw, answer_afresh(model, stopping, 4,
-                                        {{"user", "Hello"}, {"assistant", first.answer}, {"user", "And?"}}));
+    EXPECT_EQ(second.raw,
+              answer_afresh(model, stopping, 4, {{"user", "Hello"}, {"assistant", first.answer}, {"user", "And?"}}));
 }
 
 TEST(ChatSession, AMessageThatDoesNotFitLeavesTheChatAsItWas) {

@@ -121,7 +121,8 @@ TEST(Generator, EndsBeforeAStopString) {
     options.stop_strings = {whole.generation.answer.substr(whole.generation.answer.size() / 2, 5)};
     const Outcome result = run(model, options);
     EXPECT_EQ(result.generation.end, EndReason::kStopString);
-    EXPECT_EQ(result.generation.answer, whole.generation.answer.substr(0, whole.generation.answer.find(options.stop_strings[0])));
+    EXPECT_EQ(result.generation.answer,
+              whole.generation.answer.substr(0, whole.generation.answer.find(options.stop_strings[0])));
     EXPECT_EQ(result.streamed, result.generation.answer);
     EXPECT_LT(result.tokens.size(), whole.tokens.size());
 }

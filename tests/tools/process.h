@@ -63,13 +63,15 @@ public:
 
     /// Until `size` bytes of stdout are there.
     void wait_for_output(std::size_t size) {
-        while (stdout_text.size() < size && read_some()) {}
+        while (stdout_text.size() < size && read_some()) {
+        }
     }
     void signal(int number) { ::kill(id_, number); }
     void close_output() { ::close(out_), out_ = -1; }
 
     int wait() {
-        while (read_some()) {}
+        while (read_some()) {
+        }
         int status = 0;
         ::waitpid(id_, &status, 0);
         id_ = -1;
@@ -144,8 +146,12 @@ public:
         }
     }
 
+    bool wait_for_more() { return read_some(20); }
+    void signal(int number) { ::kill(id_, number); }
+
     int wait() {
-        while (read_some(20)) {}
+        while (read_some(20)) {
+        }
         int status = 0;
         ::waitpid(id_, &status, 0);
         id_ = -1;

@@ -1,0 +1,40 @@
+// The AVX-512 table: matmul with the types of Liquid's files; the rest is AVX2's.
+#include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/cpu_features.h"
+#include "backends/cpu/kernels.h"
+
+namespace lfm::cpu {
+
+#if defined(__x86_64__)
+namespace {
+
+Kernels make_table(const Kernels& avx2) {
+    Kernels table = avx2;
+    table.name = "avx512";
+    const auto use = [&table](DType type, void (*run)(const MatmulTile&)) {
+        table.matmul[static_cast<std::size_t>(type)].run = run;
+    };
+    use(DType::kF32, avx512::matmul_f32);
+    use(DType::kF16, avx512::matmul_f16);
+    use(DType::kBF16, avx512::matmul_bf16);
+    use(DType::kQ4_0, avx512::matmul_q4_0);
+    use(DType::kQ8_0, avx512::matmul_q8_0);
+    use(DType::kQ4_K, avx512::matmul_q4_k);
+    use(DType::kQ5_K, avx512::matmul_q5_k);
+    use(DType::kQ6_K, avx512::matmul_q6_k);
+    return table;
+}
+
+}  // namespace
+
+const Kernels* avx512_kernels() {
+    static const bool supported = cpu_features().avx512;
+    if (!supported) return nullptr;
+    static const Kernels table = make_table(*avx2_kernels());
+    return &table;
+}
+#else
+const Kernels* avx512_kernels() { return nullptr; }
+#endif
+
+}  // namespace lfm::cpu

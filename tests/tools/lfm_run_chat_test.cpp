@@ -1,0 +1,165 @@
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+
+#include <sys/stat.h>
+
+#include "planner/shape.h"
+#include "runtime/random_model_file.h"
+#include "tests/tools/process.h"
+
+namespace lfm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+using test::Terminal;
+
+const std::string kProgram = LFM_BINARY_DIR "/bin/lfm-run";
+
+/// Chats on a terminal; the history lies in a folder of the test's own.
+class LfmRunChat : public testing::Test {
+protected:
+    void SetUp() override {
+        folder_ = fs::temp_directory_path() / ("lfm_run_chat_test." + std::to_string(::getpid()));
+        fs::create_directories(folder_);
+        ::setenv("XDG_STATE_HOME", folder_.c_str(), 1);
+        ::setenv("TERM", "xterm", 1);
+    }
+    void TearDown() override { fs::remove_all(folder_); }
+
+    std::string slow_model() {
+        const fs::path path = folder_ / "slow.gguf";
+        write_random_model(
+            describe_shape("lfm2,n_layer=8,attention=3.7,n_embd=512,n_head=8,n_ff=2048,n_ctx=65536:Q8_0"), path, 1);
+        return path;
+    }
+    fs::path history() const { return folder_ / "lfm/history"; }
+
+    fs::path folder_;
+};
+
+TEST_F(LfmRunChat, AnswersMessagesAndCommands) {
+    Terminal chat({kProgram, "-v", "-n", "12"});
+    ASSERT_TRUE(chat.wait_for("/help lists")) << chat.screen;
+    chat.type("Hello\n");
+    ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    chat.type("Tell me a story\n");
+    ASSERT_TRUE(chat.wait_for("reused)")) << chat.screen;
+    chat.type("/regen\n");
+    ASSERT_TRUE(chat.wait_for("reused)")) << chat.screen;
+    chat.type("/stats\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    chat.type("/nonsense\n");
+    ASSERT_TRUE(chat.wait_for("unknown command /nonsense")) << chat.screen;
+    chat.type("/help\n");
+    ASSERT_TRUE(chat.wait_for("/exit    leave")) << chat.screen;
+    chat.type("/clear\n/regen\n");
+    ASSERT_TRUE(chat.wait_for("no answer yet")) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, CtrlDLeaves) {
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("\004");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, CtrlCStopsTheAnswerOnly) {
+    Terminal chat({kProgram, "-v", "-m", slow_model(), "--temp", "0"});
+    ASSERT_TRUE(chat.wait_for("> ")) << chat.screen;
+    for (const char* message : {"Hello\n", "Again\n", "/regen\n"}) {
+        chat.type(message);
+        ASSERT_TRUE(chat.wait_for("\r\n"));
+        const std::size_t before = chat.screen.size();
+        while (chat.screen.size() < before + 50) ASSERT_TRUE(chat.wait_for_more());
+        chat.type("\003");
+        ASSERT_TRUE(chat.wait_for("stopped", 2)) << chat.screen;
+        ASSERT_TRUE(chat.wait_for("> ")) << chat.screen;
+    }
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, CtrlCTwiceLeaves) {
+    Terminal at_prompt({kProgram});
+    ASSERT_TRUE(at_prompt.wait_for("> "));
+    at_prompt.type("\003");
+    ASSERT_TRUE(at_prompt.wait_for("Ctrl-C again")) << at_prompt.screen;
+    ASSERT_TRUE(at_prompt.wait_for("> "));
+    at_prompt.type("/stats\n");
+    ASSERT_TRUE(at_prompt.wait_for("context: ")) << "anything else in between keeps it going";
+    ASSERT_TRUE(at_prompt.wait_for("> "));
+    at_prompt.type("\003");
+    ASSERT_TRUE(at_prompt.wait_for("Ctrl-C again"));
+    ASSERT_TRUE(at_prompt.wait_for("> "));
+    at_prompt.type("\003");
+    EXPECT_EQ(at_prompt.wait(), 130);
+}
+
+TEST_F(LfmRunChat, TerminateLeaves) {
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.signal(SIGTERM);
+    EXPECT_EQ(chat.wait(), 143);
+}
+
+TEST_F(LfmRunChat, MessagesMayHaveSeveralLines) {
+    Terminal chat({kProgram, "-v", "-n", "4"});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("one \\\n");
+    ASSERT_TRUE(chat.wait_for(". ")) << chat.screen;
+    chat.type("two\n");
+    ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    chat.type("\"\"\"\n/exit\nin a block is text\n\"\"\"\n");
+    ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, HistoryIsKeptForItsOwner) {
+    for (const char* keys : {"/stats\n", "\033[A\n"}) {  // the second time by the arrow key
+        Terminal chat({kProgram});
+        ASSERT_TRUE(chat.wait_for("> "));
+        chat.type(keys);
+        ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+        chat.type("\004");
+        EXPECT_EQ(chat.wait(), 0);
+    }
+    struct stat status {};
+    ASSERT_EQ(::stat(history().c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, 0600u);
+}
+
+TEST_F(LfmRunChat, AHistoryThatCannotBeWrittenIsNoError) {
+    std::ofstream(folder_ / "lfm") << "a file where the folder should be";
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/stats\n");
+    ASSERT_TRUE(chat.wait_for("context: "));
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, AMessageThatDoesNotFitEndsNothing) {
+    Terminal chat({kProgram, "-v", "-c", "64", "-n", "4"});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type(std::string(900, 'x') + "\n");
+    ASSERT_TRUE(chat.wait_for("does not fit")) << chat.screen;
+    chat.type("Hi\n");
+    ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, APromptOnATerminalIsAnsweredOnce) {
+    Terminal once({kProgram, "-n", "4", "-p", "Hi"});
+    EXPECT_EQ(once.wait(), 0);
+    EXPECT_NE(once.screen.find("tok/s"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lfm::tools

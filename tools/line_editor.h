@@ -1,0 +1,53 @@
+// Reads lines from a terminal: editing, history (libedit), messages of several lines.
+#pragma once
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+struct editline;  // libedit's EditLine
+struct history;   // libedit's History
+
+namespace lfm::tools {
+
+enum class InputEnd { kEntered, kEndOfInput, kInterrupted };
+
+struct Input {
+    InputEnd end = InputEnd::kEntered;
+    std::string text;
+};
+
+class LineEditor {
+public:
+    /// `history_file` is read now and written after every line, readable by its owner alone; empty: no history file.
+    /// That it cannot be read or written is no error.
+    explicit LineEditor(std::filesystem::path history_file);
+    ~LineEditor();
+    LineEditor(const LineEditor&) = delete;
+    LineEditor& operator=(const LineEditor&) = delete;
+
+    /// One message without its last line break. A line that ends in '\' goes on in the next; a line """ begins a block
+    /// that the next such line ends. kInterrupted: the stop flag is up (Ctrl-C); what was typed is dropped.
+    Input read();
+
+private:
+    struct EndEditor {
+        void operator()(editline* editor) const;
+    };
+    struct EndHistory {
+        void operator()(history* lines) const;
+    };
+    Input read_line(const char* prompt);
+    void remember(const std::string& line);
+    static char* prompt_of(editline* editor);
+
+    std::filesystem::path history_file_;
+    std::string prompt_;
+    std::unique_ptr<history, EndHistory> history_;
+    std::unique_ptr<editline, EndEditor> editor_;
+};
+
+/// $XDG_STATE_HOME/lfm/history, by default in ~/.local/state; creates the folders. Empty when there is no home.
+std::filesystem::path default_history_file();
+
+}  // namespace lfm::tools

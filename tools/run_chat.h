@@ -1,0 +1,13 @@
+// The chat on a terminal.
+#pragma once
+
+#include "tools/console.h"
+#include "tools/run_model.h"
+#include "tools/run_options.h"
+
+namespace lfm::tools {
+
+/// Reads messages and commands until the user leaves. Returns the exit code: 0, or 130 / 143 after a signal.
+int run_chat(const RunOptions& options, RunModel& model, const Console& console);
+
+}  // namespace lfm::tools
