@@ -48,15 +48,13 @@ std::size_t element_stride(const GgufEntry& entry) { return entry.count == 0 ? 0
 }  // namespace
 
 const GgufEntry* GgufFile::find(std::string_view key) const {
-    const auto key_at = [&](std::uint32_t i) { return entries_[i].key; };
-    const auto found = std::ranges::lower_bound(entry_index_, key, {}, key_at);
-    return found == entry_index_.end() || key_at(*found) != key ? nullptr : &entries_[*found];
+    const auto place = entry_index_.find(key);
+    return place ? &entries_[*place] : nullptr;
 }
 
 const GgufTensor* GgufFile::find_tensor(std::string_view tensor_name) const {
-    const auto name_at = [&](std::uint32_t i) { return tensors_[i].name; };
-    const auto found = std::ranges::lower_bound(tensor_index_, tensor_name, {}, name_at);
-    return found == tensor_index_.end() || name_at(*found) != tensor_name ? nullptr : &tensors_[*found];
+    const auto place = tensor_index_.find(tensor_name);
+    return place ? &tensors_[*place] : nullptr;
 }
 
 const GgufEntry& GgufFile::get(std::string_view key) const {

@@ -13,6 +13,7 @@
 
 #include "memory/dtype.h"
 #include "memory/mapped_file.h"
+#include "memory/name_index.h"
 
 namespace lfm {
 
@@ -52,9 +53,8 @@ struct GgufTensor {
     std::uint64_t bytes = 0;
 };
 
-/// A parsed file. Look-ups search sorted names (a hash table can be slowed by names chosen to collide). Every getter
-/// throws Error{kInvalidModel} naming the key when the value is there but has another type or is out of range; `find_*`
-/// return nothing when the key is absent, `get_*` throw.
+/// A parsed file. Look-ups are hashed. Every getter throws Error{kInvalidModel} naming the key when the value is there
+/// but has another type or is out of range; `find_*` return nothing when the key is absent, `get_*` throw.
 class GgufFile {
 public:
     /// Maps and parses. Costs no copy of the data section.
@@ -100,8 +100,8 @@ private:
     std::uint64_t alignment_ = 32;
     std::vector<GgufEntry> entries_;
     std::vector<GgufTensor> tensors_;
-    std::vector<std::uint32_t> entry_index_;   // places in entries_, in order of their keys
-    std::vector<std::uint32_t> tensor_index_;  // places in tensors_, in order of their names
+    NameIndex entry_index_;   // places in entries_
+    NameIndex tensor_index_;  // places in tensors_
 };
 
 }  // namespace lfm

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
-#include <numeric>
 
 #include "memory/checked.h"
 #include "memory/error.h"
@@ -62,10 +61,8 @@ public:
         const auto n_tensors = read_count("n_tensors", kMaxTensors);
         const auto n_entries = read_count("n_kv", kMaxEntries);
         for (std::uint64_t i = 0; i < n_entries; ++i) read_entry();
-        file_.entry_index_ = index_of(file_.entries_, &GgufEntry::key, "each key");
         read_alignment();
         for (std::uint64_t i = 0; i < n_tensors; ++i) read_tensor();
-        file_.tensor_index_ = index_of(file_.tensors_, &GgufTensor::name, "each tensor");
         if (n_tensors > 0) place_tensors();
     }
 
@@ -152,6 +149,7 @@ private:
         }
         if (entry.type == GgufType::kBool || (entry.type == GgufType::kArray && entry.element_type == GgufType::kBool))
             check_bools(entry);
+        add_to(file_.entry_index_, entry.key, "each key");
         file_.entries_.push_back(entry);
     }
 
@@ -168,21 +166,11 @@ private:
             if (value > std::byte{1}) fail(entry.key, "0 or 1", std::to_string(std::to_integer<int>(value)));
     }
 
-    /// Places in `things` in order of their names, of which each may occur once.
-    template <typename T>
-    std::vector<std::uint32_t> index_of(const std::vector<T>& things, std::string_view T::*name,
-                                        std::string_view each) {
-        std::vector<std::uint32_t> index(things.size());
-        std::iota(index.begin(), index.end(), 0u);
-        const auto name_at = [&](std::uint32_t i) { return things[i].*name; };
-        std::ranges::sort(index, {}, name_at);
-        const auto twice = std::ranges::adjacent_find(index, {}, name_at);
-        if (twice != index.end()) {
-            const std::string_view second = name_at(std::max(twice[0], twice[1]));
-            field_ = offset_of(second.data());
-            fail(second, std::string(each) + " once", "it twice");
-        }
-        return index;
+    /// Enters a name that may occur once.
+    void add_to(NameIndex& index, std::string_view name, std::string_view each) {
+        if (index.add(name)) return;
+        field_ = offset_of(name.data());
+        fail(name, std::string(each) + " once", "it twice");
     }
 
     void read_alignment() {
@@ -229,6 +217,7 @@ private:
         if (tensor.offset % file_.alignment_ != 0)
             fail(tensor.name, "an offset that is a multiple of " + std::to_string(file_.alignment_),
                  std::to_string(tensor.offset));
+        add_to(file_.tensor_index_, tensor.name, "each tensor");
         file_.tensors_.push_back(tensor);
     }
 

@@ -9,8 +9,9 @@ namespace lfm {
 
 class MappedFile {
 public:
-    /// Maps the whole file. Throws Error{kIo} when it cannot be opened, Error{kInvalidModel} when it is empty or not a
-    /// regular file (a FIFO would block, a device has no size). Reads nothing yet: pages come in when touched.
+    /// Maps the whole file. Throws Error{kInvalidModel} when it is missing, unreadable, empty or not a regular file (a
+    /// FIFO would block, a device has no size), Error{kIo} when the system refuses the mapping. Reads nothing yet: pages
+    /// come in when touched.
     static MappedFile open(const std::filesystem::path& path);
 
     MappedFile(MappedFile&& other) noexcept;

@@ -1,6 +1,8 @@
 // The forward pass against expected logits: the three bars of the golden data, and equality across threads and batches.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <iostream>
 
 #include "tests/models/golden_models.h"
@@ -74,6 +76,28 @@ TEST_F(GoldenModels, AnyNumberOfThreadsGivesTheSameBits) {
             }
         }
     }
+}
+
+/// Every prompt length from 1 on, a second request after each: to 513 with LFM_FULL=1.
+TEST_F(GoldenModels, EveryPromptLengthOnTheSmallest) {
+    const GoldenModel& golden = models_.front();
+    const std::size_t longest = std::getenv("LFM_FULL") != nullptr ? 513 : 30;
+    Ledger ledger;
+    GgufFile file = GgufFile::open(golden.path);
+    const ModelDescription description = describe_model(file);
+    const Model model = Model::load(std::move(file), description, make_host_plan(description, {}), ledger);
+    Session session(model, {.n_ctx = 514, .n_batch = 512, .n_outputs = 512, .n_threads = 2}, ledger);
+    std::vector<std::int32_t> tokens;
+    while (tokens.size() <= longest) tokens.push_back(golden.tokens[tokens.size() % golden.tokens.size()]);
+    std::vector<float> expected;  // row i: logits after i + 1 tokens
+    session.append_all(tokens, [&](std::size_t, std::span<const float> rows) { expected.insert(expected.end(), rows.begin(), rows.end()); });
+    const auto row = [&](std::size_t i) { return std::span(expected).subspan(i * session.n_vocab(), session.n_vocab()); };
+    for (std::size_t n = 1; n <= longest; ++n)
+        for (int request = 0; request < 2; ++request) {
+            session.reset();
+            ASSERT_TRUE(std::ranges::equal(session.append(std::span(tokens).first(n)), row(n - 1))) << n << " tokens";
+            ASSERT_TRUE(std::ranges::equal(session.append(std::span(tokens).subspan(n, 1)), row(n))) << n << " tokens and one";
+        }
 }
 
 TEST_F(GoldenModels, CacheTypes) {

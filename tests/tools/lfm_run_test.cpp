@@ -241,7 +241,8 @@ TEST_F(LfmRun, HelpFitsAScreenAndNamesEveryOption) {
     const std::regex option("(^|[ ,])--([a-z][a-z-]*)");
     for (std::sregex_iterator match(result.out.begin(), result.out.end(), option), end; match != end; ++match)
         named.insert((*match)[2]);
-    for (const auto& description : run_option_descriptions().options()) known.insert(description->long_name());
+    const po::options_description descriptions = run_option_descriptions();
+    for (const auto& description : descriptions.options()) known.insert(description->long_name());
     EXPECT_EQ(named, known);
     EXPECT_TRUE(lfm_run({"--version"}).out.starts_with("lfm-run "));
 }

@@ -149,9 +149,11 @@ public:
     bool wait_for_more() { return read_some(20); }
     void signal(int number) { ::kill(id_, number); }
 
+    /// Kills a child that says nothing for 20 s and does not leave.
     int wait() {
         while (read_some(20)) {
         }
+        if (alive()) ::kill(id_, SIGKILL);
         int status = 0;
         ::waitpid(id_, &status, 0);
         id_ = -1;
