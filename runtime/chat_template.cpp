@@ -15,11 +15,12 @@ struct KnownTemplate {
     ChatFormat format;
 };
 
-// Fingerprints of Liquid's published templates (LFM2-8B-A1B, LFM2.5-Instruct, LFM2.5-8B-A1B).
+// Fingerprints of Liquid's published templates (LFM2-8B-A1B, LFM2.5-Instruct, LFM2.5-8B-A1B), and of our own plain one.
 constexpr KnownTemplate kKnown[] = {
     {0x18b3bfdace955e85, ChatFormat::kLfm2},
     {0x2dda109dd5f575b8, ChatFormat::kLfm25},
     {0xd417f75272320dfc, ChatFormat::kLfm25Moe},
+    {0x2356906b36fb5729, ChatFormat::kPlain},
 };
 
 struct Feature {

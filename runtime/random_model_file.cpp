@@ -25,10 +25,15 @@ constexpr std::array<const char*, 14> kSpecials{
     "<|fim_suf|>",    "<|im_start|>",        "<|im_end|>",       "<|tool_list_start|>", "<|tool_list_end|>",
     "<|tool_call_start|>", "<|tool_call_end|>", "<|tool_response_start|>", "<|tool_response_end|>"};
 
-// Our own words for the plain form: roles and contents between the family's markers.
-constexpr const char* kTemplate =
-    "{{ bos_token }}{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+// The plain form, in the words that the demo model has too (recognised exactly: see chat_template.cpp).
+constexpr const char* kTemplate = R"({{- bos_token -}}
+{%- for message in messages -%}
+    {{- "<|im_start|>" + message["role"] + "\n" + message["content"] + "<|im_end|>\n" -}}
+{%- endfor -%}
+{%- if add_generation_prompt -%}
+    {{- "<|im_start|>assistant\n" -}}
+{%- endif -%}
+)";
 
 void add_metadata(GgufWriter& writer, const HyperParameters& hyper) {
     const std::string prefix = hyper.architecture + ".";

@@ -121,6 +121,8 @@ Input LineEditor::read() {
 Input LineEditor::read_line(const char* prompt) {
     prompt_ = prompt;
     ::el_resize(editor_.get());  // the window may have changed since
+    // Before the prompt shows: else a Ctrl-D typed at once would still meet the terminal's own line mode, and be lost.
+    ::el_set(editor_.get(), EL_PREP_TERM, 1);
     int count = 0;
     const char* text = ::el_gets(editor_.get(), &count);
     if (text == nullptr || count <= 0) {

@@ -1,7 +1,7 @@
-// How fast the kernels of every table are, beside what the machine gives in the same seconds: one token (bytes of weights
-// per second over a plain read loop, from the second-level cache and from memory) and many (multiply-adds per second over
-// those of a loop on registers). Kernel and yardstick take turns, time is the thread's own: neighbours hardly show in the
-// ratios.  Usage: kernels_bench [TYPE ...]
+// How fast the kernels of every table are, beside what the machine gives in the same seconds: one token (bytes of
+// weights per second over a plain read loop, from the second-level cache and from memory) and many (multiply-adds per
+// second over those of a loop on registers). Kernel and yardstick take turns, time is the thread's own: neighbours
+// hardly show in the ratios.  Usage: kernels_bench [TYPE ...]
 #include <algorithm>
 #include <cstdio>
 #include <cstring>
@@ -72,7 +72,10 @@ struct Weights {
 
 struct Activations {
     explicit Activations(std::uint32_t n_tokens)
-        : x(std::size_t{n_tokens} * kInputs), q(x.size()), scale(x.size() / cpu::kActivationBlock), sum(x.size() / cpu::kSumBlock) {
+        : x(std::size_t{n_tokens} * kInputs),
+          q(x.size()),
+          scale(x.size() / cpu::kActivationBlock),
+          sum(x.size() / cpu::kSumBlock) {
         test::Random random(2);
         x = test::random_floats(x.size(), random);
         cpu::portable_kernels().quantise(x.data(), x.size(), q.data(), scale.data(), sum.data());
@@ -108,9 +111,14 @@ struct Bench {
     Rate from_cache() const {
         const std::size_t bytes = weights.cache_rows * weights.row_bytes;
         constexpr int kTimes = 20;
-        return compare(static_cast<double>(kTimes * bytes),
-                       [&] { for (int i = 0; i < kTimes; ++i) multiply(0, weights.cache_rows, 1); },
-                       [&] { for (int i = 0; i < kTimes; ++i) sink = sink + read_all(weights.bytes.data(), bytes); });
+        return compare(
+            static_cast<double>(kTimes * bytes),
+            [&] {
+                for (int i = 0; i < kTimes; ++i) multiply(0, weights.cache_rows, 1);
+            },
+            [&] {
+                for (int i = 0; i < kTimes; ++i) sink = sink + read_all(weights.bytes.data(), bytes);
+            });
     }
 
     /// The thread's share of the weights: kernel and yardstick swap halves of it every few chunks.
@@ -124,7 +132,8 @@ struct Bench {
                 const std::size_t pair = 2 * (thread * n_segments + i), half = static_cast<std::size_t>(repetition % 2);
                 const std::size_t row = (pair + half) * 16 * weights.chunk_rows;
                 mine += seconds([&] {
-                    for (std::uint32_t c = 0; c < 16; ++c) multiply(row + c * weights.chunk_rows, weights.chunk_rows, 1);
+                    for (std::uint32_t c = 0; c < 16; ++c)
+                        multiply(row + c * weights.chunk_rows, weights.chunk_rows, 1);
                 });
                 const std::byte* other = weights.bytes.data() + (pair + 1 - half) * segment;
                 best += seconds([&] { sink = sink + read_all(other, segment); });
@@ -155,11 +164,12 @@ struct Bench {
         const std::size_t work = std::size_t{kRows} * kInputs * n_tokens;
         const bool wide = kernels.name == "avx512";
         const bool floats = kernels.matmul_for(type).activations == cpu::ActivationForm::kF32;
-        const std::size_t round = floats ? (wide ? kAvx512FloatRound : kAvx2FloatRound) : (wide ? kVnniRound : kAvx2Int8Round);
+        const std::size_t round =
+            floats ? (wide ? kAvx512FloatRound : kAvx2FloatRound) : (wide ? kVnniRound : kAvx2Int8Round);
         const auto yardstick = floats ? (wide ? multiply_float_avx512 : multiply_float_avx2)
                                       : (wide ? multiply_int8_vnni : multiply_int8_avx2);
-        return compare(static_cast<double>(work), [&] { multiply(0, kRows, n_tokens); },
-                       [&] { yardstick(work / round); });
+        return compare(
+            static_cast<double>(work), [&] { multiply(0, kRows, n_tokens); }, [&] { yardstick(work / round); });
     }
 
     static inline thread_local volatile std::uint64_t sink = 0;
@@ -187,8 +197,9 @@ void run_type(DType type, Activations& activations) {
 
 int main(int argc, char** argv) {
     using namespace lfm;
-    std::printf("type    table     one token: cache       memory             memory, all cores  4 tokens              "
-                "32 tokens             128 tokens\n");
+    std::printf(
+        "type    table     one token: cache       memory             memory, all cores  4 tokens              "
+        "32 tokens             128 tokens\n");
     bench::Activations activations(128);
     for (const DTypeInfo& info : all_dtypes()) {
         const auto named = [&](const char* name) { return dtype_from_name(name) == info.type; };

@@ -153,6 +153,7 @@ TEST_F(EvalTest, TemplateRendersTheModelsOwn) {
                               R"({"messages":[{"role":"user","content":"Hi"}],"add_generation_prompt":true})");
     EXPECT_EQ(result.code, 0) << result.err;
     EXPECT_EQ(result.out, "<|startoftext|><|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n");
+    EXPECT_EQ(result.err, "");  // our own template is known
     EXPECT_EQ(run({kEval, "template", "-m", model_}, "{").code, 1);
 }
 

@@ -126,6 +126,7 @@ TEST_F(LfmRunChat, HistoryIsKeptForItsOwner) {
         ASSERT_TRUE(chat.wait_for("> "));
         chat.type(keys);
         ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+        ASSERT_TRUE(chat.wait_for("> "));
         chat.type("\004");
         EXPECT_EQ(chat.wait(), 0);
     }

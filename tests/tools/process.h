@@ -153,9 +153,12 @@ public:
     int wait() {
         while (read_some(20)) {
         }
-        if (alive()) ::kill(id_, SIGKILL);
+        // Its end of the terminal closes just before it can be waited for.
         int status = 0;
-        ::waitpid(id_, &status, 0);
+        for (int i = 0; ::waitpid(id_, &status, WNOHANG) == 0; ++i) {
+            if (i == 1000) ::kill(id_, SIGKILL);
+            ::usleep(2000);
+        }
         id_ = -1;
         return exit_code_of(status);
     }
