@@ -39,6 +39,8 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
     const auto size = static_cast<std::size_t>(status.st_size);
     void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) throw Error(ErrorCode::kIo, path.string(), "cannot map: " + system_message());
+    // Large pages where the page cache has them: address look-ups cost a tenth of decode speed otherwise. A hint.
+    ::madvise(data, size, MADV_HUGEPAGE);
     return MappedFile(static_cast<const std::byte*>(data), size);
 }
 

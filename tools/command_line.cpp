@@ -1,5 +1,6 @@
 #include "tools/command_line.h"
 
+#include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <exception>
@@ -20,9 +21,10 @@ po::variables_map parse_options(const std::vector<std::string>& arguments, const
                                 const OneDashWords& one_dash_words) {
     std::vector<std::string> expanded;
     for (const std::string& argument : arguments) {
-        const auto word = one_dash_words.find(argument);
+        const std::size_t equals = std::min(argument.find('='), argument.size());
+        const auto word = one_dash_words.find(argument.substr(0, equals));
         if (word != one_dash_words.end()) {
-            expanded.push_back("--" + word->second);
+            expanded.push_back("--" + word->second + argument.substr(equals));
         } else if (is_number(argument) && !expanded.empty() && expanded.back().starts_with("-")) {
             // "-n -1": Boost would read "-1" as an option; glued to the option before it is a value.
             const bool long_option = expanded.back().starts_with("--");

@@ -14,7 +14,7 @@ namespace lfm::tools {
 
 namespace po = boost::program_options;
 
-/// One-dash words and what they stand for: {"-sys", "system"}.
+/// One-dash words and second names, and what they stand for: {"-sys", "system-prompt"}.
 using OneDashWords = std::map<std::string, std::string>;
 
 /// Parses `arguments` (without the program's name). Throws Error{kUsage} for what the description does not know.

@@ -23,10 +23,13 @@ Color color_for(ColorChoice choice, int descriptor) {
     return !refused && ::isatty(descriptor) ? Color::kOn : Color::kOff;
 }
 
-void Console::note(std::string_view text) const {
-    if (verbosity_ == Verbosity::kQuiet) return;
+void Console::error(std::string_view text) const {
     const std::string line = std::string(tool_) + ": " + std::string(text) + "\n";
     std::fputs(line.c_str(), stderr);
+}
+
+void Console::note(std::string_view text) const {
+    if (verbosity_ != Verbosity::kQuiet) error(text);
 }
 
 void Console::detail(std::string_view text) const {

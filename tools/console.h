@@ -17,7 +17,9 @@ public:
     Console(std::string_view tool, Verbosity verbosity) : tool_(tool), verbosity_(verbosity) {}
 
     Verbosity verbosity() const { return verbosity_; }
-    /// A line "tool: text", unless quiet.
+    /// A line "tool: text", however quiet.
+    void error(std::string_view text) const;
+    /// The same, unless quiet.
     void note(std::string_view text) const;
     /// The same, when verbose.
     void detail(std::string_view text) const;

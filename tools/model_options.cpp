@@ -40,12 +40,12 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 }  // namespace
 
-const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-v"}};
+const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-v"}, {"--n-batch", "batch-size"}};
 
 po::options_description compute_options() {
     po::options_description options("computing");
     options.add_options()("threads,t", po::value<std::uint32_t>()->default_value(default_thread_count(), "cores"), "threads");
-    options.add_options()("n-batch,b", po::value<std::uint32_t>()->default_value(512), "most tokens of one step");
+    options.add_options()("batch-size,b", po::value<std::uint32_t>()->default_value(512), "most tokens of one step");
     options.add_options()("exact", "reference arithmetic: f32 activations, f32 KV cache");
     options.add_options()("kernels", po::value<std::string>(), "portable, avx2, avx512: instead of the fastest here");
     options.add_options()("cache-type-k", po::value<std::string>()->default_value("f16"), "-ctk: f16, f32, q8_0");
@@ -56,7 +56,7 @@ po::options_description compute_options() {
 SessionOptions session_options(const po::variables_map& values) {
     SessionOptions options;
     options.n_threads = values["threads"].as<std::uint32_t>();
-    options.n_batch = values["n-batch"].as<std::uint32_t>();
+    options.n_batch = values["batch-size"].as<std::uint32_t>();
     options.kv = {cache_type(values, "cache-type-k"), cache_type(values, "cache-type-v")};
     if (values.count("kernels") > 0) options.kernels = find_kernels(values["kernels"].as<std::string>());
     if (values.count("exact") > 0) {

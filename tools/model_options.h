@@ -11,7 +11,7 @@
 
 namespace lfm::tools {
 
-/// --threads, --n-batch, --exact, --kernels, --cache-type-k, --cache-type-v.
+/// --threads, --batch-size (also --n-batch), --exact, --kernels, --cache-type-k, --cache-type-v.
 po::options_description compute_options();
 extern const OneDashWords kComputeWords;
 

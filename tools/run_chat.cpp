@@ -69,17 +69,17 @@ private:
             print_stats();
         } else if (text == "/regen") {
             if (chat_.can_regenerate()) return answer([&](const SegmentSink& sink) { return chat_.regenerate(sink); });
-            console_.note("there is no answer yet");
+            console_.error("there is no answer yet");
         } else {
-            console_.note("unknown command " + text + "; /help lists them");
+            console_.error("unknown command " + text + "; /help lists them");
         }
         return Next::kGoOn;
     }
 
-    /// `generate` asks the chat for an answer, which goes to the terminal as it comes.
+    /// `generate` asks the chat for an answer, which goes to the terminal as it comes. A signal in the meantime ends
+    /// the answer; SIGTERM also the chat.
     template <typename Generate>
     Next answer(Generate generate) {
-        clear_stop_flag();
         AnswerOutput output(reasoning_place(options_));
         try {
             const Generation generation = generate([&](const Segment& segment) { output.write(segment); });
@@ -90,7 +90,7 @@ private:
         } catch (const Error& error) {
             output.finish();
             if (error.code() != ErrorCode::kContextFull) throw;
-            console_.note("the message does not fit (" + error.message() + "); /clear starts anew");
+            console_.error("the message does not fit (" + error.message() + "); /clear starts anew");
         }
         if (!stop_flag()) return Next::kGoOn;
         clear_stop_flag();

@@ -45,7 +45,7 @@ std::string timing_text(const GenerationStats& stats, const RunModel& model, std
     if (stats.n_steps == 0) return text;
     const double bandwidth = weight_rate(stats, model);
     text += ", " + short_number(generation_rate(stats)) + " tok/s, " + short_number(bandwidth / 1e9) + " GB/s";
-    if (!ram_bandwidth) return text + " (from cache)";
+    if (!ram_bandwidth) return text;
     return text + " (" + short_number(100 * bandwidth / *ram_bandwidth) + " % of RAM's " +
            short_number(*ram_bandwidth / 1e9) + ")";
 }

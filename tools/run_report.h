@@ -13,7 +13,8 @@ namespace lfm::tools {
 /// up to a second.
 std::optional<double> measure_ram(const RunModel& model);
 
-/// "prompt 23 tokens, 812 tok/s; answer 128 tokens, 45.3 tok/s, 23.4 GB/s (83 % of RAM's 28.1)": GB/s of weights read.
+/// "prompt 23 tokens, 812 tok/s; answer 128 tokens, 45.3 tok/s, 23.4 GB/s (83 % of RAM's 28.1)": GB/s of weights read;
+/// the share only beside a measured bandwidth.
 std::string timing_text(const GenerationStats& stats, const RunModel& model, std::optional<double> ram_bandwidth);
 
 /// One object with the answer, why it ended, token counts, timings, model and seed; a line of UTF-8.

@@ -47,7 +47,8 @@ inline __m256 row_halves(const Rows& rows, std::size_t at) {
 
 /// Bytes within each 32-bit lane, the lowest first: `bytes` names a byte of the same lane, or zero by 0x80.
 inline __m256i shuffle_lanes(__m256i words, std::uint32_t bytes) {
-    const __m256i lane = _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
+    const __m256i lane =
+        _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
     return _mm256_shuffle_epi8(words, _mm256_add_epi8(_mm256_set1_epi32(static_cast<int>(bytes)), lane));
 }
 
@@ -70,16 +71,20 @@ inline void store_quads(std::uint8_t (*to)[32], const __m256i (&quads)[4]) {
 /// Of four row pairs with four 32-bit units per row, the sum of two units and that of the other two, by row.
 /// Units are pairs of 16-bit sums.
 inline void add_units(const __m256i (&pair)[4], __m256i& first, __m256i& second) {
-    const __m256i a = _mm256_add_epi16(_mm256_unpacklo_epi32(pair[0], pair[1]), _mm256_unpackhi_epi32(pair[0], pair[1]));
-    const __m256i b = _mm256_add_epi16(_mm256_unpacklo_epi32(pair[2], pair[3]), _mm256_unpackhi_epi32(pair[2], pair[3]));
+    const __m256i a =
+        _mm256_add_epi16(_mm256_unpacklo_epi32(pair[0], pair[1]), _mm256_unpackhi_epi32(pair[0], pair[1]));
+    const __m256i b =
+        _mm256_add_epi16(_mm256_unpacklo_epi32(pair[2], pair[3]), _mm256_unpackhi_epi32(pair[2], pair[3]));
     first = _mm256_unpacklo_epi64(a, b);
     second = _mm256_unpackhi_epi64(a, b);
 }
 
 /// The same to the end, units being 32-bit sums.
 inline __m256i add_units32(const __m256i (&pair)[4]) {
-    const __m256i a = _mm256_add_epi32(_mm256_unpacklo_epi32(pair[0], pair[1]), _mm256_unpackhi_epi32(pair[0], pair[1]));
-    const __m256i b = _mm256_add_epi32(_mm256_unpacklo_epi32(pair[2], pair[3]), _mm256_unpackhi_epi32(pair[2], pair[3]));
+    const __m256i a =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(pair[0], pair[1]), _mm256_unpackhi_epi32(pair[0], pair[1]));
+    const __m256i b =
+        _mm256_add_epi32(_mm256_unpacklo_epi32(pair[2], pair[3]), _mm256_unpackhi_epi32(pair[2], pair[3]));
     return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
 }
 

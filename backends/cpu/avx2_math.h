@@ -1,8 +1,8 @@
 // Small vector functions shared by the AVX2 files.
 #pragma once
 
-#include <cstdint>
 #include <immintrin.h>
+#include <cstdint>
 
 namespace lfm::cpu::avx2 {
 namespace {

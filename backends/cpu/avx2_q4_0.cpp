@@ -28,8 +28,7 @@ struct Q4_0 {
             for (std::uint32_t pair = 0; pair < 4; ++pair) {
                 const __m256i q = row_pair(rows, pair, at + 2);
                 const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(q, nibble), x_low);
-                const __m256i high =
-                    _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), nibble), x_high);
+                const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), nibble), x_high);
                 sums[pair] = _mm256_add_epi16(low, high);
             }
             const __m256i offset = _mm256_madd_epi16(every_u32(x.sum + 2 * b), factor);

@@ -1,8 +1,8 @@
 // Q4_K and Q5_K: 256 weights: f16 d and dmin, eight six-bit scales and minima in twelve bytes, [Q5_K: qh[32],] qs[128];
-// value d · scale · q - dmin · min. A group of 64 columns has 32 bytes: low nibbles are its first block of 32, high ones
-// its second; the fifth bit of column l of block b is bit b of qh[l].
-// q is unsigned as it is. A pair of products is at most 2 · 31 · 127 = 7874: four fit 16 bits, of four-bit q even eight.
-// The multiplication that widens them takes the scale in; the minima meet Σ x in one more such multiplication.
+// value d · scale · q - dmin · min. A group of 64 columns has 32 bytes: low nibbles are its first block of 32, high
+// ones its second; the fifth bit of column l of block b is bit b of qh[l]. q is unsigned as it is. A pair of products
+// is at most 2 · 31 · 127 = 7874: four fit 16 bits, of four-bit q even eight. The multiplication that widens them takes
+// the scale in; the minima meet Σ x in one more such multiplication.
 #include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx2_lanes.h"
 
@@ -166,12 +166,12 @@ struct Kx {
                 add_in_order16(half[0], products(*x, quad));
                 add_in_order16(half[1], products(*x, quad + 4));
             }
-            const __m256i sum = kBits == 4 ? _mm256_madd_epi16(_mm256_add_epi16(half[0], half[1]), scale)
-                                           : _mm256_add_epi32(_mm256_madd_epi16(half[0], scale),
-                                                              _mm256_madd_epi16(half[1], scale));
+            const __m256i sum =
+                kBits == 4 ? _mm256_madd_epi16(_mm256_add_epi16(half[0], half[1]), scale)
+                           : _mm256_add_epi32(_mm256_madd_epi16(half[0], scale), _mm256_madd_epi16(half[1], scale));
             const __m256i min_sum = _mm256_madd_epi16(min, every_u32(x->sum));
-            _mm256_store_ps(acc, add_block(_mm256_load_ps(acc), _mm256_set1_ps(x->scale), panel.d, sum,
-                                           panel.minus_dmin, min_sum));
+            _mm256_store_ps(
+                acc, add_block(_mm256_load_ps(acc), _mm256_set1_ps(x->scale), panel.d, sum, panel.minus_dmin, min_sum));
         }
     }
 };

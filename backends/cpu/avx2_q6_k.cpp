@@ -1,8 +1,8 @@
 // Q6_K: 256 weights: ql[128], qh[64], sixteen int8 scales, f16 d; value d · scale · (q - 32), a scale per 16 columns.
-// Per half of 128 columns, four groups g of 32, l = 0..31: the low four bits of q are a nibble of ql[l + 32(g % 2)], the
-// lower one for g < 2; the high two are bits 2g and 2g + 1 of qh[l].
-// q stays unsigned: a pair of products is at most 2 · 63 · 127 = 16002, so two pairs fit 16 bits. The multiplication that
-// widens them takes the scale in; -32 · scale · Σ x comes from one more such multiplication.
+// Per half of 128 columns, four groups g of 32, l = 0..31: the low four bits of q are a nibble of ql[l + 32(g % 2)],
+// the lower one for g < 2; the high two are bits 2g and 2g + 1 of qh[l]. q stays unsigned: a pair of products is at
+// most 2 · 63 · 127 = 16002, so two pairs fit 16 bits. The multiplication that widens them takes the scale in; -32 ·
+// scale · Σ x comes from one more such multiplication.
 #include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx2_lanes.h"
 
@@ -21,7 +21,8 @@ struct Scales {
 inline Scales block_scales(__m256i word, std::uint32_t block) {
     if (block % 2 == 1) word = _mm256_srli_epi32(word, 16);
     const auto widen = [word](std::uint32_t bytes) { return _mm256_srai_epi16(shuffle_lanes(word, bytes), 8); };
-    return {widen(0x00'80'00'80), widen(0x01'80'01'80), _mm256_mullo_epi16(widen(0x01'80'00'80), _mm256_set1_epi16(-32))};
+    return {widen(0x00'80'00'80), widen(0x01'80'01'80),
+            _mm256_mullo_epi16(widen(0x01'80'00'80), _mm256_set1_epi16(-32))};
 }
 
 inline void load_scales(const Rows& rows, std::size_t at, __m256i (&words)[4]) {
@@ -32,8 +33,8 @@ inline void load_scales(const Rows& rows, std::size_t at, __m256i (&words)[4]) {
 }
 
 /// q of 16 columns from `column` (0 or 16) on in each of the four groups of a half.
-inline void load_levels(const Rows& rows, std::uint32_t pair, std::size_t at, std::uint32_t half,
-                        std::uint32_t column, __m256i (&group)[4]) {
+inline void load_levels(const Rows& rows, std::uint32_t pair, std::size_t at, std::uint32_t half, std::uint32_t column,
+                        __m256i (&group)[4]) {
     const __m256i nibble = _mm256_set1_epi8(15), high_bits = _mm256_set1_epi8(0x30);
     const __m256i even = row_pair(rows, pair, at + 64 * half + column);
     const __m256i odd = row_pair(rows, pair, at + 64 * half + column + 32);

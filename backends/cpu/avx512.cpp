@@ -1,4 +1,5 @@
 // The AVX-512 table: matmul with the types of Liquid's files; the rest is AVX2's.
+#include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx512_kernels.h"
 #include "backends/cpu/cpu_features.h"
 #include "backends/cpu/kernels.h"
@@ -7,6 +8,10 @@ namespace lfm::cpu {
 
 #if defined(__x86_64__)
 namespace {
+
+/// For one token memory is the limit, and eight rows of 34-byte blocks at a time come faster from there than sixteen
+/// (0.92 of a read loop, not 0.72). The bits are the same.
+void matmul_q8_0(const MatmulTile& tile) { tile.n_tokens == 1 ? avx2::matmul_q8_0(tile) : avx512::matmul_q8_0(tile); }
 
 Kernels make_table(const Kernels& avx2) {
     Kernels table = avx2;
@@ -18,7 +23,7 @@ Kernels make_table(const Kernels& avx2) {
     use(DType::kF16, avx512::matmul_f16);
     use(DType::kBF16, avx512::matmul_bf16);
     use(DType::kQ4_0, avx512::matmul_q4_0);
-    use(DType::kQ8_0, avx512::matmul_q8_0);
+    use(DType::kQ8_0, matmul_q8_0);
     use(DType::kQ4_K, avx512::matmul_q4_k);
     use(DType::kQ5_K, avx512::matmul_q5_k);
     use(DType::kQ6_K, avx512::matmul_q6_k);

@@ -13,9 +13,7 @@ struct Target {
 
     static Vector zero() { return _mm512_setzero_ps(); }
     static Vector load(const float* x) { return _mm512_loadu_ps(x); }
-    static Vector load_first(const float* x, std::uint32_t n) {
-        return LFM_AVX512_NAMESPACE::load_first(x, n);
-    }
+    static Vector load_first(const float* x, std::uint32_t n) { return LFM_AVX512_NAMESPACE::load_first(x, n); }
     static Vector add_product(Vector sum, Vector a, Vector b) { return _mm512_fmadd_ps(a, b, sum); }
     static float add_lanes(Vector v) { return LFM_AVX512_NAMESPACE::add_lanes(v); }
 };

@@ -1,5 +1,6 @@
-// The AVX-512 intrinsics. With LFM_AVX512_SIMDE they are SIMDe's emulation, in a namespace of its own, so that the kernels
-// can be tested on machines without AVX-512; the few that SIMDe 0.7.4 lacks have names here, and are loops there.
+// The AVX-512 intrinsics. With LFM_AVX512_SIMDE they are SIMDe's emulation, in a namespace of its own, so that the
+// kernels can be tested on machines without AVX-512; the few that SIMDe 0.7.4 lacks have names here, and are loops
+// there.
 #pragma once
 
 #include <cstdint>
@@ -30,13 +31,13 @@ inline float add_lanes(__m512 v) { return _mm512_reduce_add_ps(v); }
 
 #else
 
+#pragma GCC diagnostic ignored "-Wpsabi"  // wide vectors as arguments, without wide registers: all in this file
 #define SIMDE_ENABLE_NATIVE_ALIASES
 #include <simde/x86/avx512.h>
 #undef _mm512_madd_epi16  // its alias asks for four arguments
 #define _mm512_madd_epi16(a, b) simde_mm512_madd_epi16(a, b)
 
 #include "memory/half.h"
-
 
 namespace lfm::cpu::avx512_simde {
 namespace {
@@ -59,9 +60,8 @@ inline __m512i top_byte_signed(__m512i v) {
     return _mm512_castps_si512(shifted);
 }
 inline __m512 widen_low_f16(__m512i v) {
-    return each_lane<std::uint32_t, float>(v, [](std::uint32_t lane) {
-        return f16_to_f32(static_cast<std::uint16_t>(lane & 0xffff));
-    });
+    return each_lane<std::uint32_t, float>(
+        v, [](std::uint32_t lane) { return f16_to_f32(static_cast<std::uint16_t>(lane & 0xffff)); });
 }
 inline __m512 widen_f16(__m256i v) { return each_lane<std::uint16_t, float>(v, f16_to_f32); }
 inline __m512 widen_bf16(__m256i v) { return each_lane<std::uint16_t, float>(v, bf16_to_f32); }

@@ -1,5 +1,6 @@
 // The AVX-512 kernels, with the vector neural network instructions (VNNI). avx512_*.cpp are compiled with -mavx512f
-// -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c, under the rule of avx2_kernels.h; avx512.cpp without.
+// -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c, under the rule of avx2_kernels.h; avx512.cpp
+// without.
 #pragma once
 
 #include "backends/cpu/kernels.h"

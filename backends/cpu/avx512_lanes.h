@@ -25,8 +25,8 @@ inline __m512i every_u32(const void* p) {
     return _mm512_set1_epi32(bits);
 }
 
-/// 16 bytes each of the rows `first`, + 4, + 8 and + 12: the order in which the reductions and transpositions below, which
-/// work inside quarters, give rows 0..15.
+/// 16 bytes each of the rows `first`, + 4, + 8 and + 12: the order in which the reductions and transpositions below,
+/// which work inside quarters, give rows 0..15.
 inline __m512i four_rows(const Rows& rows, std::uint32_t first, std::size_t at) {
     __m512i v = _mm512_castsi128_si512(load16(rows.row[first] + at));
     v = _mm512_inserti32x4(v, load16(rows.row[first + 4] + at), 1);
@@ -74,8 +74,10 @@ inline void store_quads(std::uint8_t (*to)[64], const __m512i (&quads)[4]) {
 
 /// The sum of the four 32-bit items of each row.
 inline __m512i add_items(const __m512i (&part)[4]) {
-    const __m512i a = _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
-    const __m512i b = _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
+    const __m512i a =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
+    const __m512i b =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
     return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 

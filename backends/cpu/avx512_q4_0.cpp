@@ -1,5 +1,5 @@
-// Q4_0 and Q8_0: an f16 d and 32 weights; value d(q - 8), respectively d · q. The multiplication wants one unsigned side:
-// nibbles are, signed bytes become so by adding 128. 8 (or 128) times Σ x comes off the integer sum.
+// Q4_0 and Q8_0: an f16 d and 32 weights; value d(q - 8), respectively d · q. The multiplication wants one unsigned
+// side: nibbles are, signed bytes become so by adding 128. 8 (or 128) times Σ x comes off the integer sum.
 #include "backends/cpu/avx512_kernels.h"
 #include "backends/cpu/avx512_lanes.h"
 

@@ -65,12 +65,12 @@ struct Kx {
         block[0] = _mm512_and_si512(q, nibble);
         block[1] = _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble);
         if constexpr (kBits == 5) {
-            const __m512i bit = _mm512_set1_epi8(16), fifth = four_rows(rows, first, at + kFifthBits + column);
-            const std::uint32_t b = 2 * group;
-            const __m512i low = b < 4 ? _mm512_slli_epi16(fifth, 4u - b) : _mm512_srli_epi16(fifth, b - 4);
-            const __m512i high = b < 3 ? _mm512_slli_epi16(fifth, 3u - b) : _mm512_srli_epi16(fifth, b - 3);
-            block[0] = _mm512_or_si512(block[0], _mm512_and_si512(low, bit));
-            block[1] = _mm512_or_si512(block[1], _mm512_and_si512(high, bit));
+            const __m512i fifth = four_rows(rows, first, at + kFifthBits + column);
+            for (std::uint32_t b = 0; b < 2; ++b) {
+                const __m512i bit = _mm512_set1_epi8(static_cast<char>(1 << (2 * group + b)));
+                const auto is_set = _mm512_test_epi8_mask(fifth, bit);
+                block[b] = _mm512_mask_add_epi8(block[b], is_set, block[b], _mm512_set1_epi8(16));
+            }
         }
     }
 
@@ -140,8 +140,8 @@ struct Kx {
         for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
         for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
             const __m512i sum = add_products(_mm512_setzero_si512(), w, x->q);
-            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, scale, sum, minus_min,
-                                            every_u32(&x->offset)));
+            _mm512_storeu_ps(acc,
+                             add_block(_mm512_loadu_ps(acc), x->scale, scale, sum, minus_min, every_u32(&x->offset)));
         }
     }
 };

@@ -1,5 +1,5 @@
-// Q6_K, as described in avx2_q6_k.cpp: value d · scale · (q - 32), a scale per 16 columns. Sums of 16 products start from
-// -32 · Σ x; they and their products with the scales stay below 2^24, where f32 holds every integer: all exact.
+// Q6_K, as described in avx2_q6_k.cpp: value d · scale · (q - 32), a scale per 16 columns. Sums of 16 products start
+// from -32 · Σ x; they and their products with the scales stay below 2^24, where f32 holds every integer: all exact.
 #include "backends/cpu/avx512_kernels.h"
 #include "backends/cpu/avx512_lanes.h"
 

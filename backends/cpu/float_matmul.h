@@ -1,5 +1,6 @@
-// Matmul with F32, F16 and BF16 weights and f32 activations. Lane i of a sum takes columns i, i + kWidth, ...: one chain of
-// fused multiply-adds per output and lane, the lanes added at the end. So one token and many give the same bits.
+// Matmul with F32, F16 and BF16 weights and f32 activations. Lane i of a sum takes columns i, i + kWidth, ...: one
+// chain of fused multiply-adds per output and lane, the lanes added at the end. So one token and many give the same
+// bits.
 //
 // Target is an instruction set, local to a translation unit (as in unpack.h):
 //     using Vector;  static constexpr std::uint32_t kWidth;  // lanes
@@ -97,7 +98,7 @@ private:
         for (std::uint32_t t = 0; t < kCount; ++t) {
             for (std::uint32_t row = 0; row < kPanelRows; ++row) acc[t][row] = sums[t][row];
         }
-        const auto step = [&](std::uint32_t i, const Vector (&x_part)[kCount]) {
+        const auto step = [&](std::uint32_t i, const Vector(&x_part)[kCount]) {
 #pragma GCC unroll 4
             for (std::uint32_t row = 0; row < kPanelRows; ++row) {
                 const Vector w = Target::load(panel[row] + i);

@@ -5,10 +5,11 @@
 
 namespace lfm::cpu {
 
-std::uint32_t rows_per_chunk(std::size_t row_bytes) {
+std::uint32_t rows_per_chunk(std::size_t row_bytes, std::uint32_t n_tokens) {
     constexpr std::size_t kChunkBytes = 64 << 10;
-    const std::size_t rows = kChunkBytes / std::max<std::size_t>(row_bytes, 1) / 8 * 8;
-    return static_cast<std::uint32_t>(std::clamp<std::size_t>(rows, 8, 256));
+    const std::size_t rows = kChunkBytes / std::max<std::size_t>(row_bytes, 1) / 16 * 16;
+    const std::size_t fewest = n_tokens >= 4 ? 64 : 16;
+    return static_cast<std::uint32_t>(std::clamp<std::size_t>(rows, fewest, 256));
 }
 
 void quantise_rows(const Context& context, const float* x, std::uint32_t n_rows, std::uint32_t n,
@@ -35,14 +36,14 @@ void run(const Context& context, const MatmulArgs& args) {
     std::uint32_t n_chunks = 0;
     for (std::uint32_t i = 0; i < args.n_outputs; ++i) {
         const WeightView& weight = outputs[i].weight;
-        const std::uint32_t rows = rows_per_chunk(weight.row_bytes);
+        const std::uint32_t rows = rows_per_chunk(weight.row_bytes, n_tokens);
         chunk_end[i] = n_chunks += (weight.n_out + rows - 1) / rows;
     }
     context.team.for_each(n_chunks, [&](std::uint32_t chunk) {
         std::uint32_t i = 0;
         while (chunk >= chunk_end[i]) ++i;
         const WeightView& weight = outputs[i].weight;
-        const std::uint32_t rows = rows_per_chunk(weight.row_bytes);
+        const std::uint32_t rows = rows_per_chunk(weight.row_bytes, n_tokens);
         const std::uint32_t first = (chunk - (i > 0 ? chunk_end[i - 1] : 0)) * rows;
         context.kernels.matmul_for(weight.type).run({
             .weights = weight.data + first * weight.row_bytes,

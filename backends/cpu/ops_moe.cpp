@@ -143,7 +143,7 @@ void combine(const Context& context, const ExpertFfnArgs& args, std::uint32_t t)
 template <typename Work>
 void for_expert_chunks(const Context& context, const ExpertFfnArgs& args, std::uint32_t n_active, std::uint32_t n_out,
                        std::size_t weight_row_bytes, Work&& work) {
-    const std::uint32_t rows = rows_per_chunk(weight_row_bytes);
+    const std::uint32_t rows = rows_per_chunk(weight_row_bytes, context.step.n_tokens);
     const std::uint32_t n_chunks = (n_out + rows - 1) / rows;
     context.team.for_each(n_active * n_chunks, [&](std::uint32_t item) {
         const std::uint32_t row = item % n_chunks * rows;

@@ -67,7 +67,7 @@ TEST_F(EvalTest, LogitsOfEveryPositionInAnyBatchAndThreads) {
     EXPECT_EQ(logits({"--threads", "3"}), whole);
     const std::string exact = logits({"--exact"});
     EXPECT_NE(exact, whole);
-    EXPECT_EQ(logits({"--exact", "--n-batch", "2"}), exact);
+    EXPECT_EQ(logits({"--exact", "--n-batch=2"}), exact);
 }
 
 TEST_F(EvalTest, RoutesGoOutAndIn) {

@@ -1,7 +1,6 @@
 #include <gtest/gtest.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 
 #include <sys/stat.h>
@@ -9,11 +8,11 @@
 #include "planner/shape.h"
 #include "runtime/random_model_file.h"
 #include "tests/tools/process.h"
+#include "tests/tools/scratch_dir.h"
 
 namespace lfm::tools {
 namespace {
 
-namespace fs = std::filesystem;
 using test::Terminal;
 
 const std::string kProgram = LFM_BINARY_DIR "/bin/lfm-run";
@@ -22,22 +21,19 @@ const std::string kProgram = LFM_BINARY_DIR "/bin/lfm-run";
 class LfmRunChat : public testing::Test {
 protected:
     void SetUp() override {
-        folder_ = fs::temp_directory_path() / ("lfm_run_chat_test." + std::to_string(::getpid()));
-        fs::create_directories(folder_);
-        ::setenv("XDG_STATE_HOME", folder_.c_str(), 1);
+        ::setenv("XDG_STATE_HOME", folder_.file("").c_str(), 1);
         ::setenv("TERM", "xterm", 1);
     }
-    void TearDown() override { fs::remove_all(folder_); }
 
     std::string slow_model() {
-        const fs::path path = folder_ / "slow.gguf";
+        const std::string path = folder_.file("slow.gguf");
         write_random_model(
             describe_shape("lfm2,n_layer=8,attention=3.7,n_embd=512,n_head=8,n_ff=2048,n_ctx=65536:Q8_0"), path, 1);
         return path;
     }
-    fs::path history() const { return folder_ / "lfm/history"; }
+    std::string history() const { return folder_.file("lfm/history"); }
 
-    fs::path folder_;
+    test::ScratchDir folder_;
 };
 
 TEST_F(LfmRunChat, AnswersMessagesAndCommands) {
@@ -53,6 +49,8 @@ TEST_F(LfmRunChat, AnswersMessagesAndCommands) {
     ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
     chat.type("/nonsense\n");
     ASSERT_TRUE(chat.wait_for("unknown command /nonsense")) << chat.screen;
+    chat.type("/Grüße 你好\n");
+    ASSERT_TRUE(chat.wait_for("unknown command /Grüße 你好")) << chat.screen;
     chat.type("/help\n");
     ASSERT_TRUE(chat.wait_for("/exit    leave")) << chat.screen;
     chat.type("/clear\n/regen\n");
@@ -136,7 +134,7 @@ TEST_F(LfmRunChat, HistoryIsKeptForItsOwner) {
 }
 
 TEST_F(LfmRunChat, AHistoryThatCannotBeWrittenIsNoError) {
-    std::ofstream(folder_ / "lfm") << "a file where the folder should be";
+    std::ofstream(folder_.file("lfm")) << "a file where the folder should be";
     Terminal chat({kProgram});
     ASSERT_TRUE(chat.wait_for("> "));
     chat.type("/stats\n");

@@ -13,6 +13,7 @@
 #include "planner/shape.h"
 #include "runtime/random_model_file.h"
 #include "tests/tools/process.h"
+#include "tests/tools/scratch_dir.h"
 #include "tools/run_options.h"
 
 namespace lfm::tools {
@@ -35,26 +36,20 @@ std::size_t n_lines(const std::string& text) {
 
 class LfmRun : public testing::Test {
 protected:
-    void SetUp() override {
-        folder_ = fs::temp_directory_path() / ("lfm_run_test." + std::to_string(::getpid()));
-        fs::create_directories(folder_);
-    }
-    void TearDown() override { fs::remove_all(folder_); }
-
     std::string file(const std::string& name, const std::string& content = "") {
-        const fs::path path = folder_ / name;
+        const std::string path = folder_.file(name);
         std::ofstream(path, std::ios::binary) << content;
         return path;
     }
     /// Big enough to take its time; answered greedily it goes on until the context is full.
     std::string slow_model() {
-        const fs::path path = folder_ / "slow.gguf";
+        const std::string path = folder_.file("slow.gguf");
         write_random_model(
             describe_shape("lfm2,n_layer=8,attention=3.7,n_embd=512,n_head=8,n_ff=2048,n_ctx=65536:Q8_0"), path, 1);
         return path;
     }
 
-    fs::path folder_;
+    test::ScratchDir folder_;
 };
 
 TEST_F(LfmRun, AnswersAPipeWithTheAnswerAlone) {
@@ -84,7 +79,7 @@ TEST_F(LfmRun, RepeatsItself) {
         const Result result = lfm_run(arguments);
         EXPECT_EQ(result.code, 0);
         EXPECT_EQ(lfm_run(arguments).out, result.out);
-        arguments.insert(arguments.end(), {"-t", "1", "-b", "3"});
+        arguments.insert(arguments.end(), {"-t", "1", "--batch-size", "3"});
         EXPECT_EQ(lfm_run(arguments).out, result.out) << "whatever the threads and steps";
     }
 }
@@ -172,9 +167,9 @@ TEST_F(LfmRun, UsageErrorsAreOneLineAndTwo) {
 TEST_F(LfmRun, AModelThatCannotBeUsedIsOneLineAndFour) {
     std::ifstream demo(LFM_SOURCE_DIR "/tools/demo_model/demo.gguf", std::ios::binary);
     const std::string bytes{std::istreambuf_iterator<char>(demo), {}};
-    for (const std::string& path : {(folder_ / "missing.gguf").string(), file("empty.gguf"),
+    for (const std::string& path : {folder_.file("missing.gguf"), file("empty.gguf"),
                                     file("foreign.gguf", "\177ELF and so on"), file("short.gguf", bytes.substr(0, 20)),
-                                    file("truncated.gguf", bytes.substr(0, bytes.size() - 1)), folder_.string()}) {
+                                    file("truncated.gguf", bytes.substr(0, bytes.size() - 1)), folder_.file("")}) {
         const Result result = lfm_run({"-m", path, "-p", "x"});
         EXPECT_EQ(result.code, 4) << path;
         EXPECT_EQ(result.out, "");
@@ -184,7 +179,7 @@ TEST_F(LfmRun, AModelThatCannotBeUsedIsOneLineAndFour) {
 }
 
 TEST_F(LfmRun, AFileThatCannotBeReadIsOne) {
-    const Result result = lfm_run({"-f", (folder_ / "missing").string()});
+    const Result result = lfm_run({"-f", folder_.file("missing")});
     EXPECT_EQ(result.code, 1);
     EXPECT_EQ(n_lines(result.err), 1u) << result.err;
 }
@@ -248,13 +243,13 @@ TEST_F(LfmRun, HelpFitsAScreenAndNamesEveryOption) {
 }
 
 TEST_F(LfmRun, WorksFromAnInstalledPlaceToo) {
-    fs::create_directories(folder_ / "bin");
-    fs::create_directories(folder_ / "share/lfm");
-    fs::copy_file(kProgram, folder_ / "bin/lfm-run");
-    const std::string moved = folder_ / "bin/lfm-run";
+    fs::create_directories(folder_.file("bin"));
+    fs::create_directories(folder_.file("share/lfm"));
+    fs::copy_file(kProgram, folder_.file("bin/lfm-run"));
+    const std::string moved = folder_.file("bin/lfm-run");
     const Result missing = test::run({moved, "-p", "Hi"});
     EXPECT_EQ(missing.code, 4) << missing.err;
-    fs::copy_file(LFM_SOURCE_DIR "/tools/demo_model/demo.gguf", folder_ / "share/lfm/demo.gguf");
+    fs::copy_file(LFM_SOURCE_DIR "/tools/demo_model/demo.gguf", folder_.file("share/lfm/demo.gguf"));
     EXPECT_EQ(test::run({moved, "-p", "Hi", "-n", "4"}).code, 0);
 }
 
