@@ -99,6 +99,10 @@ TensorRef find_embedding(const GgufFile& file, const TensorFinder& finder, Hyper
     const auto stated = file.find_u32(hyper.architecture + ".vocab_size");
     if (stated && *stated != hyper.n_vocab)
         finder.fail("token_embd.weight", std::to_string(*stated) + " rows as vocab_size says", std::to_string(hyper.n_vocab));
+    const GgufEntry* tokens = file.find("tokenizer.ggml.tokens");
+    if (tokens != nullptr && tokens->count != hyper.n_vocab)
+        finder.fail("tokenizer.ggml.tokens", std::to_string(hyper.n_vocab) + " tokens, one a row of token_embd.weight",
+                    std::to_string(tokens->count));
     return finder.get("token_embd.weight", {hyper.n_embd, hyper.n_vocab});
 }
 

@@ -135,6 +135,9 @@ std::vector<BadModel> bad_models() {
         f.set("general.architecture", [](GgufBuilder& b) { b.add_u32("general.architecture", 1); });
     });
     add("vocabulary_differs", "token_embd.weight", [](ModelFile& f) { f.u32("vocab_size", 41); });
+    add("tokens_differ", "tokenizer.ggml.tokens", [](ModelFile& f) {
+        f.set("tokens", [](GgufBuilder& b) { b.add_string_array("tokenizer.ggml.tokens", std::vector<std::string>(39, "t")); });
+    });
     for (const char* name : {"token_embd.weight", "token_embd_norm.weight", "blk.0.attn_norm.weight", "blk.2.ffn_norm.weight",
                              "blk.0.shortconv.in_proj.weight", "blk.0.shortconv.conv.weight", "blk.1.attn_q.weight",
                              "blk.1.attn_k_norm.weight", "blk.0.ffn_gate.weight", "blk.1.ffn_gate_inp.weight",
