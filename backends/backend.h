@@ -1,7 +1,7 @@
 // What a device can do: a dozen operations, each a struct of views, recorded once and replayed every step.
 //
-// Shapes are row-major. "n" is the step's number of tokens, read from StepParams when a program runs, so that a recorded
-// program serves every step. Views own nothing and stay valid as long as the program.
+// Shapes are row-major. "n" is the step's number of tokens, read from StepParams when a program runs, so that a
+// recorded program serves every step. Views own nothing and stay valid as long as the program.
 #pragma once
 
 #include <array>
@@ -20,12 +20,13 @@ namespace lfm {
 
 /// What changes from step to step. Written by the session between steps, read by the device.
 struct StepParams {
-    std::uint32_t n_tokens = 0;   // n: rows of this step, at most the session's batch
-    std::uint32_t position = 0;   // of the first token in the sequence
-    std::uint32_t n_outputs = 0;  // how many of the last rows get logits
-    const std::int32_t* token_ids = nullptr;      // [n]
-    const float* rope = nullptr;                  // [n, head_dim]: cosines, then sines, of each token's position
-    const std::int32_t* forced_experts = nullptr;  // [n_moe_layer, n, n_expert_used] or null: instead of the router's choice
+    std::uint32_t n_tokens = 0;               // n: rows of this step, at most the session's batch
+    std::uint32_t position = 0;               // of the first token in the sequence
+    std::uint32_t n_outputs = 0;              // how many of the last rows get logits
+    const std::int32_t* token_ids = nullptr;  // [n]
+    const float* rope = nullptr;              // [n, head_dim]: cosines, then sines, of each token's position
+    const std::int32_t* forced_experts =
+        nullptr;  // [n_moe_layer, n, n_expert_used] or null: instead of the router's choice
 };
 
 /// [n_out, n_in] in file blocks; rows lie row_bytes apart.
@@ -91,8 +92,8 @@ struct MatmulArgs {
 
 /// Per head: RMS norm over head_dim, then rotation of pairs (i, i + head_dim/2) by StepParams::rope. In place.
 struct QkNormRopeArgs {
-    RowsView q;  // [n, n_head · head_dim]
-    RowsView k;  // [n, n_head_kv · head_dim]
+    RowsView q;                     // [n, n_head · head_dim]
+    RowsView k;                     // [n, n_head_kv · head_dim]
     const float* q_norm = nullptr;  // [head_dim]
     const float* k_norm = nullptr;  // [head_dim]
     std::uint32_t head_dim = 0;
@@ -162,8 +163,8 @@ struct CopyArgs {
     RowsView x, out;
 };
 
-using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArgs, KvAppendArgs, AttentionArgs, ShortConvArgs,
-                               SwigluArgs, RouteArgs, ExpertFfnArgs, AddArgs, CopyArgs>;
+using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArgs, KvAppendArgs, AttentionArgs,
+                               ShortConvArgs, SwigluArgs, RouteArgs, ExpertFfnArgs, AddArgs, CopyArgs>;
 
 /// A program recorded on a backend.
 struct ProgramId {

@@ -20,7 +20,8 @@ constexpr std::array kTypes{
 };
 
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
-    return std::ranges::equal(a, b, [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
+    return std::ranges::equal(a, b,
+                              [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });
 }
 
 }  // namespace
@@ -39,8 +40,6 @@ std::optional<DType> dtype_from_name(std::string_view name) {
     return std::nullopt;
 }
 
-const DTypeInfo& dtype_info(DType type) {
-    return *std::ranges::find(kTypes, type, &DTypeInfo::type);
-}
+const DTypeInfo& dtype_info(DType type) { return *std::ranges::find(kTypes, type, &DTypeInfo::type); }
 
 }  // namespace lfm

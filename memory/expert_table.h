@@ -24,7 +24,9 @@ public:
 
     std::uint32_t n_expert() const { return n_expert_; }
     ExpertSlot& operator[](ExpertId id) { return slots_[std::size_t{id.layer.value} * n_expert_ + id.index]; }
-    const ExpertSlot& operator[](ExpertId id) const { return slots_[std::size_t{id.layer.value} * n_expert_ + id.index]; }
+    const ExpertSlot& operator[](ExpertId id) const {
+        return slots_[std::size_t{id.layer.value} * n_expert_ + id.index];
+    }
 
 private:
     std::uint32_t n_expert_ = 0;

@@ -11,7 +11,8 @@
 
 namespace lfm {
 
-/// Collects entries and tensors, then gives the header with the padding up to the data section. Version 3, alignment 32.
+/// Collects entries and tensors, then gives the header with the padding up to the data section. Version 3,
+/// alignment 32.
 class GgufWriter {
 public:
     void add(std::string_view key, std::uint32_t value);

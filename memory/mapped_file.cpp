@@ -35,7 +35,8 @@ MappedFile MappedFile::open(const std::filesystem::path& path) {
         throw Error(ErrorCode::kInvalidModel, path.string(), "cannot read its status: " + system_message());
     if (!S_ISREG(status.st_mode))
         throw Error(ErrorCode::kInvalidModel, path.string(), "expected a regular file, found something else");
-    if (status.st_size == 0) throw Error(ErrorCode::kInvalidModel, path.string(), "expected a model, found an empty file");
+    if (status.st_size == 0)
+        throw Error(ErrorCode::kInvalidModel, path.string(), "expected a model, found an empty file");
     const auto size = static_cast<std::size_t>(status.st_size);
     void* data = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, file.fd, 0);
     if (data == MAP_FAILED) throw Error(ErrorCode::kIo, path.string(), "cannot map: " + system_message());

@@ -10,8 +10,8 @@ namespace lfm {
 class MappedFile {
 public:
     /// Maps the whole file. Throws Error{kInvalidModel} when it is missing, unreadable, empty or not a regular file (a
-    /// FIFO would block, a device has no size), Error{kIo} when the system refuses the mapping. Reads nothing yet: pages
-    /// come in when touched.
+    /// FIFO would block, a device has no size), Error{kIo} when the system refuses the mapping. Reads nothing yet:
+    /// pages come in when touched.
     static MappedFile open(const std::filesystem::path& path);
 
     MappedFile(MappedFile&& other) noexcept;

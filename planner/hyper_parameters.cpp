@@ -23,7 +23,8 @@ public:
         return check(name, file_.get_u32(key(name)), low, high);
     }
 
-    std::uint32_t in_range_or(std::string_view name, std::uint32_t low, std::uint32_t high, std::uint32_t fallback) const {
+    std::uint32_t in_range_or(std::string_view name, std::uint32_t low, std::uint32_t high,
+                              std::uint32_t fallback) const {
         const auto value = file_.find_u32(key(name));
         return value ? check(name, *value, low, high) : fallback;
     }
@@ -77,8 +78,8 @@ void read_heads(const Reader& reader, HyperParameters& hyper) {
                     std::to_string(hyper.head_dim));
     const std::uint32_t value_length = reader.in_range_or("attention.value_length", 1, kMaxWidth, hyper.head_dim);
     if (value_length != hyper.head_dim)
-        reader.fail("attention.value_length", std::to_string(hyper.head_dim) + " as key_length", std::to_string(value_length),
-                    ErrorCode::kUnsupportedModel);
+        reader.fail("attention.value_length", std::to_string(hyper.head_dim) + " as key_length",
+                    std::to_string(value_length), ErrorCode::kUnsupportedModel);
     hyper.n_head_kv = reader.per_layer("attention.head_count_kv", hyper.n_layer, 0, hyper.n_head);
     for (const std::uint32_t n_head_kv : hyper.n_head_kv)
         if (n_head_kv != 0 && (hyper.n_head % n_head_kv != 0 || hyper.n_head / n_head_kv > kMaxHeadGroup))

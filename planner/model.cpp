@@ -27,7 +27,8 @@ public:
         std::array<std::uint64_t, 4> expected{1, 1, 1, 1};
         std::ranges::copy(dims, expected.begin());
         if (tensor->dims != expected)
-            fail(name, shape_text({dims.begin(), dims.size()}), shape_text(std::span(tensor->dims).first(tensor->n_dims)));
+            fail(name, shape_text({dims.begin(), dims.size()}),
+                 shape_text(std::span(tensor->dims).first(tensor->n_dims)));
         return TensorRef{name, tensor->type, tensor->n_dims, tensor->dims, tensor->offset, Bytes{tensor->bytes}};
     }
 
@@ -98,7 +99,8 @@ TensorRef find_embedding(const GgufFile& file, const TensorFinder& finder, Hyper
     hyper.n_vocab = static_cast<std::uint32_t>(tensor->dims[1]);
     const auto stated = file.find_u32(hyper.architecture + ".vocab_size");
     if (stated && *stated != hyper.n_vocab)
-        finder.fail("token_embd.weight", std::to_string(*stated) + " rows as vocab_size says", std::to_string(hyper.n_vocab));
+        finder.fail("token_embd.weight", std::to_string(*stated) + " rows as vocab_size says",
+                    std::to_string(hyper.n_vocab));
     const GgufEntry* tokens = file.find("tokenizer.ggml.tokens");
     if (tokens != nullptr && tokens->count != hyper.n_vocab)
         finder.fail("tokenizer.ggml.tokens", std::to_string(hyper.n_vocab) + " tokens, one a row of token_embd.weight",

@@ -26,8 +26,9 @@ struct TensorRef {
 
 struct AttentionTensors {
     std::uint32_t n_head_kv = 0;
-    TensorRef q, k, v, output;  // [n_embd, n_head·head_dim], [n_embd, n_head_kv·head_dim] twice, [n_head·head_dim, n_embd]
-    TensorRef q_norm, k_norm;   // [head_dim]
+    TensorRef q, k, v,
+        output;  // [n_embd, n_head·head_dim], [n_embd, n_head_kv·head_dim] twice, [n_head·head_dim, n_embd]
+    TensorRef q_norm, k_norm;  // [head_dim]
 };
 
 struct ShortConvTensors {
@@ -88,8 +89,8 @@ struct ModelDescription {
     const TensorRef& output_or_tied() const { return output ? *output : token_embd; }
 };
 
-/// Reads and checks everything the forward pass relies on. Throws Error{kUnsupportedModel} for another architecture or a
-/// variant we do not compute, Error{kInvalidModel} naming key or tensor, expected and found.
+/// Reads and checks everything the forward pass relies on. Throws Error{kUnsupportedModel} for another architecture or
+/// a variant we do not compute, Error{kInvalidModel} naming key or tensor, expected and found.
 ModelDescription describe_model(const GgufFile& file);
 
 /// Every tensor of the description, in file order of a new file: embedding, layers, final norm, output.
@@ -106,8 +107,8 @@ ParameterCount count_parameters(const ModelDescription& model);
 /// Bytes of all tensors.
 Bytes weight_bytes(const ModelDescription& model);
 
-/// Bytes of weights that one decoded token reads: n_expert_used of n_expert experts, one row of an embedding that is not
-/// also the output.
+/// Bytes of weights that one decoded token reads: n_expert_used of n_expert experts, one row of an embedding that is
+/// not also the output.
 Bytes active_weight_bytes(const ModelDescription& model);
 
 /// The type that holds most weights, as in "Q4_K"; for display.

@@ -49,7 +49,8 @@ const std::vector<Member>& family() {
 }
 
 [[noreturn]] void fail(std::string_view what, const std::string& expected, std::string_view found) {
-    throw Error(ErrorCode::kUsage, "--shape " + std::string(what), "expected " + expected + ", found " + std::string(found));
+    throw Error(ErrorCode::kUsage, "--shape " + std::string(what),
+                "expected " + expected + ", found " + std::string(found));
 }
 
 std::uint32_t parse_number(std::string_view key, std::string_view text, std::uint32_t low, std::uint32_t high) {
@@ -78,9 +79,12 @@ struct Sizes {
 
 void apply_override(Sizes& sizes, std::string_view key, std::string_view value) {
     static const std::map<std::string, std::uint32_t, std::less<>> kLimits{
-        {"n_layer", kMaxLayers},     {"n_embd", kMaxWidth},     {"n_head", kMaxWidth},     {"n_head_kv", kMaxWidth},
-        {"n_ff", kMaxWidth},         {"n_vocab", kMaxWidth},    {"n_ctx", 1u << 30},       {"l_cache", kMaxTaps},
-        {"n_expert", kMaxExperts},   {"n_expert_used", kMaxExperts}, {"n_ff_exp", kMaxWidth}, {"n_layer_dense", kMaxLayers}};
+        {"n_layer", kMaxLayers},   {"n_embd", kMaxWidth},
+        {"n_head", kMaxWidth},     {"n_head_kv", kMaxWidth},
+        {"n_ff", kMaxWidth},       {"n_vocab", kMaxWidth},
+        {"n_ctx", 1u << 30},       {"l_cache", kMaxTaps},
+        {"n_expert", kMaxExperts}, {"n_expert_used", kMaxExperts},
+        {"n_ff_exp", kMaxWidth},   {"n_layer_dense", kMaxLayers}};
     if (key == "attention") {
         sizes.attention.clear();
         sizes.attention_given = true;
@@ -109,7 +113,8 @@ HyperParameters make_hyper(const Member& member, Sizes& sizes) {
     hyper.n_head = number("n_head", member.n_head);
     if (hyper.n_embd % hyper.n_head != 0 || hyper.n_embd / hyper.n_head % 2 != 0 ||
         hyper.n_embd / hyper.n_head > kMaxHeadDimension)
-        fail("n_head", "n_embd / n_head to be even and at most " + std::to_string(kMaxHeadDimension), std::to_string(hyper.n_head));
+        fail("n_head", "n_embd / n_head to be even and at most " + std::to_string(kMaxHeadDimension),
+             std::to_string(hyper.n_head));
     hyper.head_dim = hyper.n_embd / hyper.n_head;
     const std::uint32_t n_head_kv = number("n_head_kv", std::min(8u, std::max(1u, hyper.n_head / 2)));
     if (hyper.n_head % n_head_kv != 0 || hyper.n_head / n_head_kv > kMaxHeadGroup)
@@ -132,7 +137,8 @@ HyperParameters make_hyper(const Member& member, Sizes& sizes) {
     hyper.n_expert = number("n_expert", member.n_expert);
     hyper.n_expert_used = number("n_expert_used", std::min(hyper.n_expert, hyper.n_expert >= 32 ? 4u : 2u));
     if (hyper.n_expert_used > hyper.n_expert)
-        fail("n_expert_used", "at most n_expert " + std::to_string(hyper.n_expert), std::to_string(hyper.n_expert_used));
+        fail("n_expert_used", "at most n_expert " + std::to_string(hyper.n_expert),
+             std::to_string(hyper.n_expert_used));
     hyper.n_ff_exp = number("n_ff_exp", member.n_ff_exp);
     hyper.n_layer_dense = std::min(hyper.n_layer, number("n_layer_dense", hyper.n_layer > 8 ? 2 : 1));
     return hyper;
@@ -149,7 +155,9 @@ TensorRef tensor(std::string name, std::vector<std::uint64_t> dims) {
 LayerDescription make_layer(const HyperParameters& hyper, std::uint32_t index) {
     const std::string prefix = "blk." + std::to_string(index) + ".";
     const std::uint64_t n_embd = hyper.n_embd, n_expert = hyper.n_expert;
-    const auto named = [&](const char* name, std::vector<std::uint64_t> dims) { return tensor(prefix + name, std::move(dims)); };
+    const auto named = [&](const char* name, std::vector<std::uint64_t> dims) {
+        return tensor(prefix + name, std::move(dims));
+    };
     LayerDescription layer;
     layer.attn_norm = named("attn_norm.weight", {n_embd});
     layer.ffn_norm = named("ffn_norm.weight", {n_embd});

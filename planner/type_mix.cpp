@@ -28,7 +28,10 @@ std::optional<Mix> find_mix(std::string_view name) {
 /// The embedding is Q6_K in every 4- to 6-bit file, and of the file's own type otherwise.
 DType embedding_type(DType base) {
     switch (base) {
-        case DType::kF32: case DType::kF16: case DType::kBF16: case DType::kQ8_0: return base;
+        case DType::kF32:
+        case DType::kF16:
+        case DType::kBF16:
+        case DType::kQ8_0: return base;
         default: return DType::kQ6_K;
     }
 }
@@ -67,7 +70,8 @@ bool apply_type_mix(ModelDescription& model, std::string_view name) {
     set_type(model.token_embd, embedding_type(mix->base));
     if (model.output) set_type(*model.output, embedding_type(mix->base));
 
-    const auto n_attention = static_cast<std::size_t>(std::ranges::count_if(model.layers, &LayerDescription::is_attention));
+    const auto n_attention =
+        static_cast<std::size_t>(std::ranges::count_if(model.layers, &LayerDescription::is_attention));
     std::size_t attention_index = 0;
     for (std::size_t i = 0; i < model.layers.size(); ++i) {
         LayerDescription& layer = model.layers[i];

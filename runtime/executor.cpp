@@ -13,7 +13,8 @@ namespace lfm {
 struct Executor::Graph {
     using Node = tbb::flow::continue_node<tbb::flow::continue_msg>;
 
-    Graph(std::vector<DeviceSegment> segments, std::vector<Backend*> devices, const StepParams& step, std::uint32_t n_threads)
+    Graph(std::vector<DeviceSegment> segments, std::vector<Backend*> devices, const StepParams& step,
+          std::uint32_t n_threads)
         : program(std::move(segments)),
           backends(std::move(devices)),
           // More threads than cores are granted only on request.

@@ -19,10 +19,10 @@ void add_attention(std::vector<Operation>& operations, const LayerProgramInputs&
     const std::uint32_t n_kv = weights.n_head_kv * in.hyper.head_dim;
     const RowsView k = narrowed(a.k, n_kv);
     const RowsView v = narrowed(a.v, n_kv);
-    operations.push_back(MatmulArgs{
-        .x = a.normed,
-        .outputs = {MatmulOutput{weights.q, a.q}, MatmulOutput{weights.k, k}, MatmulOutput{weights.v, v}},
-        .n_outputs = 3});
+    operations.push_back(
+        MatmulArgs{.x = a.normed,
+                   .outputs = {MatmulOutput{weights.q, a.q}, MatmulOutput{weights.k, k}, MatmulOutput{weights.v, v}},
+                   .n_outputs = 3});
     operations.push_back(QkNormRopeArgs{.q = a.q,
                                         .k = k,
                                         .q_norm = weights.q_norm,
@@ -52,9 +52,8 @@ void add_dense(std::vector<Operation>& operations, const LayerProgramInputs& in,
     const Activations& a = in.activations;
     const RowsView gate = narrowed(a.gate, weights.gate.n_out);
     const RowsView up = narrowed(a.up, weights.up.n_out);
-    operations.push_back(MatmulArgs{.x = a.normed,
-                                    .outputs = {MatmulOutput{weights.gate, gate}, MatmulOutput{weights.up, up}},
-                                    .n_outputs = 2});
+    operations.push_back(MatmulArgs{
+        .x = a.normed, .outputs = {MatmulOutput{weights.gate, gate}, MatmulOutput{weights.up, up}}, .n_outputs = 2});
     operations.push_back(SwigluArgs{.gate = gate, .up = up, .out = gate});
     operations.push_back(multiply(gate, weights.down, a.branch));
 }

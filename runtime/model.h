@@ -31,8 +31,8 @@ public:
     /// The data section: every weight of the model.
     std::span<const std::byte> data() const { return data_; }
 
-    /// Brings all pages of the weights into memory, so that the first token does not wait for the disk. Reports progress.
-    /// Does nothing for weights that already are in memory of our own or would not fit.
+    /// Brings all pages of the weights into memory, so that the first token does not wait for the disk. Reports
+    /// progress. Does nothing for weights that already are in memory of our own or would not fit.
     void read_ahead(const LoadProgress& progress) const;
 
 private:

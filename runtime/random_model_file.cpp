@@ -20,10 +20,20 @@ constexpr std::int32_t kNormal = 1;
 constexpr std::int32_t kControl = 3;
 
 // The 65 536-token vocabulary's special tokens, in order of id.
-constexpr std::array<const char*, 14> kSpecials{
-    "<|pad|>",        "<|startoftext|>",     "<|endoftext|>",    "<|fim_pre|>",        "<|fim_mid|>",
-    "<|fim_suf|>",    "<|im_start|>",        "<|im_end|>",       "<|tool_list_start|>", "<|tool_list_end|>",
-    "<|tool_call_start|>", "<|tool_call_end|>", "<|tool_response_start|>", "<|tool_response_end|>"};
+constexpr std::array<const char*, 14> kSpecials{"<|pad|>",
+                                                "<|startoftext|>",
+                                                "<|endoftext|>",
+                                                "<|fim_pre|>",
+                                                "<|fim_mid|>",
+                                                "<|fim_suf|>",
+                                                "<|im_start|>",
+                                                "<|im_end|>",
+                                                "<|tool_list_start|>",
+                                                "<|tool_list_end|>",
+                                                "<|tool_call_start|>",
+                                                "<|tool_call_end|>",
+                                                "<|tool_response_start|>",
+                                                "<|tool_response_end|>"};
 
 // The plain form, in the words that the demo model has too (recognised exactly: see chat_template.cpp).
 constexpr const char* kTemplate = R"({{- bos_token -}}
@@ -104,7 +114,8 @@ private:
     }
     [[noreturn]] void fail(int reason) {
         close();
-        throw Error(ErrorCode::kIo, path_.string(), "cannot write " + format_bytes(Bytes{size_}) + ": " + std::strerror(reason));
+        throw Error(ErrorCode::kIo, path_.string(),
+                    "cannot write " + format_bytes(Bytes{size_}) + ": " + std::strerror(reason));
     }
 
     std::filesystem::path path_;
@@ -158,7 +169,8 @@ void write_random_model(const ModelDescription& model, const std::filesystem::pa
     GgufWriter writer;
     add_metadata(writer, model.hyper);
     for (const TensorRef* tensor : all_tensors(model))
-        writer.add_tensor({tensor->name, tensor->type, tensor->n_dims, tensor->dims, tensor->offset, tensor->bytes.value});
+        writer.add_tensor(
+            {tensor->name, tensor->type, tensor->n_dims, tensor->dims, tensor->offset, tensor->bytes.value});
     const std::string header = writer.header();
     OutputFile file(path, header.size() + data_section_size(model));
     std::memcpy(file.bytes().data(), header.data(), header.size());

@@ -46,8 +46,10 @@ void put_f16(std::byte* at, float value) {
 /// The spread (standard deviation) of a type's values when d = 1 and all other bits are random.
 float unit_spread(DType type) {
     switch (type) {
-        case DType::kQ4_0: case DType::kQ4_1: return 4.6f;
-        case DType::kQ5_0: case DType::kQ5_1: return 9.2f;
+        case DType::kQ4_0:
+        case DType::kQ4_1: return 4.6f;
+        case DType::kQ5_0:
+        case DType::kQ5_1: return 9.2f;
         case DType::kQ8_0: return 74.0f;
         case DType::kQ2_K: return 10.0f;
         case DType::kQ3_K: return 42.0f;
@@ -72,7 +74,8 @@ void fill_block(DType type, float spread, Random& random, std::byte* at) {
         }
         case DType::kF16: put_f16(at, spread * 1.73f * random.uniform()); return;
         case DType::kBF16: {
-            const auto bits = static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(spread * 1.73f * random.uniform()) >> 16);
+            const auto bits =
+                static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(spread * 1.73f * random.uniform()) >> 16);
             std::memcpy(at, &bits, sizeof bits);
             return;
         }
@@ -106,7 +109,8 @@ public:
     Pool(DType type, float spread, std::uint64_t seed) : block_bytes_(dtype_info(type).block_bytes) {
         blocks_.resize((kPiece / 4 + block_bytes_ - 1) / block_bytes_ * block_bytes_);
         Random random(seed);
-        for (std::size_t at = 0; at < blocks_.size(); at += block_bytes_) fill_block(type, spread, random, blocks_.data() + at);
+        for (std::size_t at = 0; at < blocks_.size(); at += block_bytes_)
+            fill_block(type, spread, random, blocks_.data() + at);
     }
 
     /// `to` begins at a block.
@@ -116,7 +120,8 @@ public:
             // Runs of about a page, each from a random block on.
             const std::size_t n_blocks = blocks_.size() / block_bytes_;
             const std::size_t from = random.next() % n_blocks * block_bytes_;
-            const std::size_t run = std::min(std::max<std::size_t>(4096 / block_bytes_, 1) * block_bytes_, blocks_.size() - from);
+            const std::size_t run =
+                std::min(std::max<std::size_t>(4096 / block_bytes_, 1) * block_bytes_, blocks_.size() - from);
             const std::size_t size = std::min(run, to.size());
             std::memcpy(to.data(), blocks_.data() + from, size);
             to = to.subspan(size);

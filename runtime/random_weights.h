@@ -11,9 +11,9 @@ namespace lfm {
 /// Bytes from the first tensor's beginning to the last one's end.
 std::uint64_t data_section_size(const ModelDescription& model);
 
-/// Fills every tensor at its offset in `data` with valid blocks whose values are small enough for a forward pass to stay
-/// finite: about 1/sqrt(row length) for matrices, around one for norms. Every page gets its own content. Repeatable by
-/// seed, whatever the number of threads.
+/// Fills every tensor at its offset in `data` with valid blocks whose values are small enough for a forward pass to
+/// stay finite: about 1/sqrt(row length) for matrices, around one for norms. Every page gets its own content.
+/// Repeatable by seed, whatever the number of threads.
 void fill_random(const ModelDescription& model, std::span<std::byte> data, std::uint64_t seed);
 
 }  // namespace lfm

@@ -44,8 +44,8 @@ private:
     std::uint32_t position_ = 0;
     HostBuffer kv_buffer_;
     HostBuffer conv_buffer_;
-    std::vector<KvView> kv_;     // [n_layer], empty for conv layers
-    std::vector<float*> conv_;   // [n_layer], null for attention layers
+    std::vector<KvView> kv_;    // [n_layer], empty for conv layers
+    std::vector<float*> conv_;  // [n_layer], null for attention layers
 };
 
 /// Bytes of the KV cache for n_ctx tokens.

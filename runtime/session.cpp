@@ -60,7 +60,8 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
                                   .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
                                  ledger);
     auto program = make_layer_program({hyper, model.plan(), model.weights(), state_, activations_});
-    executor_ = std::make_unique<Executor>(std::move(program), std::vector<Backend*>{cpu_.get()}, params_, options.n_threads);
+    executor_ =
+        std::make_unique<Executor>(std::move(program), std::vector<Backend*>{cpu_.get()}, params_, options.n_threads);
     before_step_ = state_.checkpoint();
     tokens_.reserve(options.n_ctx);
 }
@@ -98,8 +99,9 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
             for (std::uint32_t j = 0; j < hyper.n_expert_used; ++j) {
                 *next = expert_source_(layer, params_.position + t, j);
                 if (*next < 0 || static_cast<std::uint32_t>(*next) >= hyper.n_expert)
-                    throw Error(ErrorCode::kInvalidInput, "forced expert",
-                                "expected 0 to " + std::to_string(hyper.n_expert - 1) + ", found " + std::to_string(*next));
+                    throw Error(
+                        ErrorCode::kInvalidInput, "forced expert",
+                        "expected 0 to " + std::to_string(hyper.n_expert - 1) + ", found " + std::to_string(*next));
                 ++next;
             }
     params_.forced_experts = forced_;
@@ -109,7 +111,8 @@ void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
     if (stop_ != nullptr && stop_->load(std::memory_order_relaxed))
         throw Error(ErrorCode::kInterrupted, "generation", "stopped on request");
     write_params(tokens, outputs);
-    // A short step ends soon by itself; only long ones are worth interrupting, and then the conv state must be put back.
+    // A short step ends soon by itself; only long ones are worth interrupting, and then the conv state must be put
+    // back.
     constexpr std::size_t kLongStep = 4;
     const bool interruptible = stop_ != nullptr && tokens.size() >= kLongStep;
     if (interruptible) state_.checkpoint_into(before_step_);

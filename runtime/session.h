@@ -17,7 +17,7 @@
 namespace lfm {
 
 struct SessionOptions {
-    std::uint32_t n_ctx = 0;  // most tokens of the sequence
+    std::uint32_t n_ctx = 0;      // most tokens of the sequence
     std::uint32_t n_batch = 512;  // most tokens of one step
     std::uint32_t n_outputs = 1;  // most rows of logits kept from one step
     std::uint32_t n_threads = 1;
@@ -81,7 +81,7 @@ private:
     StepParams params_;
     std::unique_ptr<Backend> cpu_;
     std::unique_ptr<Executor> executor_;
-    Checkpoint before_step_;             // where an interrupted step returns to
+    Checkpoint before_step_;  // where an interrupted step returns to
     std::vector<std::int32_t> tokens_;
     ExpertSource expert_source_;
     const std::atomic<bool>* stop_ = nullptr;

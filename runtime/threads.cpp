@@ -33,7 +33,8 @@ struct Topology {
 /// Cores of the fastest kind among those this process may run on.
 std::uint32_t fast_cores(hwloc_topology_t topology) {
     hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(topology);
-    const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> usable(hwloc_bitmap_dup(allowed), hwloc_bitmap_free);
+    const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> usable(hwloc_bitmap_dup(allowed),
+                                                                           hwloc_bitmap_free);
     const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> bound(hwloc_bitmap_alloc(), hwloc_bitmap_free);
     if (hwloc_get_cpubind(topology, bound.get(), HWLOC_CPUBIND_PROCESS) == 0)
         hwloc_bitmap_and(usable.get(), usable.get(), bound.get());
@@ -41,7 +42,8 @@ std::uint32_t fast_cores(hwloc_topology_t topology) {
     if (n_kinds > 1) {  // kinds are sorted by rising efficiency class: the last one is the fastest
         const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> kind(hwloc_bitmap_alloc(), hwloc_bitmap_free);
         int efficiency = -1;
-        if (hwloc_cpukinds_get_info(topology, static_cast<unsigned>(n_kinds - 1), kind.get(), &efficiency, nullptr, nullptr, 0) == 0 &&
+        if (hwloc_cpukinds_get_info(topology, static_cast<unsigned>(n_kinds - 1), kind.get(), &efficiency, nullptr,
+                                    nullptr, 0) == 0 &&
             efficiency >= 0 && hwloc_bitmap_intersects(kind.get(), usable.get()))
             hwloc_bitmap_and(usable.get(), usable.get(), kind.get());
     }

@@ -34,8 +34,9 @@ public:
         cpu::dequantise(tensor.type, data_.data() + tensor.offset, n, to);
         for (std::uint64_t i = 0; i < n; ++i)
             if (!std::isfinite(to[i]))
-                throw Error(ErrorCode::kInvalidModel, tensor.name,
-                            "expected finite numbers, found " + std::to_string(to[i]) + " at index " + std::to_string(i));
+                throw Error(
+                    ErrorCode::kInvalidModel, tensor.name,
+                    "expected finite numbers, found " + std::to_string(to[i]) + " at index " + std::to_string(i));
         return to;
     }
 
@@ -78,13 +79,17 @@ Weights::Weights(const ModelDescription& model, const Plan& plan, std::span<cons
         layer.attn_norm = copier.copy(from.attn_norm);
         layer.ffn_norm = copier.copy(from.ffn_norm);
         if (const auto* attention = std::get_if<AttentionTensors>(&from.mixer)) {
-            layer.mixer = AttentionWeights{matrix(attention->q, data),       matrix(attention->k, data),
-                                           matrix(attention->v, data),       matrix(attention->output, data),
-                                           copier.copy(attention->q_norm),   copier.copy(attention->k_norm),
+            layer.mixer = AttentionWeights{matrix(attention->q, data),
+                                           matrix(attention->k, data),
+                                           matrix(attention->v, data),
+                                           matrix(attention->output, data),
+                                           copier.copy(attention->q_norm),
+                                           copier.copy(attention->k_norm),
                                            attention->n_head_kv};
         } else {
             const auto& conv = std::get<ShortConvTensors>(from.mixer);
-            layer.mixer = ShortConvWeights{matrix(conv.in_proj, data), matrix(conv.out_proj, data), copier.copy(conv.conv)};
+            layer.mixer =
+                ShortConvWeights{matrix(conv.in_proj, data), matrix(conv.out_proj, data), copier.copy(conv.conv)};
         }
         if (const auto* dense = std::get_if<DenseTensors>(&from.ffn)) {
             layer.ffn = DenseWeights{matrix(dense->gate, data), matrix(dense->up, data), matrix(dense->down, data)};
@@ -97,7 +102,8 @@ Weights::Weights(const ModelDescription& model, const Plan& plan, std::span<cons
                 const auto slice = [&](const TensorRef& tensor) {
                     return data.data() + tensor.offset + tensor.bytes.value / n_expert * e;
                 };
-                experts_[{LayerId{i}, e}] = {plan.experts[i * n_expert + e], slice(moe.gate), slice(moe.up), slice(moe.down)};
+                experts_[{LayerId{i}, e}] = {plan.experts[i * n_expert + e], slice(moe.gate), slice(moe.up),
+                                             slice(moe.down)};
             }
         }
         layers_.push_back(layer);

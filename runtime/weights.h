@@ -46,8 +46,8 @@ struct LayerWeights {
 /// copied to f32 once.
 class Weights {
 public:
-    /// `data` outlives the result; offsets of `model` count from its beginning. Throws Error{kInvalidModel} when a vector
-    /// holds a number that is not finite.
+    /// `data` outlives the result; offsets of `model` count from its beginning. Throws Error{kInvalidModel} when a
+    /// vector holds a number that is not finite.
     Weights(const ModelDescription& model, const Plan& plan, std::span<const std::byte> data, Ledger& ledger);
 
     const WeightView& token_embd() const { return token_embd_; }

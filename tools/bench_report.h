@@ -20,10 +20,10 @@ struct BenchTest {
 /// Everything a row says. Times are of whole repetitions.
 struct BenchResult {
     BenchTest test;
-    std::vector<double> seconds;          // one per repetition
-    double read_bandwidth = 0;            // bytes a second: median of measurements between the repetitions; 0: not measured
-    double bytes_per_token = 0;           // weights a decoded token reads
-    std::string test_time;                // ISO 8601, UTC
+    std::vector<double> seconds;  // one per repetition
+    double read_bandwidth = 0;    // bytes a second: median of measurements between the repetitions; 0: not measured
+    double bytes_per_token = 0;   // weights a decoded token reads
+    std::string test_time;        // ISO 8601, UTC
 };
 
 /// What holds for all rows.
@@ -42,6 +42,7 @@ struct BenchSetup {
 
 enum class BenchFormat { kMarkdown, kCsv, kJson };
 
-void print_bench(std::ostream& out, BenchFormat format, const BenchSetup& setup, const std::vector<BenchResult>& results);
+void print_bench(std::ostream& out, BenchFormat format, const BenchSetup& setup,
+                 const std::vector<BenchResult>& results);
 
 }  // namespace lfm::tools

@@ -51,10 +51,13 @@ int exit_code(ErrorCode code) {
     switch (code) {
         case ErrorCode::kUsage: return 2;
         case ErrorCode::kShortfall: return 3;
-        case ErrorCode::kInvalidModel: case ErrorCode::kUnsupportedModel: return 4;
+        case ErrorCode::kInvalidModel:
+        case ErrorCode::kUnsupportedModel: return 4;
         case ErrorCode::kDeviceLost: return 5;
         case ErrorCode::kInterrupted: return 130;
-        case ErrorCode::kIo: case ErrorCode::kInvalidInput: case ErrorCode::kContextFull: break;
+        case ErrorCode::kIo:
+        case ErrorCode::kInvalidInput:
+        case ErrorCode::kContextFull: break;
     }
     return 1;
 }

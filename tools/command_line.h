@@ -22,7 +22,8 @@ using OneDashWords = std::map<std::string, std::string>;
 po::variables_map parse_options(const std::vector<std::string>& arguments, const po::options_description& description,
                                 const OneDashWords& one_dash_words = {});
 
-/// The exit code of design.md's table: 0 ok, 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device lost.
+/// The exit code of design.md's table: 0 ok, 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device
+/// lost.
 int exit_code(ErrorCode code);
 
 /// Calls `body`; an Error becomes one line "name: …" on stderr and its exit code. Any other exception exits with 1.

@@ -20,7 +20,8 @@ std::vector<std::int32_t> parse_tokens(const std::string& text) {
         std::int32_t token = 0;
         const auto [next, status] = std::from_chars(at, end, token);
         if (status != std::errc{} || (next != end && *next != ','))
-            throw Error(ErrorCode::kUsage, "--tokens", "expected numbers with commas between, found " + std::string(at, end).substr(0, 20));
+            throw Error(ErrorCode::kUsage, "--tokens",
+                        "expected numbers with commas between, found " + std::string(at, end).substr(0, 20));
         tokens.push_back(token);
         at = next == end ? end : next + 1;
     }
@@ -45,7 +46,8 @@ public:
                 for (const auto& expert : token) {
                     if (!expert.is_number_integer() || expert.get<std::int64_t>() < 0 ||
                         expert.get<std::int64_t>() >= hyper.n_expert)
-                        fail(path, "experts of 0 to " + std::to_string(hyper.n_expert - 1), expert.dump().substr(0, 20));
+                        fail(path, "experts of 0 to " + std::to_string(hyper.n_expert - 1),
+                             expert.dump().substr(0, 20));
                     experts_.push_back(expert.get<std::int32_t>());
                 }
             }
@@ -75,7 +77,8 @@ private:
 /// The experts of each step, gathered into routes[moe_layer][token][choice].
 class RouteLog {
 public:
-    explicit RouteLog(const HyperParameters& hyper) : n_used_(hyper.n_expert_used), layers_(hyper.n_layer - hyper.n_layer_dense) {}
+    explicit RouteLog(const HyperParameters& hyper)
+        : n_used_(hyper.n_expert_used), layers_(hyper.n_layer - hyper.n_layer_dense) {}
 
     void record(const Session& session) {
         for (std::uint32_t layer = 0; layer < layers_.size(); ++layer) {
@@ -101,7 +104,8 @@ int eval_logits(const Arguments& arguments) {
     description.add_options()("model,m", po::value<std::string>(), "model file");
     description.add_options()("tokens", po::value<std::string>(), "token ids with commas between");
     description.add_options()("output,o", po::value<std::string>(), "file for [n_tokens, n_vocab] little-endian f32");
-    description.add_options()("routes", po::value<std::string>(), "JSON file with experts to use instead of the router's");
+    description.add_options()("routes", po::value<std::string>(),
+                              "JSON file with experts to use instead of the router's");
     description.add_options()("routes-out", po::value<std::string>(), "JSON file for the experts that were used");
     description.add(compute_options());
     const auto values = parse_options(arguments, description, kComputeWords);
@@ -110,7 +114,8 @@ int eval_logits(const Arguments& arguments) {
         return 0;
     }
     for (const char* required : {"model", "tokens", "output"})
-        if (values.count(required) == 0) throw Error(ErrorCode::kUsage, std::string("--") + required, "expected a value, found nothing");
+        if (values.count(required) == 0)
+            throw Error(ErrorCode::kUsage, std::string("--") + required, "expected a value, found nothing");
 
     Ledger ledger;
     const Model model = open_model(values["model"].as<std::string>(), ledger);

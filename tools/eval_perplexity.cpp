@@ -70,7 +70,9 @@ int eval_perplexity(const Arguments& arguments) {
             }
         });
     }
-    if (n == 0) throw Error(ErrorCode::kInvalidInput, "text", "expected at least two tokens, found " + std::to_string(tokens.size()));
+    if (n == 0)
+        throw Error(ErrorCode::kInvalidInput, "text",
+                    "expected at least two tokens, found " + std::to_string(tokens.size()));
     std::printf("perplexity %.4f over %zu tokens (%.4f nats a token)\n", std::exp(sum / static_cast<double>(n)), n,
                 sum / static_cast<double>(n));
     return 0;

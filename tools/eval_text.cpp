@@ -12,7 +12,8 @@ namespace lfm::tools {
 int eval_tokenize(const Arguments& arguments) {
     po::options_description description("lfm-eval tokenize: texts from standard input, one line of ids for each");
     description.add_options()("help,h", "this text");
-    description.add_options()("model,m", po::value<std::string>()->required(), "model file; its weights are not needed");
+    description.add_options()("model,m", po::value<std::string>()->required(),
+                              "model file; its weights are not needed");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
     description.add_options()("nul", "texts end with NUL bytes; otherwise all input is one text");
     const auto values = parse_options(arguments, description);
@@ -25,7 +26,8 @@ int eval_tokenize(const Arguments& arguments) {
     const std::string input = read_text("-");
     const auto print = [&](std::string_view text) {
         std::string line;
-        for (const std::int32_t id : tokenizer.encode(text, parse)) line += (line.empty() ? "" : " ") + std::to_string(id);
+        for (const std::int32_t id : tokenizer.encode(text, parse))
+            line += (line.empty() ? "" : " ") + std::to_string(id);
         std::puts(line.c_str());
     };
     if (values.count("nul") == 0) {
@@ -53,9 +55,10 @@ int eval_template(const Arguments& arguments) {
     }
     if (values.count("model") + values.count("template") != 1)
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --template");
-    const std::string text = values.count("template") > 0
-                                 ? read_text(values["template"].as<std::string>())
-                                 : Tokenizer::from_gguf(GgufFile::open(values["model"].as<std::string>())).chat_template();
+    const std::string text =
+        values.count("template") > 0
+            ? read_text(values["template"].as<std::string>())
+            : Tokenizer::from_gguf(GgufFile::open(values["model"].as<std::string>())).chat_template();
     const Recognised recognised = recognise_template(text);
     if (recognised.confidence == Confidence::kUnknown)
         std::fputs("lfm-eval: warning: unknown chat template, using the plain form\n", stderr);

@@ -25,7 +25,8 @@ std::vector<std::uint32_t> parse_list(const po::variables_map& values, const cha
         char* rest = nullptr;
         const unsigned long number = std::strtoul(part.c_str(), &rest, 10);
         if (part.empty() || *rest != '\0' || part[0] == '-' || number > 1u << 24)
-            throw Error(ErrorCode::kUsage, std::string("--") + option, "expected numbers with commas between, found " + text);
+            throw Error(ErrorCode::kUsage, std::string("--") + option,
+                        "expected numbers with commas between, found " + text);
         numbers.push_back(static_cast<std::uint32_t>(number));
         at = end + 1;
     }
@@ -155,16 +156,21 @@ BenchFormat parse_format(const std::string& name) {
 po::options_description bench_options() {
     po::options_description options(
         "lfm-bench: speed of a model file, or of random weights of a real shape\n"
-        "  t/s: mean and deviation; GB/s: weights read while decoding; RAM GB/s: read loop in the same run, same threads");
+        "  t/s: mean and deviation; GB/s: weights read while decoding; RAM GB/s: read loop in the same run, same "
+        "threads");
     options.add_options()("help,h", "this text")("version", "version");
     options.add_options()("model,m", po::value<std::string>(), "model file");
     options.add_options()("shape", po::value<std::string>(), "NAME:TYPE, as in lfm2-24b-a2b:Q4_0");
-    options.add_options()("n-prompt,p", po::value<std::string>()->default_value("512"), "prompt tokens; a list is several tests");
-    options.add_options()("n-gen,n", po::value<std::string>()->default_value("128"), "generated tokens; a list is several tests");
-    options.add_options()("n-depth,d", po::value<std::string>()->default_value("0"), "tokens of context before the test");
+    options.add_options()("n-prompt,p", po::value<std::string>()->default_value("512"),
+                          "prompt tokens; a list is several tests");
+    options.add_options()("n-gen,n", po::value<std::string>()->default_value("128"),
+                          "generated tokens; a list is several tests");
+    options.add_options()("n-depth,d", po::value<std::string>()->default_value("0"),
+                          "tokens of context before the test");
     options.add_options()("repetitions,r", po::value<std::uint32_t>()->default_value(5), "of each test");
     options.add_options()("no-warmup", "skip the uncounted first run");
-    options.add_options()("routing", po::value<std::string>(), "router or uniform; default: uniform for a shape, else router");
+    options.add_options()("routing", po::value<std::string>(),
+                          "router or uniform; default: uniform for a shape, else router");
     options.add_options()("output,o", po::value<std::string>()->default_value("md"), "md, csv or json");
     options.add(compute_options());
     return options;
@@ -186,9 +192,11 @@ int run_bench(const std::vector<std::string>& arguments) {
             if (n > 0) tests.push_back({0, n, depth});
     }
     const std::uint32_t repetitions = values["repetitions"].as<std::uint32_t>();
-    if (repetitions < 1 || tests.empty()) throw Error(ErrorCode::kUsage, "options", "expected at least one test and repetition");
-    const std::string routing =
-        values.count("routing") > 0 ? values["routing"].as<std::string>() : values.count("shape") > 0 ? "uniform" : "router";
+    if (repetitions < 1 || tests.empty())
+        throw Error(ErrorCode::kUsage, "options", "expected at least one test and repetition");
+    const std::string routing = values.count("routing") > 0 ? values["routing"].as<std::string>()
+                                : values.count("shape") > 0 ? "uniform"
+                                                            : "router";
     if (routing != "router" && routing != "uniform")
         throw Error(ErrorCode::kUsage, "--routing", "expected router or uniform, found " + routing);
 
@@ -199,7 +207,8 @@ int run_bench(const std::vector<std::string>& arguments) {
     const bool uniform = routing == "uniform" && model.hyper.n_expert > 0;
     const cpu::Kernels& kernels = options.kernels != nullptr ? *options.kernels : cpu::best_kernels();
     BenchSetup setup;
-    setup.model_filename = values.count("model") > 0 ? values["model"].as<std::string>() : values["shape"].as<std::string>();
+    setup.model_filename =
+        values.count("model") > 0 ? values["model"].as<std::string>() : values["shape"].as<std::string>();
     setup.model_type = values.count("model") > 0
                            ? model.hyper.architecture + " " + std::string(dtype_name(main_type(model)))
                            : values["shape"].as<std::string>();

@@ -39,7 +39,8 @@ int main(int argc, char** argv) {
         }
         const auto command = commands.find(arguments[0]);
         if (command == commands.end())
-            throw lfm::Error(lfm::ErrorCode::kUsage, arguments[0], "expected logits, tokenize, template, perplexity or make");
+            throw lfm::Error(lfm::ErrorCode::kUsage, arguments[0],
+                             "expected logits, tokenize, template, perplexity or make");
         return command->second({arguments.begin() + 1, arguments.end()});
     });
 }

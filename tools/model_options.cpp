@@ -44,7 +44,8 @@ const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-
 
 po::options_description compute_options() {
     po::options_description options("computing");
-    options.add_options()("threads,t", po::value<std::uint32_t>()->default_value(default_thread_count(), "cores"), "threads");
+    options.add_options()("threads,t", po::value<std::uint32_t>()->default_value(default_thread_count(), "cores"),
+                          "threads");
     options.add_options()("batch-size,b", po::value<std::uint32_t>()->default_value(512), "most tokens of one step");
     options.add_options()("exact", "reference arithmetic: f32 activations, f32 KV cache");
     options.add_options()("kernels", po::value<std::string>(), "portable, avx2, avx512: instead of the fastest here");

@@ -56,8 +56,8 @@ void quantise_rows(const Context& context, const float* x, std::uint32_t n_rows,
                    const QuantisedActivations& out);
 
 /// Weight rows per piece of work: about 64 KiB, a size that keeps claiming cheap and the pieces even, in multiples of
-/// 16 rows (the lanes of the widest kernel); more for many tokens, whose packing a piece repeats. The same for any number
-/// of threads.
+/// 16 rows (the lanes of the widest kernel); more for many tokens, whose packing a piece repeats. The same for any
+/// number of threads.
 std::uint32_t rows_per_chunk(std::size_t row_bytes, std::uint32_t n_tokens);
 
 /// How many elements a row of a cache holds and where row p begins.

@@ -103,8 +103,9 @@ private:
         if (matmul == nullptr) return;
         for (const MatmulOutput& output : std::span(matmul->outputs).first(matmul->n_outputs))
             if (!supports(output.weight.type))
-                throw Error(ErrorCode::kUnsupportedModel, std::string(name()),
-                            "expected a weight type with a kernel, found " + std::string(dtype_name(output.weight.type)));
+                throw Error(
+                    ErrorCode::kUnsupportedModel, std::string(name()),
+                    "expected a weight type with a kernel, found " + std::string(dtype_name(output.weight.type)));
     }
 
     void grow(const ScratchSizes& sizes) {

@@ -1,6 +1,6 @@
-// The inner loops of the CPU backend, one table per instruction set. Operations (ops_*.cpp) cut the work into pieces and
-// call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor start threads,
-// and each output depends on its own row and token alone, so that cutting the work differently changes no bit.
+// The inner loops of the CPU backend, one table per instruction set. Operations (ops_*.cpp) cut the work into pieces
+// and call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor start
+// threads, and each output depends on its own row and token alone, so that cutting the work differently changes no bit.
 #pragma once
 
 #include <array>
@@ -13,8 +13,9 @@
 
 namespace lfm::cpu {
 
-/// Activations quantised to 8 bits. This is part of the definition of a matmul with quantised weights, the same on every
-/// backend: blocks of 32, scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or one whose scale would be subnormal: scale 0).
+/// Activations quantised to 8 bits. This is part of the definition of a matmul with quantised weights, the same on
+/// every backend: blocks of 32, scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or
+/// one whose scale would be subnormal: scale 0).
 struct QuantisedActivations {
     std::int8_t* q = nullptr;     // [n_rows, n]
     float* scale = nullptr;       // [n_rows, n / 32]
@@ -29,12 +30,12 @@ struct MatmulTile {
     const std::byte* weights = nullptr;  // first row, in file blocks; rows lie row_bytes apart; unaligned
     std::size_t row_bytes = 0;
     std::uint32_t n_rows = 0;
-    std::uint32_t n_in = 0;                    // a multiple of the type's block size
-    const float* x = nullptr;                  // [*, n_in], for ActivationForm::kF32
-    QuantisedActivations xq;                   // [*, n_in], for ActivationForm::kQ8
-    const std::uint32_t* x_rows = nullptr;     // [n_tokens]: which activation row each token uses; null: row t
+    std::uint32_t n_in = 0;                 // a multiple of the type's block size
+    const float* x = nullptr;               // [*, n_in], for ActivationForm::kF32
+    QuantisedActivations xq;                // [*, n_in], for ActivationForm::kQ8
+    const std::uint32_t* x_rows = nullptr;  // [n_tokens]: which activation row each token uses; null: row t
     std::uint32_t n_tokens = 0;
-    float* y = nullptr;                        // y[t * y_stride + r]
+    float* y = nullptr;  // y[t * y_stride + r]
     std::size_t y_stride = 0;
 };
 
@@ -46,21 +47,21 @@ struct MatmulKernel {
 };
 
 /// Attention of one token's query heads that share one key/value head, over n_keys cached positions.
-/// out[h] = softmax(q[h] · Kᵀ · scale) · V. Keys are visited in chunks of kAttendChunk from position 0 on, always in the
-/// same order.
+/// out[h] = softmax(q[h] · Kᵀ · scale) · V. Keys are visited in chunks of kAttendChunk from position 0 on, always in
+/// the same order.
 struct AttendTile {
-    const float* q = nullptr;        // [n_heads, head_dim]
-    std::uint32_t n_heads = 0;       // query heads of this group, at most kMaxGroup
+    const float* q = nullptr;   // [n_heads, head_dim]
+    std::uint32_t n_heads = 0;  // query heads of this group, at most kMaxGroup
     std::uint32_t head_dim = 0;
     float scale = 0;
-    const std::byte* k = nullptr;    // row p at k + p * k_stride: head_dim elements of k_type
+    const std::byte* k = nullptr;  // row p at k + p * k_stride: head_dim elements of k_type
     std::size_t k_stride = 0;
     const std::byte* v = nullptr;
     std::size_t v_stride = 0;
-    DType k_type = DType::kF16;      // F32, F16 or Q8_0
+    DType k_type = DType::kF16;  // F32, F16 or Q8_0
     DType v_type = DType::kF16;
     std::uint32_t n_keys = 0;
-    float* out = nullptr;            // [n_heads, head_dim]
+    float* out = nullptr;  // [n_heads, head_dim]
 };
 inline constexpr std::uint32_t kAttendChunk = 64;
 inline constexpr std::uint32_t kMaxGroup = 32;

@@ -45,17 +45,18 @@ void run(const Context& context, const MatmulArgs& args) {
         const WeightView& weight = outputs[i].weight;
         const std::uint32_t rows = rows_per_chunk(weight.row_bytes, n_tokens);
         const std::uint32_t first = (chunk - (i > 0 ? chunk_end[i - 1] : 0)) * rows;
-        context.kernels.matmul_for(weight.type).run({
-            .weights = weight.data + first * weight.row_bytes,
-            .row_bytes = weight.row_bytes,
-            .n_rows = std::min(rows, weight.n_out - first),
-            .n_in = weight.n_in,
-            .x = args.x.data,
-            .xq = context.scratch.input,
-            .n_tokens = n_tokens,
-            .y = outputs[i].out.data + first,
-            .y_stride = weight.n_out,
-        });
+        context.kernels.matmul_for(weight.type)
+            .run({
+                .weights = weight.data + first * weight.row_bytes,
+                .row_bytes = weight.row_bytes,
+                .n_rows = std::min(rows, weight.n_out - first),
+                .n_in = weight.n_in,
+                .x = args.x.data,
+                .xq = context.scratch.input,
+                .n_tokens = n_tokens,
+                .y = outputs[i].out.data + first,
+                .y_stride = weight.n_out,
+            });
     });
 }
 

@@ -112,17 +112,18 @@ void run_down(const Context& context, const ExpertFfnArgs& args, const Group& gr
     const Scratch& scratch = context.scratch;
     const std::size_t stride = row_bytes(args.down_type, args.n_ff);
     const std::uint32_t n_embd = args.x.n_cols;
-    context.kernels.matmul_for(args.down_type).run({
-        .weights = group.slot.down + row * stride,
-        .row_bytes = stride,
-        .n_rows = n_rows,
-        .n_in = args.n_ff,
-        .x = scratch.gate + std::size_t{group.first} * args.n_ff,
-        .xq = rows_from(scratch.hidden, group.first, args.n_ff),
-        .n_tokens = group.n,
-        .y = scratch.expert_out + std::size_t{group.first} * n_embd + row,
-        .y_stride = n_embd,
-    });
+    context.kernels.matmul_for(args.down_type)
+        .run({
+            .weights = group.slot.down + row * stride,
+            .row_bytes = stride,
+            .n_rows = n_rows,
+            .n_in = args.n_ff,
+            .x = scratch.gate + std::size_t{group.first} * args.n_ff,
+            .xq = rows_from(scratch.hidden, group.first, args.n_ff),
+            .n_tokens = group.n,
+            .y = scratch.expert_out + std::size_t{group.first} * n_embd + row,
+            .y_stride = n_embd,
+        });
 }
 
 /// out[t] = Σ_j weight_j · expert_out of (t, j), in order of choice.
@@ -184,12 +185,14 @@ void run(const Context& context, const ExpertFfnArgs& args) {
     if (kernels.matmul_for(args.gate_type).activations == ActivationForm::kQ8 ||
         kernels.matmul_for(args.up_type).activations == ActivationForm::kQ8)
         quantise_rows(context, args.x.data, n_tokens, n_embd, scratch.input);
-    for_expert_chunks(context, args, n_active, args.n_ff, row_bytes(args.gate_type, n_embd),
-                      [&](const Group& group, std::uint32_t row, std::uint32_t n) { run_gate_up(context, args, group, row, n); });
+    for_expert_chunks(
+        context, args, n_active, args.n_ff, row_bytes(args.gate_type, n_embd),
+        [&](const Group& group, std::uint32_t row, std::uint32_t n) { run_gate_up(context, args, group, row, n); });
     if (kernels.matmul_for(args.down_type).activations == ActivationForm::kQ8)
         quantise_rows(context, scratch.gate, n_rows, args.n_ff, scratch.hidden);
-    for_expert_chunks(context, args, n_active, n_embd, row_bytes(args.down_type, args.n_ff),
-                      [&](const Group& group, std::uint32_t row, std::uint32_t n) { run_down(context, args, group, row, n); });
+    for_expert_chunks(
+        context, args, n_active, n_embd, row_bytes(args.down_type, args.n_ff),
+        [&](const Group& group, std::uint32_t row, std::uint32_t n) { run_down(context, args, group, row, n); });
     if (n_tokens < 4)
         for (std::uint32_t t = 0; t < n_tokens; ++t) combine(context, args, t);
     else

@@ -5,7 +5,8 @@
 
 namespace lfm::cpu {
 
-/// Items are claimed one by one, so that fast and slow cores finish together; results must not depend on who takes what.
+/// Items are claimed one by one, so that fast and slow cores finish together; results must not depend on who takes
+/// what.
 class Team {
 public:
     /// `n_threads` at most take part; the caller is one of them.
@@ -16,7 +17,8 @@ public:
     /// work(i) for every i below n_items, in any order, on any thread; returns when all are done.
     template <typename Work>
     void for_each(std::uint32_t n_items, const Work& work) const {
-        run(n_items, {&work, [](const void* context, std::uint32_t item) { (*static_cast<const Work*>(context))(item); }});
+        run(n_items,
+            {&work, [](const void* context, std::uint32_t item) { (*static_cast<const Work*>(context))(item); }});
     }
 
 private:

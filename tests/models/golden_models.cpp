@@ -68,7 +68,8 @@ ForwardResult forward(const GoldenModel& golden, const Forward& how) {
         for (std::uint32_t layer = 0; layer < n_moe_layer; ++layer) {
             const auto experts = session.last_experts(layer);
             for (std::size_t at = 0; at < experts.size(); at += description.hyper.n_expert_used)
-                result.routes[layer].emplace_back(experts.begin() + at, experts.begin() + at + description.hyper.n_expert_used);
+                result.routes[layer].emplace_back(experts.begin() + at,
+                                                  experts.begin() + at + description.hyper.n_expert_used);
         }
     });
     return result;

@@ -16,9 +16,9 @@ struct GoldenModel {
     std::string name;  // the file's name
     std::filesystem::path path;
     std::vector<std::int32_t> tokens;
-    std::vector<float> logits;                                    // [n_tokens, n_vocab]
-    std::vector<std::vector<std::vector<std::int32_t>>> routes;   // [moe_layer][token][choice]; empty: dense
-    double other_nmse = 0;                                        // of llama.cpp on the same file
+    std::vector<float> logits;                                   // [n_tokens, n_vocab]
+    std::vector<std::vector<std::vector<std::int32_t>>> routes;  // [moe_layer][token][choice]; empty: dense
+    double other_nmse = 0;                                       // of llama.cpp on the same file
 };
 
 /// All of the manifest; none when the golden data is absent.

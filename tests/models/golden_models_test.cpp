@@ -71,7 +71,8 @@ TEST_F(GoldenModels, AnyNumberOfThreadsGivesTheSameBits) {
             SCOPED_TRACE(golden.name + " " + std::string(kernels->name));
             const ForwardResult one = forward(golden, {SessionOptions{.n_threads = 1, .kernels = kernels}});
             for (const std::uint32_t n_threads : {2u, 8u}) {
-                const ForwardResult many = forward(golden, {SessionOptions{.n_threads = n_threads, .kernels = kernels}});
+                const ForwardResult many =
+                    forward(golden, {SessionOptions{.n_threads = n_threads, .kernels = kernels}});
                 EXPECT_EQ(one.logits, many.logits) << n_threads << " threads";
             }
         }
@@ -90,13 +91,18 @@ TEST_F(GoldenModels, EveryPromptLengthOnTheSmallest) {
     std::vector<std::int32_t> tokens;
     while (tokens.size() <= longest) tokens.push_back(golden.tokens[tokens.size() % golden.tokens.size()]);
     std::vector<float> expected;  // row i: logits after i + 1 tokens
-    session.append_all(tokens, [&](std::size_t, std::span<const float> rows) { expected.insert(expected.end(), rows.begin(), rows.end()); });
-    const auto row = [&](std::size_t i) { return std::span(expected).subspan(i * session.n_vocab(), session.n_vocab()); };
+    session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
+        expected.insert(expected.end(), rows.begin(), rows.end());
+    });
+    const auto row = [&](std::size_t i) {
+        return std::span(expected).subspan(i * session.n_vocab(), session.n_vocab());
+    };
     for (std::size_t n = 1; n <= longest; ++n)
         for (int request = 0; request < 2; ++request) {
             session.reset();
             ASSERT_TRUE(std::ranges::equal(session.append(std::span(tokens).first(n)), row(n - 1))) << n << " tokens";
-            ASSERT_TRUE(std::ranges::equal(session.append(std::span(tokens).subspan(n, 1)), row(n))) << n << " tokens and one";
+            ASSERT_TRUE(std::ranges::equal(session.append(std::span(tokens).subspan(n, 1)), row(n)))
+                << n << " tokens and one";
         }
 }
 

@@ -25,13 +25,16 @@ public:
         u32("expert_used_count", 2).u32("expert_feed_forward_length", 32).u32("leading_dense_block_count", 1);
         u32("expert_gating_func", 2).f32("rope.freq_base", 1e6f).f32("attention.layer_norm_rms_epsilon", 1e-5f);
         integers("attention.head_count_kv", {0, 1, 0});
-        const ModelDescription model =
-            describe_shape("lfm2moe,n_layer=3,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_vocab=40,n_expert=4,n_ff_exp=32,"
-                           "n_layer_dense=1,attention=1:F32");
+        const ModelDescription model = describe_shape(
+            "lfm2moe,n_layer=3,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_vocab=40,n_expert=4,n_ff_exp=32,"
+            "n_layer_dense=1,attention=1:F32");
         for (const TensorRef* ref : all_tensors(model))
-            tensors_[ref->name] = {ref->name, static_cast<std::uint32_t>(ref->type),
+            tensors_[ref->name] = {ref->name,
+                                   static_cast<std::uint32_t>(ref->type),
                                    {ref->dims.begin(), ref->dims.begin() + ref->n_dims},
-                                   std::vector<std::byte>(ref->bytes.value), std::nullopt, std::nullopt};
+                                   std::vector<std::byte>(ref->bytes.value),
+                                   std::nullopt,
+                                   std::nullopt};
     }
 
     ModelFile& set(const std::string& key, Edit add) { return entries_[key] = std::move(add), *this; }
@@ -95,8 +98,9 @@ std::vector<BadModel> bad_models() {
         std::ranges::replace(name, '.', '_');
         add(name, key, [=](ModelFile& f) { f.u32(key, value); });
     };
-    for (const char* key : {"block_count", "embedding_length", "attention.head_count", "feed_forward_length", "context_length",
-                            "shortconv.l_cache", "expert_count", "expert_used_count", "expert_feed_forward_length"}) {
+    for (const char* key :
+         {"block_count", "embedding_length", "attention.head_count", "feed_forward_length", "context_length",
+          "shortconv.l_cache", "expert_count", "expert_used_count", "expert_feed_forward_length"}) {
         number(key, 0);
         number(key, 0xffffffffu);
         std::string name = std::string("no_") + key;
@@ -109,11 +113,18 @@ std::vector<BadModel> bad_models() {
     add("heads_do_not_divide", "head_count", [](ModelFile& f) { f.u32("attention.head_count", 3); });
     add("head_size_odd", "key_length", [](ModelFile& f) { f.u32("attention.key_length", 31); });
     add("head_size_huge", "key_length", [](ModelFile& f) { f.u32("attention.key_length", 1 << 20); });
-    add("value_length_differs", "value_length", [](ModelFile& f) { f.u32("attention.value_length", 16); }, unsupported);
-    add("kv_heads_too_few_layers", "head_count_kv", [](ModelFile& f) { f.integers("attention.head_count_kv", {0, 1}); });
-    add("kv_heads_too_many_layers", "head_count_kv", [](ModelFile& f) { f.integers("attention.head_count_kv", {0, 1, 0, 0}); });
+    add(
+        "value_length_differs", "value_length", [](ModelFile& f) { f.u32("attention.value_length", 16); }, unsupported);
+    add("kv_heads_too_few_layers", "head_count_kv", [](ModelFile& f) {
+        f.integers("attention.head_count_kv", {0, 1});
+    });
+    add("kv_heads_too_many_layers", "head_count_kv", [](ModelFile& f) {
+        f.integers("attention.head_count_kv", {0, 1, 0, 0});
+    });
     add("kv_heads_negative", "head_count_kv", [](ModelFile& f) { f.integers("attention.head_count_kv", {0, -1, 0}); });
-    add("kv_heads_above_heads", "head_count_kv", [](ModelFile& f) { f.integers("attention.head_count_kv", {0, 3, 0}); });
+    add("kv_heads_above_heads", "head_count_kv", [](ModelFile& f) {
+        f.integers("attention.head_count_kv", {0, 3, 0});
+    });
     add("kv_heads_no_divisor", "head_count_kv", [](ModelFile& f) {
         f.u32("attention.head_count", 4).integers("attention.head_count_kv", {0, 3, 0});
     });
@@ -122,26 +133,32 @@ std::vector<BadModel> bad_models() {
     add("rope_negative", "rope.freq_base", [](ModelFile& f) { f.f32("rope.freq_base", -1); });
     add("rope_nan", "rope.freq_base", [](ModelFile& f) { f.f32("rope.freq_base", NAN); });
     add("rope_infinite", "rope.freq_base", [](ModelFile& f) { f.f32("rope.freq_base", INFINITY); });
-    add("rope_scaled", "rope.scaling.type", [](ModelFile& f) { f.text("rope.scaling.type", "yarn"); }, unsupported);
+    add(
+        "rope_scaled", "rope.scaling.type", [](ModelFile& f) { f.text("rope.scaling.type", "yarn"); }, unsupported);
     add("eps_zero", "epsilon", [](ModelFile& f) { f.f32("attention.layer_norm_rms_epsilon", 0); });
     add("eps_nan", "epsilon", [](ModelFile& f) { f.f32("attention.layer_norm_rms_epsilon", NAN); });
-    add("gating_softmax", "expert_gating_func", [](ModelFile& f) { f.u32("expert_gating_func", 1); }, unsupported);
+    add(
+        "gating_softmax", "expert_gating_func", [](ModelFile& f) { f.u32("expert_gating_func", 1); }, unsupported);
     add("weights_scale_nan", "expert_weights_scale", [](ModelFile& f) { f.f32("expert_weights_scale", NAN); });
-    add("other_architecture", "general.architecture", [](ModelFile& f) {
-        f.set("general.architecture", [](GgufBuilder& b) { b.add_string("general.architecture", "llama"); });
-    }, unsupported);
+    add(
+        "other_architecture", "general.architecture",
+        [](ModelFile& f) {
+            f.set("general.architecture", [](GgufBuilder& b) { b.add_string("general.architecture", "llama"); });
+        },
+        unsupported);
     add("no_architecture", "general.architecture", [](ModelFile& f) { f.drop("general.architecture"); });
     add("architecture_number", "general.architecture", [](ModelFile& f) {
         f.set("general.architecture", [](GgufBuilder& b) { b.add_u32("general.architecture", 1); });
     });
     add("vocabulary_differs", "token_embd.weight", [](ModelFile& f) { f.u32("vocab_size", 41); });
     add("tokens_differ", "tokenizer.ggml.tokens", [](ModelFile& f) {
-        f.set("tokens", [](GgufBuilder& b) { b.add_string_array("tokenizer.ggml.tokens", std::vector<std::string>(39, "t")); });
+        f.set("tokens",
+              [](GgufBuilder& b) { b.add_string_array("tokenizer.ggml.tokens", std::vector<std::string>(39, "t")); });
     });
-    for (const char* name : {"token_embd.weight", "token_embd_norm.weight", "blk.0.attn_norm.weight", "blk.2.ffn_norm.weight",
-                             "blk.0.shortconv.in_proj.weight", "blk.0.shortconv.conv.weight", "blk.1.attn_q.weight",
-                             "blk.1.attn_k_norm.weight", "blk.0.ffn_gate.weight", "blk.1.ffn_gate_inp.weight",
-                             "blk.1.ffn_down_exps.weight"}) {
+    for (const char* name : {"token_embd.weight", "token_embd_norm.weight", "blk.0.attn_norm.weight",
+                             "blk.2.ffn_norm.weight", "blk.0.shortconv.in_proj.weight", "blk.0.shortconv.conv.weight",
+                             "blk.1.attn_q.weight", "blk.1.attn_k_norm.weight", "blk.0.ffn_gate.weight",
+                             "blk.1.ffn_gate_inp.weight", "blk.1.ffn_down_exps.weight"}) {
         std::string short_name = std::string("no_") + name;
         std::ranges::replace(short_name, '.', '_');
         add(short_name, name, [=](ModelFile& f) { f.drop_tensor(name); });
@@ -183,7 +200,8 @@ TEST(ModelFile, TheOlderNameOfTheFinalNorm) {
 }
 
 TEST(ModelFile, OptionalPartsMayBeAbsent) {
-    const auto bytes = ModelFile().drop_tensor("blk.1.exp_probs_b.bias").drop("vocab_size").drop("expert_gating_func").build();
+    const auto bytes =
+        ModelFile().drop_tensor("blk.1.exp_probs_b.bias").drop("vocab_size").drop("expert_gating_func").build();
     EXPECT_EQ(describe_model(GgufFile::parse(bytes, "sparse.gguf")).hyper.n_vocab, 40u);
 }
 

@@ -14,8 +14,9 @@ namespace {
 const std::string kRun = LFM_BINARY_DIR "/bin/lfm-run";
 const std::string kModel = LFM_SOURCE_DIR "/tools/demo_model/demo.gguf";
 
-const std::vector<std::string> kAnimals{"fox",   "owl",    "hedgehog", "cow",  "cat",    "dog",  "bear",  "rabbit", "mouse", "horse",
-                                        "sheep", "turtle", "frog",     "duck", "monkey", "lion", "tiger", "whale",  "bee",   "penguin"};
+const std::vector<std::string> kAnimals{"fox",    "owl",   "hedgehog", "cow",   "cat",    "dog",    "bear",
+                                        "rabbit", "mouse", "horse",    "sheep", "turtle", "frog",   "duck",
+                                        "monkey", "lion",  "tiger",    "whale", "bee",    "penguin"};
 
 /// Lower-case words without punctuation.
 std::vector<std::string> words_of(const std::string& text) {
@@ -50,7 +51,8 @@ INSTANTIATE_TEST_SUITE_P(Sampling, DemoModel,
 TEST_P(DemoModel, TellsOfTheAnimalItWasAskedFor) {
     for (const std::string& animal : kAnimals) {
         const std::string article = std::string("aeiou").find(animal[0]) == std::string::npos ? "a " : "an ";
-        std::vector<std::string> command{kRun, "-m", kModel, "-q", "-n", "300", "-p", "Tell me a story about " + article + animal + "."};
+        std::vector<std::string> command{kRun, "-m",  kModel, "-q",
+                                         "-n", "300", "-p",   "Tell me a story about " + article + animal + "."};
         command.insert(command.end(), GetParam().begin(), GetParam().end());
         const Result result = run(command);
         ASSERT_EQ(result.code, 0) << result.err;
@@ -58,7 +60,8 @@ TEST_P(DemoModel, TellsOfTheAnimalItWasAskedFor) {
         EXPECT_GE(std::ranges::count(words, animal), 2) << result.out;
         EXPECT_EQ(repeated_eight(words), "") << result.out;
         EXPECT_GT(words.size(), 50u) << result.out;
-        EXPECT_TRUE(result.out.ends_with(".\n") || result.out.ends_with("\"\n") || result.out.ends_with("!\n")) << result.out;
+        EXPECT_TRUE(result.out.ends_with(".\n") || result.out.ends_with("\"\n") || result.out.ends_with("!\n"))
+            << result.out;
     }
 }
 

@@ -20,7 +20,8 @@ std::vector<float> noise(std::size_t n, std::uint32_t seed, float spread = 1) {
 class Bed {
 public:
     explicit Bed(const cpu::Kernels& kernels, std::uint32_t n_batch = 64)
-        : backend_(cpu::make_cpu_backend({.kernels = &kernels, .n_threads = 2, .limits = {.n_batch = n_batch, .n_ctx = 256}}, ledger_)) {}
+        : backend_(cpu::make_cpu_backend(
+              {.kernels = &kernels, .n_threads = 2, .limits = {.n_batch = n_batch, .n_ctx = 256}}, ledger_)) {}
 
     void run(const Operation& operation) {
         backend_->submit(backend_->record({&operation, 1}, step));
@@ -35,7 +36,8 @@ private:
 };
 
 class Operations : public testing::TestWithParam<const cpu::Kernels*> {};
-INSTANTIATE_TEST_SUITE_P(Kernels, Operations, testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
+INSTANTIATE_TEST_SUITE_P(Kernels, Operations,
+                         testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 TEST_P(Operations, ShortConvInAnyCutEqualsTheFormula) {
@@ -63,8 +65,10 @@ TEST_P(Operations, ShortConvInAnyCutEqualsTheFormula) {
                 for (std::uint32_t c = 0; c < kWidth; ++c) {
                     double sum = 0;
                     for (std::uint32_t j = 0; j < taps_count; ++j)
-                        sum += taps[c * taps_count + j] * s(static_cast<int>(t + j) - static_cast<int>(taps_count - 1), c);
-                    ASSERT_NEAR(out[t * kWidth + c], sum * bcx[t * 3 * kWidth + kWidth + c], 1e-5) << t << " " << c << " cut " << cut;
+                        sum +=
+                            taps[c * taps_count + j] * s(static_cast<int>(t + j) - static_cast<int>(taps_count - 1), c);
+                    ASSERT_NEAR(out[t * kWidth + c], sum * bcx[t * 3 * kWidth + kWidth + c], 1e-5)
+                        << t << " " << c << " cut " << cut;
                 }
         }
     }
@@ -96,8 +100,12 @@ TEST_P(Operations, RmsNormQkNormAndRope) {
             rope[t * kHeadDim + kHeadDim / 2 + i] = std::sin(0.3f * t + i);
         }
     bed.step.rope = rope.data();
-    bed.run(QkNormRopeArgs{.q = {q.data(), kHeads * kHeadDim}, .k = {k.data(), kHeadDim}, .q_norm = q_norm.data(),
-                           .k_norm = k_norm.data(), .head_dim = kHeadDim, .eps = 1e-5f});
+    bed.run(QkNormRopeArgs{.q = {q.data(), kHeads * kHeadDim},
+                           .k = {k.data(), kHeadDim},
+                           .q_norm = q_norm.data(),
+                           .k_norm = k_norm.data(),
+                           .head_dim = kHeadDim,
+                           .eps = 1e-5f});
     for (std::uint32_t head = 0; head < kTokens * kHeads; ++head) {
         const float* old = before.data() + head * kHeadDim;
         const double angle_base = 0.3 * (head / kHeads);
@@ -123,11 +131,12 @@ struct RouterBed {
 
     void run(Bed& bed) {
         bed.step.n_tokens = 1;
-        bed.run(RouteArgs{.x = {x.data(), kWidth},
-                          .router = {reinterpret_cast<const std::byte*>(router.data()), DType::kF32, kExperts, kWidth, kWidth * 4},
-                          .bias = bias.data(),
-                          .n_expert_used = kUsed,
-                          .out = {ids.data(), weights.data()}});
+        bed.run(RouteArgs{
+            .x = {x.data(), kWidth},
+            .router = {reinterpret_cast<const std::byte*>(router.data()), DType::kF32, kExperts, kWidth, kWidth * 4},
+            .bias = bias.data(),
+            .n_expert_used = kUsed,
+            .out = {ids.data(), weights.data()}});
     }
 };
 
@@ -135,7 +144,8 @@ TEST_P(Operations, TheBiasSelectsButDoesNotWeigh) {
     Bed bed(*GetParam());
     RouterBed route;
     route.x[0] = 1;
-    for (std::uint32_t e = 0; e < RouterBed::kExperts; ++e) route.router[e * RouterBed::kWidth] = 0.5f * static_cast<float>(e);
+    for (std::uint32_t e = 0; e < RouterBed::kExperts; ++e)
+        route.router[e * RouterBed::kWidth] = 0.5f * static_cast<float>(e);
     route.bias[1] = 10;
     route.run(bed);
     EXPECT_EQ(route.ids, (std::vector<std::int32_t>{1, 7, 6}));
@@ -168,13 +178,19 @@ TEST_P(Operations, ExpertsHeldElsewhereAreSkipped) {
     }
     auto x = noise(kTokens * kWidth, 50);
     std::vector<std::int32_t> ids;
-    for (std::uint32_t t = 0; t < kTokens; ++t) ids.insert(ids.end(), {static_cast<std::int32_t>(t % 4), static_cast<std::int32_t>((t + 1 + t / 4) % 4)});
+    for (std::uint32_t t = 0; t < kTokens; ++t)
+        ids.insert(ids.end(), {static_cast<std::int32_t>(t % 4), static_cast<std::int32_t>((t + 1 + t / 4) % 4)});
     auto weights = noise(kTokens * kUsed, 51);
     std::vector<float> out(x.size());
     Bed bed(*GetParam());
     bed.step.n_tokens = kTokens;
-    bed.run(ExpertFfnArgs{.x = {x.data(), kWidth}, .layer = LayerId{0}, .experts = &table, .n_ff = kFf, .n_expert_used = kUsed,
-                          .choice = {ids.data(), weights.data()}, .out = {out.data(), kWidth}});
+    bed.run(ExpertFfnArgs{.x = {x.data(), kWidth},
+                          .layer = LayerId{0},
+                          .experts = &table,
+                          .n_ff = kFf,
+                          .n_expert_used = kUsed,
+                          .choice = {ids.data(), weights.data()},
+                          .out = {out.data(), kWidth}});
     for (std::uint32_t t = 0; t < kTokens; ++t) {
         std::vector<double> expected(kWidth);
         for (std::uint32_t j = 0; j < kUsed; ++j) {
@@ -187,7 +203,8 @@ TEST_P(Operations, ExpertsHeldElsewhereAreSkipped) {
                     u += double{up[e][f * kWidth + i]} * x[t * kWidth + i];
                 }
                 const double hidden = g / (1 + std::exp(-g)) * u;
-                for (std::uint32_t i = 0; i < kWidth; ++i) expected[i] += weights[t * kUsed + j] * hidden * down[e][i * kFf + f];
+                for (std::uint32_t i = 0; i < kWidth; ++i)
+                    expected[i] += weights[t * kUsed + j] * hidden * down[e][i * kFf + f];
             }
         }
         for (std::uint32_t i = 0; i < kWidth; ++i) ASSERT_NEAR(out[t * kWidth + i], expected[i], 1e-4) << t;
@@ -208,7 +225,8 @@ TEST_P(Operations, AttentionOverACacheOfEachType) {
         bed.step.n_tokens = kTokens;
         bed.run(KvAppendArgs{.k = {k.data() + kPast * 128, 128}, .v = {v.data() + kPast * 128, 128}, .cache = cache});
         std::vector<float> out(q.size());
-        bed.run(AttentionArgs{.q = {q.data(), kHeads * kHeadDim}, .cache = cache, .out = {out.data(), kHeads * kHeadDim}});
+        bed.run(
+            AttentionArgs{.q = {q.data(), kHeads * kHeadDim}, .cache = cache, .out = {out.data(), kHeads * kHeadDim}});
         double error = 0, norm = 0;
         for (std::uint32_t t = 0; t < kTokens; ++t)
             for (std::uint32_t head = 0; head < kHeads; ++head) {
@@ -223,7 +241,8 @@ TEST_P(Operations, AttentionOverACacheOfEachType) {
                 }
                 for (std::uint32_t i = 0; i < kHeadDim; ++i) {
                     double expected = 0;
-                    for (std::uint32_t s = 0; s < p.size(); ++s) expected += p[s] / sum * v[s * 128 + kv_head * kHeadDim + i];
+                    for (std::uint32_t s = 0; s < p.size(); ++s)
+                        expected += p[s] / sum * v[s * 128 + kv_head * kHeadDim + i];
                     const double difference = out[(t * kHeads + head) * kHeadDim + i] - expected;
                     error += difference * difference;
                     norm += expected * expected;
