@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <fstream>
 #include <iostream>
@@ -14,7 +15,7 @@
 namespace lfm::tools {
 namespace {
 
-constexpr std::size_t kBandwidthBytes = std::size_t{1} << 30;  // read for a measurement, of the weights or a buffer
+constexpr std::size_t kBandwidthBytes = std::size_t{1} << 30;  // at most, of the weights, for one measurement
 
 std::vector<std::uint32_t> parse_list(const po::variables_map& values, const char* option) {
     std::vector<std::uint32_t> numbers;
@@ -75,8 +76,8 @@ public:
     Bench(Model model, const SessionOptions& options, Ledger& ledger)
         : model_(std::move(model)), options_(options), ledger_(ledger) {
         if (model_.data().size() < kLeastMemoryForBandwidth) {
-            buffer_ = HostBuffer(ledger, Purpose::kScratch, kBandwidthBytes);
-            std::ranges::fill(buffer_.bytes(), std::byte{1});
+            buffer_ = HostBuffer(ledger, Purpose::kScratch, kLeastMemoryForBandwidth);
+            std::memset(buffer_.bytes().data(), 1, buffer_.bytes().size());  // pages of its own, not the zero page
         }
     }
 
@@ -90,9 +91,7 @@ public:
         result.test = test;
         result.test_time = utc_now();
         result.bytes_per_token = static_cast<double>(active_weight_bytes(model_.description()).value);
-        if (test.n_depth > 0) {
-            append(session, test.n_depth);
-        }
+        if (test.n_depth > 0) append(session, test.n_depth);
         const Checkpoint start = session.checkpoint();
         if (warmup) repeat(session, start, {test.n_prompt, std::min(test.n_gen, 4u), 0});
         std::vector<double> bandwidths{bandwidth()};
