@@ -16,6 +16,13 @@
 
 namespace lfm::test {
 
+// A second is what users are promised; sanitizers slow a program tenfold and more.
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+inline constexpr std::chrono::seconds kStopsWithin{30};
+#else
+inline constexpr std::chrono::seconds kStopsWithin{1};
+#endif
+
 /// 128 + signal when a signal ended it, as shells say it.
 inline int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
