@@ -207,7 +207,7 @@ TEST_F(LfmRun, ASignalStopsItWithinASecond) {
         const auto begin = std::chrono::steady_clock::now();
         process.signal(signal);
         EXPECT_EQ(process.wait(), 128 + signal);
-        EXPECT_LT(std::chrono::steady_clock::now() - begin, kStopsWithin);
+        EXPECT_LT(std::chrono::steady_clock::now() - begin, lfm::test::kStopsWithin);
         EXPECT_TRUE(process.stdout_text.ends_with('\n')) << "what was generated is flushed";
     }
 }
@@ -220,7 +220,7 @@ TEST_F(LfmRun, ASignalStopsALongPromptToo) {
     const auto begin = std::chrono::steady_clock::now();
     process.signal(SIGINT);
     EXPECT_EQ(process.wait(), 130) << process.stderr_text;
-    EXPECT_LT(std::chrono::steady_clock::now() - begin, kStopsWithin);
+    EXPECT_LT(std::chrono::steady_clock::now() - begin, lfm::test::kStopsWithin);
     EXPECT_EQ(process.stdout_text, "");
 }
 
