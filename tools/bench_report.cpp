@@ -8,7 +8,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "tools/command_line.h"
+#include "tools/build_commit.h"
 
 namespace lfm::tools {
 namespace {
@@ -61,7 +61,7 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
     const Statistics time = statistics(result.seconds);
     const Statistics rate = statistics(rates(result));
     return {
-        {"build_commit", version_text("lfm-bench")},
+        {"build_commit", kBuildCommit},
         {"cpu_info", setup.cpu_info},
         {"gpu_info", ""},
         {"backends", "CPU"},

@@ -26,7 +26,7 @@ inline constexpr std::uint32_t kNoRow = ~0u;
 
 struct Context {
     const Kernels& kernels;
-    const Team& team;
+    Team& team;
     const Scratch& scratch;
     const StepParams& step;
 

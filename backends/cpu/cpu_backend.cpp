@@ -86,8 +86,10 @@ public:
     void submit(ProgramId program) override {
         const Program& recorded = programs_[program.value];
         const Context context{kernels_, team_, scratch_, *recorded.params};
-        for (const Operation& operation : recorded.operations)
-            std::visit([&](const auto& args) { run(context, args); }, operation);
+        team_.assemble([&] {
+            for (const Operation& operation : recorded.operations)
+                std::visit([&](const auto& args) { run(context, args); }, operation);
+        });
     }
 
     void wait() override {}  // submit has done the work
