@@ -48,14 +48,18 @@ std::size_t n_conv_layers(const HyperParameters& hyper) {
 
 }  // namespace
 
+void check_kv_types(KvTypes types, const HyperParameters& hyper) {
+    check_type(types.k, hyper, "--cache-type-k");
+    check_type(types.v, hyper, "--cache-type-v");
+}
+
 Bytes kv_cache_bytes(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx) {
     return Bytes{carve_kv(hyper, types, n_ctx, {}).bytes};
 }
 
 SequenceState::SequenceState(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, Ledger& ledger)
     : n_ctx_(n_ctx) {
-    check_type(types.k, hyper, "--cache-type-k");
-    check_type(types.v, hyper, "--cache-type-v");
+    check_kv_types(types, hyper);
     kv_buffer_ = HostBuffer(ledger, Purpose::kKvCache, kv_cache_bytes(hyper, types, n_ctx).value);
     kv_ = carve_kv(hyper, types, n_ctx, kv_buffer_.bytes()).views;
     conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_conv_layers(hyper) * conv_floats(hyper) * sizeof(float));

@@ -5,14 +5,10 @@
 
 #include "backends/backend.h"
 #include "memory/host_buffer.h"
+#include "planner/inventory.h"
 #include "planner/model.h"
 
 namespace lfm {
-
-struct KvTypes {
-    DType k = DType::kF16;  // F32, F16 or Q8_0
-    DType v = DType::kF16;
-};
 
 /// A place to return to: conv state cannot be rewound, so it is copied. Keys and values before `position` stay valid.
 struct Checkpoint {
@@ -47,6 +43,9 @@ private:
     std::vector<KvView> kv_;    // [n_layer], empty for conv layers
     std::vector<float*> conv_;  // [n_layer], null for attention layers
 };
+
+/// Throws Error{kUsage} for a type that a cache cannot have, or whose blocks do not divide the model's heads.
+void check_kv_types(KvTypes types, const HyperParameters& hyper);
 
 /// Bytes of the KV cache for n_ctx tokens.
 Bytes kv_cache_bytes(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx);

@@ -63,4 +63,27 @@ std::uint32_t default_thread_count() {
     return quota > 0 ? std::min(n, quota) : n;
 }
 
+std::string processor_name() {
+    std::ifstream file("/proc/cpuinfo");
+    for (std::string line; std::getline(file, line);)
+        if (line.starts_with("model name")) return line.substr(std::min(line.find(':') + 2, line.size()));
+    return "unknown";
+}
+
+ProcessorLayout processor_layout() {
+    const Topology topology;
+    ProcessorLayout layout;
+    const int n_cores = topology.loaded ? hwloc_get_nbobjs_by_type(topology.handle, HWLOC_OBJ_CORE) : 0;
+    layout.n_cores =
+        n_cores > 0 ? static_cast<std::uint32_t>(n_cores) : std::max(1u, std::thread::hardware_concurrency());
+    if (!topology.loaded) return layout;
+    for (const hwloc_obj_type_t level : {HWLOC_OBJ_L3CACHE, HWLOC_OBJ_L2CACHE}) {
+        for (hwloc_obj_t cache = nullptr;
+             (cache = hwloc_get_next_obj_by_type(topology.handle, level, cache)) != nullptr;)
+            layout.cache_bytes += cache->attr->cache.size;
+        if (layout.cache_bytes > 0) break;
+    }
+    return layout;
+}
+
 }  // namespace lfm

@@ -1,12 +1,22 @@
-// How many threads compute by default.
+// What computes here: the processor, its cores, and how many threads by default.
 #pragma once
 
 #include <cstdint>
+#include <string>
 
 namespace lfm {
 
 /// One per physical core this process may use; on hybrid processors the fast cores only; never more than the cgroup's
 /// CPU quota. At least one.
 std::uint32_t default_thread_count();
+
+/// As the system calls it ("AMD EPYC 7763 64-Core Processor"); "unknown" when it does not say.
+std::string processor_name();
+
+struct ProcessorLayout {
+    std::uint32_t n_cores = 1;      // physical, that this process may use
+    std::uint64_t cache_bytes = 0;  // of the last level, all of them together; 0: not known
+};
+ProcessorLayout processor_layout();
 
 }  // namespace lfm

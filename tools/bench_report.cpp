@@ -92,22 +92,24 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"achieved_gb_per_s", achieved(result) / 1e9},
         {"read_bandwidth_gb_per_s", result.read_bandwidth / 1e9},
         {"bandwidth_share", result.read_bandwidth > 0 ? achieved(result) / result.read_bandwidth : 0.0},
+        {"predicted_ts", result.predicted},
     };
 }
 
 void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
     out << "| model                          |       size |     params | backend | threads |            test |         "
-           "         t/s |   GB/s | RAM GB/s | share |\n"
+           "         t/s | predicted |   GB/s | RAM GB/s | share |\n"
            "| ------------------------------ | ---------: | ---------: | ------- | ------: | --------------: | "
-           "-------------------: | -----: | -------: | ----: |\n";
+           "-------------------: | --------: | -----: | -------: | ----: |\n";
     for (const BenchResult& result : results) {
         const Statistics rate = statistics(rates(result));
         const double used = achieved(result);
         const bool bounded = used > 0 && result.read_bandwidth > 0;
-        out << format("| %-30s | %10s | %8.2f B | CPU     | %7u | %15s | %20s | %6s | %8s | %5s |\n",
+        out << format("| %-30s | %10s | %8.2f B | CPU     | %7u | %15s | %20s | %9s | %6s | %8s | %5s |\n",
                       setup.model_type.c_str(), format_bytes(setup.model_size).c_str(),
                       static_cast<double>(setup.model_n_params) / 1e9, setup.n_threads, test_name(result.test).c_str(),
                       format("%.2f ± %.2f", rate.mean, rate.deviation).c_str(),
+                      result.predicted > 0 ? format("%.2f", result.predicted).c_str() : "",
                       used > 0 ? format("%.1f", used / 1e9).c_str() : "",
                       bounded ? format("%.1f", result.read_bandwidth / 1e9).c_str() : "",
                       bounded ? format("%.0f %%", 100 * used / result.read_bandwidth).c_str() : "");

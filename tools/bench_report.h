@@ -23,6 +23,7 @@ struct BenchResult {
     std::vector<double> seconds;  // one per repetition
     double read_bandwidth = 0;    // bytes a second: median of measurements between the repetitions; 0: not measured
     double bytes_per_token = 0;   // weights a decoded token reads
+    double predicted = 0;         // tokens a second; 0: no profile of this machine
     std::string test_time;        // ISO 8601, UTC
 };
 

@@ -3,14 +3,17 @@
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <ctime>
-#include <fstream>
 #include <iostream>
 
 #include "planner/shape.h"
 #include "runtime/bandwidth.h"
+#include "runtime/probe.h"
+#include "runtime/threads.h"
+#include "tools/bench_prediction.h"
 #include "tools/bench_report.h"
+#include "tools/machine_cache.h"
 #include "tools/model_options.h"
+#include "tools/profile_files.h"
 
 namespace lfm::tools {
 namespace {
@@ -32,22 +35,6 @@ std::vector<std::uint32_t> parse_list(const po::variables_map& values, const cha
         at = end + 1;
     }
     return numbers;
-}
-
-std::string processor_name() {
-    std::ifstream file("/proc/cpuinfo");
-    for (std::string line; std::getline(file, line);)
-        if (line.starts_with("model name")) return line.substr(std::min(line.find(':') + 2, line.size()));
-    return "unknown";
-}
-
-std::string utc_now() {
-    const std::time_t now = std::time(nullptr);
-    std::tm parts{};
-    gmtime_r(&now, &parts);
-    char text[32];
-    std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%SZ", &parts);
-    return text;
 }
 
 /// A well-mixed number for each argument (the finaliser of MurmurHash3).
@@ -145,6 +132,18 @@ Model make_model(const po::variables_map& values, Ledger& ledger) {
     return Model::random(description, make_host_plan(description, {}), 1, ledger);
 }
 
+/// What --profile names, else this machine's profile if it was measured before: nothing is measured for it here.
+std::optional<MachineProfile> find_machine(const po::variables_map& values) {
+    if (values.count("profile") > 0) return load_machine(values["profile"].as<std::vector<std::string>>());
+    try {
+        const auto path = machine_cache_path();
+        auto machine = path ? read_cached_machine(*path) : std::nullopt;
+        if (machine && identity_of(*machine) == present_identity()) return machine;
+    } catch (const Error&) {  // lfm-probe says what is wrong with it
+    }
+    return std::nullopt;
+}
+
 BenchFormat parse_format(const std::string& name) {
     if (name == "md") return BenchFormat::kMarkdown;
     if (name == "csv") return BenchFormat::kCsv;
@@ -170,6 +169,10 @@ po::options_description bench_options() {
     options.add_options()("no-warmup", "skip the uncounted first run");
     options.add_options()("routing", po::value<std::string>(),
                           "router or uniform; default: uniform for a shape, else router");
+    options.add_options()("profile", po::value<std::vector<std::string>>(),
+                          "machine to predict for; default: this one, if lfm-probe has measured it");
+    options.add_options()("vram-budget", po::value<std::string>(),
+                          "for programs with a GPU backend; this one has none");
     options.add_options()("output,o", po::value<std::string>()->default_value("md"), "md, csv or json");
     options.add(compute_options());
     return options;
@@ -220,9 +223,14 @@ int run_bench(const std::vector<std::string>& arguments) {
     setup.type_v = std::string(dtype_name(options.kv.v));
     setup.n_batch = options.n_batch;
     setup.n_threads = options.n_threads;
+    if (const auto budget = find_budget(values, "vram-budget", Bytes{}); budget && budget->value > 0)
+        Console("lfm-bench", Verbosity::kNormal).note("this program has no GPU backend: no VRAM is used");
+    const auto machine = find_machine(values);
     std::vector<BenchResult> results;
-    for (const BenchTest& test : tests)
+    for (const BenchTest& test : tests) {
         results.push_back(bench.run(test, repetitions, uniform, values.count("no-warmup") == 0));
+        if (machine) results.back().predicted = predict(model, *machine, options, test).value_or(0);
+    }
     print_bench(std::cout, format, setup, results);
     return std::cout.flush() ? 0 : 1;
 }

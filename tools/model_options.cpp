@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <memory>
+#include <random>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/threads.h"
@@ -38,6 +42,59 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 
 [[noreturn]] void fail_io(const std::string& path) { throw Error(ErrorCode::kIo, path, std::strerror(errno)); }
 
+/// A new file beside `path` with a name of its own, so that several processes may write the same path; gone with this
+/// unless renamed.
+class Temporary {
+public:
+    explicit Temporary(const std::string& path) {
+        constexpr int kMostTries = 1000;
+        std::random_device random;
+        for (int i = 0; i < kMostTries && descriptor_ < 0; ++i) {
+            char suffix[32];
+            std::snprintf(suffix, sizeof suffix, ".%08x.tmp", random());
+            name_ = path + suffix;
+            // The mode of mkstemp would keep others from reading the result.
+            descriptor_ = ::open(name_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+            if (descriptor_ < 0 && errno != EEXIST) break;
+        }
+        if (descriptor_ < 0) fail_io(path);
+    }
+    Temporary(const Temporary&) = delete;
+    Temporary& operator=(const Temporary&) = delete;
+    ~Temporary() {
+        if (!name_.empty()) ::unlink(name_.c_str());
+    }
+
+    int descriptor() const { return descriptor_; }
+
+    void rename_to(const std::string& path) {
+        if (std::rename(name_.c_str(), path.c_str()) != 0) fail_io(path);
+        name_.clear();
+    }
+
+private:
+    std::string name_;
+    int descriptor_ = -1;
+};
+
+/// Closes the descriptor in any case. Throws Error{kIo} naming `path`.
+void write_and_close(int descriptor, std::string_view content, const std::string& path) {
+    bool written = true;
+    while (written && !content.empty()) {
+        const ssize_t n = ::write(descriptor, content.data(), content.size());
+        if (n >= 0)
+            content.remove_prefix(static_cast<std::size_t>(n));
+        else
+            written = errno == EINTR;
+    }
+    // Pipes and devices have nothing to sync.
+    written = written && (::fsync(descriptor) == 0 || errno == EINVAL || errno == EROFS || errno == ENOTSUP);
+    const int reason = errno;
+    const bool closed = ::close(descriptor) == 0;
+    if (!written) errno = reason;
+    if (!written || !closed) fail_io(path);
+}
+
 }  // namespace
 
 const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-v"}, {"--n-batch", "batch-size"}};
@@ -58,7 +115,7 @@ SessionOptions session_options(const po::variables_map& values) {
     SessionOptions options;
     options.n_threads = values["threads"].as<std::uint32_t>();
     options.n_batch = values["batch-size"].as<std::uint32_t>();
-    options.kv = {cache_type(values, "cache-type-k"), cache_type(values, "cache-type-v")};
+    options.kv = cache_types(values);
     if (values.count("kernels") > 0) options.kernels = find_kernels(values["kernels"].as<std::string>());
     if (values.count("exact") > 0) {
         options.kernels = &cpu::exact_kernels();
@@ -67,8 +124,35 @@ SessionOptions session_options(const po::variables_map& values) {
     return options;
 }
 
+KvTypes cache_types(const po::variables_map& values) {
+    return {cache_type(values, "cache-type-k"), cache_type(values, "cache-type-v")};
+}
+
+std::optional<Bytes> find_budget(const po::variables_map& values, const char* option, Bytes whole) {
+    if (values.count(option) == 0) return std::nullopt;
+    const auto& text = values[option].as<std::string>();
+    if (text.ends_with('%')) {
+        double percent = 0;
+        const auto [end, status] = std::from_chars(text.data(), text.data() + text.size() - 1, percent);
+        if (status == std::errc{} && end == text.data() + text.size() - 1 && percent >= 0 && percent <= 100)
+            return Bytes{static_cast<std::uint64_t>(static_cast<double>(whole.value) * percent / 100)};
+    } else if (const auto bytes = parse_bytes(text)) {
+        return bytes;
+    }
+    throw Error(ErrorCode::kUsage, std::string("--") + option, "expected a size (8GiB) or share (80%), found " + text);
+}
+
+GgufFile open_model_file(const std::string& path) {
+    try {
+        return GgufFile::open(path);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::kIo) throw;
+        throw Error(ErrorCode::kInvalidModel, error.where(), error.message());
+    }
+}
+
 Model open_model(const std::string& path, Ledger& ledger) {
-    GgufFile file = GgufFile::open(path);
+    GgufFile file = open_model_file(path);
     const ModelDescription description = describe_model(file);
     const Plan plan = make_host_plan(description, {});
     return Model::load(std::move(file), description, plan, ledger);
@@ -86,18 +170,19 @@ std::string read_text(const std::string& path) {
 }
 
 void write_file(const std::string& path, std::string_view content) {
-    const std::string temporary = path + ".tmp";
-    File file(std::fopen(temporary.c_str(), "wb"));
-    if (!file) fail_io(temporary);
-    const bool written = std::fwrite(content.data(), 1, content.size(), file.get()) == content.size() &&
-                         std::fflush(file.get()) == 0 && ::fsync(::fileno(file.get())) == 0;
-    const bool closed = std::fclose(file.release()) == 0;
-    if (!written || !closed || std::rename(temporary.c_str(), path.c_str()) != 0) {
-        const int reason = errno;
-        std::remove(temporary.c_str());
-        errno = reason;
-        fail_io(path);
+    struct stat status {};
+    // A pipe or a device is written to, not replaced by a file.
+    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+        const int descriptor = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+        if (descriptor < 0) fail_io(path);
+        write_and_close(descriptor, content, path);
+        return;
     }
+    std::error_code none;
+    const std::string file = std::filesystem::canonical(path, none).string();  // behind links, which stay
+    Temporary temporary(none ? path : file);
+    write_and_close(temporary.descriptor(), content, path);
+    temporary.rename_to(none ? path : file);
 }
 
 }  // namespace lfm::tools

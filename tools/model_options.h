@@ -18,13 +18,23 @@ extern const OneDashWords kComputeWords;
 /// Fills all but n_ctx and n_outputs from the parsed options. Throws Error{kUsage}.
 SessionOptions session_options(const po::variables_map& values);
 
+/// --cache-type-k and --cache-type-v. Throws Error{kUsage}.
+KvTypes cache_types(const po::variables_map& values);
+
+/// "8GiB", or "80%" of `whole`. Nothing when the option is absent. Throws Error{kUsage}.
+std::optional<Bytes> find_budget(const po::variables_map& values, const char* option, Bytes whole);
+
+/// Throws Error{kInvalidModel} also for a file that is not there: for whoever calls, a model that cannot be used.
+GgufFile open_model_file(const std::string& path);
+
 /// Maps and describes a model file, all of it in RAM.
 Model open_model(const std::string& path, Ledger& ledger);
 
 /// A whole file, or standard input for "-". Throws Error{kIo}.
 std::string read_text(const std::string& path);
 
-/// Writes a whole file by a temporary one beside it, then renames. Throws Error{kIo}; never leaves a torn file.
+/// Writes a whole file by a temporary one of its own name beside it, then renames: whoever reads, and whatever else
+/// writes the same path, the file is whole. A pipe or device is written to as it is. Throws Error{kIo}.
 void write_file(const std::string& path, std::string_view content);
 
 }  // namespace lfm::tools

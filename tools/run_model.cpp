@@ -7,6 +7,8 @@
 #include <sstream>
 #include <utility>
 
+#include "tools/model_options.h"
+#include "tools/run_plan.h"
 #include "tools/stop_signals.h"
 
 namespace lfm::tools {
@@ -15,6 +17,7 @@ struct RunModel::Opened {
     std::string path;
     GgufFile file;
     ModelDescription description;
+    PlannedRun planned;
 };
 
 namespace {
@@ -25,16 +28,6 @@ std::string shipped_model() {
     const auto program = std::filesystem::read_symlink("/proc/self/exe", error);
     if (error) throw Error(ErrorCode::kIo, "/proc/self/exe", error.message());
     return (program.parent_path().parent_path() / "share/lfm/demo.gguf").string();
-}
-
-GgufFile open_file(const std::string& path) {
-    try {
-        return GgufFile::open(path);
-    } catch (const Error& error) {
-        // For whoever calls this program a model that is not there is one that cannot be used.
-        if (error.code() != ErrorCode::kIo) throw;
-        throw Error(ErrorCode::kInvalidModel, error.where(), error.message());
-    }
 }
 
 FileSampling read_sampling(const GgufFile& file) {
@@ -75,19 +68,6 @@ GenerationOptions make_generation(const RunOptions& options, const std::string& 
     return generation;
 }
 
-SessionOptions make_session_options(const RunOptions& options, const HyperParameters& hyper) {
-    SessionOptions session = options.compute;
-    const std::uint32_t n_ctx_train = hyper.n_ctx_train > 0 ? hyper.n_ctx_train : kDefaultContext;
-    session.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(n_ctx_train, kDefaultContext);
-    session.n_batch = std::min(session.n_batch, session.n_ctx);
-    return session;
-}
-
-Model load_model(GgufFile file, const ModelDescription& description, const SessionOptions& session, Ledger& ledger) {
-    const Plan plan = make_host_plan(description, {.n_ctx = session.n_ctx, .n_batch = session.n_batch});
-    return Model::load(std::move(file), description, plan, ledger);
-}
-
 /// "temp 0.3 (recommended), top-k 50 (option), …, seed 7 (random)".
 std::string sampling_text(const SamplingParams& params, const FileSampling& file, const RunOptions& options) {
     std::ostringstream text;
@@ -121,9 +101,10 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
           options,
           [&] {
               const std::string path = options.model ? *options.model : shipped_model();
-              GgufFile file = open_file(path);
+              GgufFile file = open_model_file(path);
               ModelDescription description = describe_model(file);
-              return Opened{path, std::move(file), std::move(description)};
+              PlannedRun planned = plan_run(options, description, console);
+              return Opened{path, std::move(file), std::move(description), std::move(planned)};
           }(),
           ledger) {
     const auto begin = std::chrono::steady_clock::now();
@@ -144,8 +125,8 @@ RunModel::RunModel(const RunOptions& options, Opened opened, Ledger& ledger)
       chat_format_(options.chat_format.value_or(recognised_.format)),
       file_sampling_(read_sampling(opened.file)),
       generation_(make_generation(options, opened.description.hyper.name, file_sampling_, recognised_.think_start)),
-      session_options_(make_session_options(options, opened.description.hyper)),
-      model_(load_model(std::move(opened.file), opened.description, session_options_, ledger)),
+      session_options_(opened.planned.session),
+      model_(Model::load(std::move(opened.file), opened.description, opened.planned.plan, ledger)),
       session_(model_, session_options_, ledger) {}
 
 void RunModel::say_what_was_chosen(const RunOptions& options, const Console& console, const Ledger& ledger) const {

@@ -3,6 +3,7 @@
 #include <limits>
 #include <utility>
 
+#include "runtime/host_memory.h"
 #include "tools/model_options.h"
 
 namespace lfm::tools {
@@ -10,8 +11,7 @@ namespace {
 
 constexpr std::string_view kHelp = R"(usage: lfm-run [-m FILE] [-p TEXT] [-f FILE] [options]
 
-Answers the prompt of -p, -f or a pipe. On a terminal, without one: a chat.
-stdout carries the answer alone; all else goes to stderr.
+Answers the prompt of -p, -f or a pipe, on stdout. On a terminal: a chat.
 
   -m, --model FILE           GGUF file; default: the small one shipped with lfm
   -p, --prompt TEXT          with -f: TEXT, an empty line, the file
@@ -35,11 +35,13 @@ Computing:
   -b, --batch-size N         prompt tokens in one step; default: 512
   -ctk, --cache-type-k TYPE, -ctv, --cache-type-v TYPE
                              KV cache in f16 (default), f32 or q8_0
-      --kernels NAME         portable, avx2, avx512, exact; default: the fastest
+      --kernels NAME         portable, avx2, avx512; default: the fastest
       --exact                reference arithmetic, slow
+      --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
+      --plan FILE            of lfm-plan -o json; has budgets, -c -b -ctk -ctv
 
 Output:
-      --output-format text|json   json: one object when all is done
+      --output-format text|json (one object when all is done)
       --color auto|always|never
   -v, --verbose              say what was chosen, and why
   -q, --quiet                nothing on stderr but errors
@@ -141,6 +143,7 @@ po::options_description run_option_descriptions() {
     options.add_options()("top-k", po::value<int>(), "")("repeat-last-n", po::value<int>(), "");
     options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"),
                                                                                                 "");
+    options.add_options()("vram-budget", text(), "")("ram-budget", text(), "")("plan", text(), "");
     options.add(compute_options());
     return options;
 }
@@ -160,6 +163,13 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     if (n_predict && *n_predict >= 0) options.n_predict = static_cast<std::uint32_t>(*n_predict);
     options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", 0, kMaxTokens).value_or(0));
     options.compute = session_options(values);
+    options.plan_file = find<std::string>(values, "plan");
+    for (const char* decided : {"vram-budget", "ram-budget", "ctx-size", "batch-size", "cache-type-k", "cache-type-v"})
+        if (options.plan_file && values.count(decided) > 0 && !values[decided].defaulted())
+            throw Error(ErrorCode::kUsage, "--plan",
+                        "expected no --" + std::string(decided) + " beside it: the plan decides");
+    options.vram_budget = find_budget(values, "vram-budget", Bytes{});
+    options.ram_budget = find_budget(values, "ram-budget", installed_memory());
     options.sampling = find_sampling(values);
     const auto seed = find_integer(values, "seed", -1, std::numeric_limits<std::int64_t>::max());
     if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);

@@ -28,7 +28,10 @@ struct RunOptions {
     std::optional<std::uint32_t> n_predict;
     std::uint32_t n_ctx = 0;  // 0: the model's, at most kDefaultContext
     SessionOptions compute;   // all but n_ctx
-    FileSampling sampling;    // what the user set, over the recommended values
+    std::optional<std::string> plan_file;
+    std::optional<Bytes> vram_budget;  // no backend of this version uses a device yet
+    std::optional<Bytes> ram_budget;
+    FileSampling sampling;  // what the user set, over the recommended values
     std::optional<std::uint64_t> seed;
     std::string system;
     PromptForm form = PromptForm::kChat;

@@ -123,6 +123,13 @@ void add_values(const AttendTile& tile, Chunk chunk, Scores weights, std::uint32
     }
 }
 
+/// One head's part of `n` rows. Neighbouring rows lie n_head_kv · head_dim apart: hardware loses the stream at every
+/// page, which is every fourth row of the family's models.
+inline void prefetch_rows(const std::byte* row, std::size_t stride, std::uint32_t n, std::size_t bytes) {
+    for (std::uint32_t j = 0; j < n; ++j, row += stride)
+        for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
+}
+
 template <class K, class V, std::uint32_t kCount>
 void attend_heads(const AttendTile& tile, std::uint32_t head) {
     HeadState states[kCount];
@@ -135,7 +142,11 @@ void attend_heads(const AttendTile& tile, std::uint32_t head) {
         for (std::uint32_t h = 0; h < kCount; ++h) {
             for (std::uint32_t j = chunk.n; j < kAttendChunk; ++j) scores[h][j] = -__builtin_huge_valf();
         }
+        prefetch_rows(tile.v + first * tile.v_stride, tile.v_stride, chunk.n, row_bytes(tile.v_type, tile.head_dim));
         score_keys<K, kCount>(tile, chunk, head, scores);
+        const std::uint32_t after = left - chunk.n;
+        prefetch_rows(tile.k + (first + chunk.n) * tile.k_stride, tile.k_stride,
+                      after < kAttendChunk ? after : kAttendChunk, row_bytes(tile.k_type, tile.head_dim));
         for (std::uint32_t h = 0; h < kCount; ++h) weigh(scores[h], states[h], out + h * tile.head_dim, tile.head_dim);
         std::uint32_t i = 0;
         for (; i + 16 <= tile.head_dim; i += 16) add_values<V, kCount, 2>(tile, chunk, scores, i, out);

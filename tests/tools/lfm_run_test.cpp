@@ -136,7 +136,9 @@ TEST_F(LfmRun, AFullContextEndsTheAnswerWithAWarning) {
 }
 
 TEST_F(LfmRun, UsageErrorsAreOneLineAndTwo) {
-    const std::vector<std::vector<std::string>> wrong{{"--vram-budget", "3G", "-p", "x"},
+    const std::vector<std::vector<std::string>> wrong{{"--vram-budget", "much", "-p", "x"},
+                                                      {"--ram-budget", "101%", "-p", "x"},
+                                                      {"--plan", "p.json", "-c", "100", "-p", "x"},
                                                       {"--backend", "cpu", "-p", "x"},
                                                       {"-n", "-2", "-p", "x"},
                                                       {"-n", "many", "-p", "x"},

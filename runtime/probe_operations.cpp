@@ -1,0 +1,222 @@
+#include "runtime/probe_operations.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "memory/host_buffer.h"
+#include "runtime/random_weights.h"
+
+namespace lfm {
+namespace {
+
+// Sizes of the larger LFM2 models.
+constexpr std::uint32_t kWidth = 2048;  // n_embd
+constexpr std::uint32_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
+constexpr std::uint32_t kGemmRows = 2048, kMostGemmRows = 8192;
+constexpr std::size_t kPositionBytes = std::size_t{2} * kKvHeads * kHeadDim * 2;  // key and value in f16
+
+constexpr std::uint32_t kRowStep = 64;                      // rows come in multiples: no kernel meets a ragged end
+constexpr std::size_t kMatrixBytes = std::size_t{8} << 20;  // about [2048 → 7168] in Q4_0, an FFN matrix of LFM2-8B
+constexpr std::size_t kPieceBytes = std::size_t{4} << 20;   // random weights that are written again and again
+constexpr int kLayers = 24;
+constexpr std::uint32_t kSmallRows = 256, kSmallWidth = 64;  // the least that a thread takes of a small matmul
+
+std::uint32_t to_step(double rows, std::uint32_t least, std::uint32_t most) {
+    const auto steps = static_cast<std::uint32_t>(std::min(rows, 1e9)) / kRowStep * kRowStep;
+    return std::clamp(steps, std::min(least, most), most);
+}
+
+/// `n_rows` rows of kWidth weights, as random_weights.h makes them for a model with this matrix alone.
+std::vector<std::byte> random_rows(DType type, std::uint32_t n_rows) {
+    const std::size_t size = row_bytes(type, kWidth) * n_rows;
+    ModelDescription model;
+    model.token_embd = {.name = "matrix", .type = type, .n_dims = 2, .dims = {kWidth, n_rows, 1, 1}, .bytes = {size}};
+    model.output_norm.n_dims = 1;  // of length 0
+    std::vector<std::byte> rows(size);
+    fill_random(model, rows, static_cast<std::uint64_t>(type) + 1);
+    return rows;
+}
+
+}  // namespace
+
+ProbeOperations::ProbeOperations(const ProbeOperationsSetup& setup)
+    : setup_(setup), one_token_{.n_tokens = 1}, batch_{.n_tokens = kProbeLimits.n_batch} {
+    for (const DType type : setup.types) weights_[type] = {.type = type, .row_bytes = row_bytes(type, kWidth)};
+    lay_out();
+    for (auto& [type, weights] : weights_) fill(weights);
+    fill_cache();
+    for (auto& [type, weights] : weights_) record_matvec(weights), record_gemm(weights);
+    record_attention();
+    record_layers();
+}
+
+ProbeOperations::~ProbeOperations() = default;
+
+void ProbeOperations::lay_out() {
+    n_positions_ = to_step(static_cast<double>(setup_.memory / 4 / kPositionBytes), kRowStep, kProbeLimits.n_ctx);
+    last_token_ = {.n_tokens = 1, .position = n_positions_ - 1};
+    const std::size_t cache_bytes = n_positions_ * kPositionBytes;
+    const std::size_t share = (setup_.memory - std::min(cache_bytes, setup_.memory)) / weights_.size();
+    // A piece of work is at least 64 rows of many tokens: every thread gets one, within reason.
+    const std::uint32_t least_gemm = std::min(kRowStep * setup_.n_threads, kMostGemmRows);
+    largest_gemm_ = std::max(kGemmRows, least_gemm);
+    for (auto& [type, weights] : weights_) {
+        const auto rows = static_cast<double>(share) / static_cast<double>(weights.row_bytes);
+        weights.n_rows = to_step(rows, least_gemm, 1u << 30);
+    }
+    const auto carve = [&](Carver& carver) {
+        for (auto& [type, weights] : weights_)
+            weights.data = carver.take<std::byte>(weights.row_bytes * weights.n_rows);
+        cache_ = carver.take<std::byte>(cache_bytes);
+        const std::size_t big = carver.used();
+        x_ = carver.take<float>(std::size_t{kProbeLimits.n_batch} * kWidth);
+        // More than any matrix of matvec gives.
+        y_ = carver.take<float>(std::size_t{kProbeLimits.n_batch} * largest_gemm_);
+        normed_ = carver.take<float>(kWidth);
+        norm_ = carver.take<float>(kWidth);
+        return big;
+    };
+    Carver measuring;
+    const std::size_t big = carve(measuring);
+    std::byte* const begin = setup_.place.take(measuring.used());
+    Carver carver({begin, measuring.used()});
+    carve(carver);
+    memory_ = {begin, big};
+
+    const std::vector<std::byte> rows = random_rows(DType::kF32, kProbeLimits.n_batch);
+    setup_.place.write(reinterpret_cast<std::byte*>(x_), rows);
+    setup_.place.write(reinterpret_cast<std::byte*>(norm_), std::span(rows).first(kWidth * sizeof(float)));
+}
+
+void ProbeOperations::report(std::size_t done) {
+    check_stop(setup_.stop);
+    if (setup_.progress) setup_.progress(static_cast<double>(done) / static_cast<double>(memory_.size()));
+}
+
+void ProbeOperations::fill(Weights& weights) {
+    const auto piece_rows = static_cast<std::uint32_t>(kPieceBytes / weights.row_bytes);
+    const std::vector<std::byte> piece = random_rows(weights.type, std::min(piece_rows, weights.n_rows));
+    const std::size_t size = weights.row_bytes * weights.n_rows;
+    for (std::size_t at = 0; at < size; at += piece.size()) {
+        setup_.place.write(weights.data + at, std::span(piece).first(std::min(piece.size(), size - at)));
+        report(static_cast<std::size_t>(weights.data - memory_.data()) + at);
+    }
+}
+
+void ProbeOperations::fill_cache() {
+    const std::vector<std::byte> piece = random_rows(DType::kF16, kPieceBytes / row_bytes(DType::kF16, kWidth));
+    const std::size_t size = n_positions_ * kPositionBytes;
+    for (std::size_t at = 0; at < size; at += piece.size()) {
+        setup_.place.write(cache_ + at, std::span(piece).first(std::min(piece.size(), size - at)));
+        report(static_cast<std::size_t>(cache_ - memory_.data()) + at);
+    }
+}
+
+WeightView ProbeOperations::matrix(const Weights& weights, std::uint32_t first, std::uint32_t n_rows) const {
+    return {weights.data + first * weights.row_bytes, weights.type, n_rows, kWidth, weights.row_bytes};
+}
+
+MatmulArgs ProbeOperations::multiply(RowsView x, const WeightView& weight) const {
+    return {.x = x, .outputs = {MatmulOutput{weight, {y_, weight.n_out}}}, .n_outputs = 1};
+}
+
+std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<DeviceSegment> program, const StepParams& params) {
+    return std::make_unique<Executor>(std::move(program), std::vector<Backend*>{&setup_.place.backend()}, params,
+                                      setup_.n_threads);
+}
+
+void ProbeOperations::record_matvec(Weights& weights) {
+    const std::uint32_t most = to_step(static_cast<double>(kMatrixBytes / weights.row_bytes), kRowStep, weights.n_rows);
+    const auto record = [&](std::uint32_t n_rows) {
+        weights.matvec_rows = n_rows;
+        DeviceSegment segment{.name = "matvec"};
+        for (std::uint32_t first = 0; first < n_rows; first += most)
+            segment.operations.push_back(
+                multiply({x_, kWidth}, matrix(weights, first, std::min(most, n_rows - first))));
+        weights.matvec = make_executor({segment}, one_token_);
+    };
+    record(most);
+    weights.matvec->run(setup_.stop);  // wakes the threads
+    const double seconds = seconds_of([&] { weights.matvec->run(setup_.stop); });
+    record(to_step(most * setup_.longest_sample / seconds, most, weights.n_rows));
+}
+
+void ProbeOperations::record_gemm(Weights& weights) {
+    const auto record = [&](std::uint32_t n_rows) {
+        weights.gemm_rows = n_rows;
+        const MatmulArgs args = multiply({x_, kWidth}, matrix(weights, 0, n_rows));
+        weights.gemm = make_executor({{.name = "gemm", .operations = {args}}}, batch_);
+    };
+    const std::uint32_t least = std::min({kRowStep * setup_.n_threads, kMostGemmRows, weights.n_rows});
+    record(least);
+    const double seconds = seconds_of([&] { weights.gemm->run(setup_.stop); });
+    const std::uint32_t n_rows =
+        to_step(least * setup_.longest_sample / seconds, least, std::min(largest_gemm_, weights.n_rows));
+    if (n_rows != least) record(n_rows);
+}
+
+void ProbeOperations::record_attention() {
+    const KvView cache{
+        .k = cache_, .v = cache_ + n_positions_ * kPositionBytes / 2, .n_head_kv = kKvHeads, .head_dim = kHeadDim};
+    const AttentionArgs args{.q = {x_, kHeads * kHeadDim}, .cache = cache, .out = {y_, kHeads * kHeadDim}};
+    attention_ = make_executor({{.name = "attention", .operations = {args}}}, last_token_);
+}
+
+void ProbeOperations::record_layers() {
+    const RowsView x{x_, kWidth}, normed{normed_, kWidth}, y{y_, kWidth};
+    const RmsNormArgs norm{.x = x, .weight = norm_, .eps = 1e-5f, .out = normed};
+    const auto q4_0 = weights_.find(DType::kQ4_0);
+    const Weights& weights = (q4_0 != weights_.end() ? q4_0 : weights_.begin())->second;
+    const std::uint32_t width = std::max(kSmallWidth, dtype_info(weights.type).block_size);
+    const MatmulArgs matmul = multiply({normed_, width}, {.data = weights.data,  // blocks make rows of any length
+                                                          .type = weights.type,
+                                                          .n_out = kSmallRows * setup_.n_threads,
+                                                          .n_in = width,
+                                                          .row_bytes = row_bytes(weights.type, width)});
+    const AddArgs add{.a = x, .b = normed, .out = y};
+    std::vector<DeviceSegment> program;
+    for (int layer = 0; layer < kLayers; ++layer)
+        program.push_back({.name = "layer", .operations = {norm, matmul, matmul, add, norm, matmul, matmul, add}});
+    layers_ = make_executor(std::move(program), one_token_);
+}
+
+double ProbeOperations::matvec_gb_per_s(DType type) {
+    const Weights& weights = weights_.at(type);
+    const double seconds = seconds_of([&] { weights.matvec->run(setup_.stop); });
+    return static_cast<double>(weights.row_bytes * weights.matvec_rows) / seconds * 1e-9;
+}
+
+double ProbeOperations::gemm_gflop_per_s(DType type) {
+    const Weights& weights = weights_.at(type);
+    const double seconds = seconds_of([&] { weights.gemm->run(setup_.stop); });
+    return 2.0 * kProbeLimits.n_batch * kWidth * weights.gemm_rows / seconds * 1e-9;
+}
+
+double ProbeOperations::attention_gb_per_s() {
+    const double seconds = seconds_of([&] { attention_->run(setup_.stop); });
+    return static_cast<double>(n_positions_ * kPositionBytes) / seconds * 1e-9;
+}
+
+double ProbeOperations::operation_us() {
+    constexpr int kSteps = 16;
+    const double seconds = seconds_of([&] {
+        for (int step = 0; step < kSteps; ++step) layers_->run(setup_.stop);
+    });
+    return seconds / (kSteps * kLayers * 8) * 1e6;
+}
+
+std::vector<Trial> ProbeOperations::trials(const Figures& figures) {
+    constexpr int kOften = 3;
+    std::vector<Trial> trials;
+    for (const auto& [type, weights] : weights_)
+        trials.push_back({"reading " + std::string(dtype_name(type)) + " weights", "GB/s", &figures.matvec.types[type],
+                          [this, t = type] { return matvec_gb_per_s(t); }, kOften});
+    trials.push_back({"attention", "GB/s", &figures.attention, [this] { return attention_gb_per_s(); }, kOften});
+    trials.push_back({"an operation", "µs", &figures.operation, [this] { return operation_us(); }, kOften});
+    for (const auto& [type, weights] : weights_)
+        trials.push_back({std::string(dtype_name(type)) + " for 512 tokens", "GFLOP/s", &figures.gemm.types[type],
+                          [this, t = type] { return gemm_gflop_per_s(t); }});
+    return trials;
+}
+
+}  // namespace lfm

@@ -1,0 +1,147 @@
+// lfm-probe: measures this machine and writes its profile.
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <unistd.h>
+
+#include "planner/machine_json.h"
+#include "runtime/threads.h"
+#include "tools/answer_output.h"
+#include "tools/machine_cache.h"
+#include "tools/model_options.h"
+#include "tools/probe_report.h"
+#include "tools/stop_signals.h"
+
+namespace lfm::tools {
+namespace {
+
+constexpr std::string_view kHelp = R"(usage: lfm-probe [--quick|--full] [-o FILE|-] [-t N] [-q]
+
+Measures this machine: memory bandwidth, matrix products by weight type,
+attention, the cost of an operation. Writes a profile, and a table to stdout.
+
+      --quick        the weight types in use; within 10 s (default)
+      --full         every weight type, more samples; within 3 minutes
+  -o, --output FILE  default: $XDG_CACHE_HOME/lfm/machine.json, else
+                     ~/.cache/lfm/machine.json, where the other tools look;
+                     - prints the profile to stdout instead of the table
+  -t, --threads N    default: one per core
+  -q, --quiet        nothing on stderr but errors
+  -h, --help, --version
+
+Best on an idle machine. It says when figures moved while they were taken.
+)";
+
+po::options_description probe_options() {
+    po::options_description options;
+    options.add_options()("help,h", "")("version", "")("quick", "")("full", "")("quiet,q", "");
+    options.add_options()("output,o", po::value<std::string>())("threads,t", po::value<std::uint32_t>());
+    return options;
+}
+
+/// The step on lines of its own, or on a terminal how far it is.
+class Progress {
+public:
+    explicit Progress(const Console& console)
+        : console_(console), line_(console, "measuring this machine"), terminal_(::isatty(STDERR_FILENO) != 0) {}
+
+    void update(std::string_view step, double share_done) {
+        if (!terminal_ && step != step_) console_.note(step);
+        step_ = step;
+        line_.update(share_done);
+    }
+
+private:
+    const Console& console_;
+    ProgressLine line_;
+    bool terminal_;
+    std::string step_;
+};
+
+ProbeResult measure(const ProbeOptions& options, const Console& console) {
+    Progress progress(console);
+    ProbeOptions told = options;
+    told.progress = [&](std::string_view step, double share_done) { progress.update(step, share_done); };
+    return probe_machine(told, {});
+}
+
+/// Minutes of measuring are not to end in "no such folder".
+void check_writable(const std::string& path) {
+    namespace fs = std::filesystem;
+    std::error_code ignored;
+    if (fs::is_directory(path, ignored)) throw Error(ErrorCode::kIo, path, "expected a file, found a folder");
+    const fs::path folder = fs::path(path).parent_path();
+    const std::string place = folder.empty() ? "." : folder.string();
+    if (!fs::is_directory(place, ignored)) throw Error(ErrorCode::kIo, path, "expected a folder above it, found none");
+    if (::access(place.c_str(), W_OK) != 0) throw Error(ErrorCode::kIo, path, "the folder above it cannot be written");
+}
+
+/// What was measured before in the same place, on the same machine; a damaged file is about to be replaced.
+std::optional<MachineProfile> earlier_profile(const std::string& path, const MachineProfile& machine) {
+    try {
+        auto earlier = read_cached_machine(path);
+        if (earlier && identity_of(*earlier) == identity_of(machine)) return earlier;
+    } catch (const Error&) {
+    }
+    return std::nullopt;
+}
+
+int probe(const ProbeOptions& options, const std::optional<std::string>& output, const Console& console) {
+    const bool to_stdout = output == "-";
+    const std::optional<std::string> path = output ? output : machine_cache_path();
+    if (!path) throw Error(ErrorCode::kUsage, "HOME", "expected an absolute path, found none; -o names a file");
+    if (!output) {
+        std::error_code failed;
+        std::filesystem::create_directories(std::filesystem::path(*path).parent_path(), failed);
+        if (failed) throw Error(ErrorCode::kIo, *path, failed.message());
+    }
+    if (!to_stdout) check_writable(*path);
+    const ProbeResult result = measure(options, console);
+    for (const std::string& remark : result.remarks) console.note(remark);
+    if (to_stdout) return write_stdout(to_json(to_part(result.machine))), 0;
+    if (const auto earlier = earlier_profile(*path, result.machine)) {
+        const std::string remark = comparison(*earlier, result.machine);
+        if (!remark.empty()) console.note(remark);
+    }
+    write_file(*path, to_json(to_part(result.machine)));
+    write_stdout(probe_table(result.machine));
+    console.note("written to " + *path);
+    if (!output && result.machine.host.n_threads != default_thread_count())
+        console.note("warning: the cached profile is for -t " + std::to_string(result.machine.host.n_threads) +
+                     "; tools with another number of threads will measure again (-o keeps a profile elsewhere)");
+    return 0;
+}
+
+int run(const std::vector<std::string>& arguments) {
+    const auto values = parse_options(arguments, probe_options());
+    if (values.count("help") > 0) return write_stdout(kHelp), 0;
+    if (values.count("version") > 0) return write_stdout(version_text("lfm-probe") + "\n"), 0;
+    if (values.count("quick") + values.count("full") > 1)
+        throw Error(ErrorCode::kUsage, "options", "expected --quick or --full, found both");
+    ProbeOptions options;
+    options.effort = values.count("full") > 0 ? ProbeEffort::kFull : ProbeEffort::kQuick;
+    options.stop = &stop_flag();
+    if (values.count("threads") > 0) {
+        options.n_threads = values["threads"].as<std::uint32_t>();
+        if (options.n_threads < 1) throw Error(ErrorCode::kUsage, "--threads", "expected 1 to 1024, found 0");
+    }
+    std::optional<std::string> output;
+    if (values.count("output") > 0) output = values["output"].as<std::string>();
+    const Console console("lfm-probe", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
+    install_stop_signals();
+    try {
+        return probe(options, output, console);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInterrupted) throw;
+        return stop_exit_code();
+    }
+}
+
+}  // namespace
+}  // namespace lfm::tools
+
+int main(int argc, char** argv) {
+    return lfm::tools::run_tool("lfm-probe", [&] { return lfm::tools::run({argv + 1, argv + argc}); });
+}

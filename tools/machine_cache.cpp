@@ -1,0 +1,101 @@
+#include "tools/machine_cache.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <set>
+
+#include "planner/machine_json.h"
+#include "tools/model_options.h"
+
+namespace lfm::tools {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr std::uintmax_t kMostBytes = 4u << 20;
+
+/// Nothing, with the reason on the console, when there is no profile of this machine.
+std::optional<MachineProfile> find_cached(const std::string& path, const MachineCacheOptions& options) {
+    try {
+        auto machine = read_cached_machine(path);
+        if (!machine) {
+            options.console.note("measuring this machine, once");
+            return std::nullopt;
+        }
+        const std::string differs = difference(present_identity(options.devices), identity_of(*machine));
+        if (differs.empty()) return machine;
+        options.console.note("the profile in " + path + " is of another machine (" + differs + "); measuring this one");
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::kInvalidInput && error.code() != ErrorCode::kIo) throw;
+        options.console.note("warning: " + std::string(error.what()) + "; measuring again");
+    }
+    return std::nullopt;
+}
+
+}  // namespace
+
+std::optional<std::string> machine_cache_path() {
+    const char* cache = std::getenv("XDG_CACHE_HOME");
+    if (cache != nullptr && *cache == '/') return std::string(cache) + "/lfm/machine.json";  // others count as unset
+    const char* home = std::getenv("HOME");
+    if (home != nullptr && *home == '/') return std::string(home) + "/.cache/lfm/machine.json";
+    return std::nullopt;
+}
+
+std::optional<MachineProfile> read_cached_machine(const std::string& path) {
+    std::error_code failed;
+    const fs::file_status status = fs::status(path, failed);
+    if (status.type() == fs::file_type::not_found) return std::nullopt;
+    if (failed) throw Error(ErrorCode::kIo, path, failed.message());
+    // Another kind of file might never end.
+    if (!fs::is_regular_file(status)) throw Error(ErrorCode::kIo, path, "expected a file, found something else");
+    const std::uintmax_t size = fs::file_size(path, failed);
+    if (!failed && size > kMostBytes)
+        throw Error(ErrorCode::kInvalidInput, path,
+                    "expected at most " + format_bytes(Bytes{kMostBytes}) + ", found " + format_bytes(Bytes{size}));
+    const MachinePart part = parse_machine_part(read_text(path), path);
+    if (!part.host) throw Error(ErrorCode::kInvalidInput, path, "host: expected one, found none");
+    return merge_parts({&part, 1}, nullptr);
+}
+
+void store_machine(const std::string& path, const MachineProfile& machine) {
+    std::error_code failed;
+    const fs::path folder = fs::path(path).parent_path();
+    if (!folder.empty()) fs::create_directories(folder, failed);
+    if (failed) throw Error(ErrorCode::kIo, folder.string(), failed.message());
+    write_file(path, to_json(to_part(machine)));
+}
+
+std::string difference(const MachineIdentity& here, const MachineIdentity& there) {
+    std::set<std::string> names;
+    for (const auto& [name, value] : here.parts) names.insert(name);
+    for (const auto& [name, value] : there.parts) names.insert(name);
+    const auto part = [](const MachineIdentity& identity, const std::string& name) {
+        const auto found = identity.parts.find(name);
+        return found == identity.parts.end() ? std::string("none") : found->second;
+    };
+    std::string text;
+    for (const std::string& name : names) {
+        const std::string ours = part(here, name), theirs = part(there, name);
+        if (ours != theirs) text += (text.empty() ? "" : "; ") + name + ": " + ours + " here, " + theirs + " there";
+    }
+    return text;
+}
+
+MachineProfile this_machine(const MachineCacheOptions& options) {
+    const std::optional<std::string> path = machine_cache_path();
+    if (path) {
+        if (const auto machine = find_cached(*path, options)) return *machine;
+    }
+    const ProbeResult result = probe_machine(options.probe, options.devices);
+    for (const std::string& remark : result.remarks) options.console.note(remark);
+    try {
+        if (!path) throw Error(ErrorCode::kIo, "HOME", "expected an absolute path, found none");
+        store_machine(*path, result.machine);
+    } catch (const Error& error) {
+        options.console.note("warning: the profile could not be stored: " + std::string(error.what()));
+    }
+    return result.machine;
+}
+
+}  // namespace lfm::tools
