@@ -18,13 +18,6 @@ double expert_seconds(const ProcessorRates& rates, const MoeTensors& moe, std::u
     return sum;
 }
 
-double expert_bytes(const MoeTensors& moe, std::uint32_t n_expert) {
-    double sum = 0;
-    for (const auto* tensor : {&moe.gate, &moe.up, &moe.down})
-        sum += static_cast<double>(tensor->bytes.value) / n_expert;
-    return sum;
-}
-
 /// A layer but for its experts, on one processor. Operations as in runtime/layer_program.cpp.
 TimeParts home_time(const HyperParameters& hyper, const LayerDescription& layer, const ProcessorRates& rates,
                     TimePart weights, KvTypes kv, std::uint32_t depth) {
@@ -173,8 +166,9 @@ void DecodeCost::add_experts(Layer& layer, const MoeTensors& moe, std::uint32_t 
     times.device_operation = rates_.device->operation_seconds;
     times.handshake = link.handshake_seconds;
     times.copy_latency = link.copy_seconds;
-    times.copy = expert_bytes(moe, n_expert) * link.h2d_seconds_per_byte;
-    if (link.shared_memory) times.shared = expert_bytes(moe, n_expert) * link.shared_seconds_per_byte;
+    times.copy = static_cast<double>(expert_bytes(moe, n_expert).value) * link.h2d_seconds_per_byte;
+    if (link.shared_memory)
+        times.shared = static_cast<double>(expert_bytes(moe, n_expert).value) * link.shared_seconds_per_byte;
     std::vector<double> sorted(use);
     std::ranges::sort(sorted, std::greater<>());
     const auto known = std::ranges::find(hit_table_use_, sorted);

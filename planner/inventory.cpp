@@ -44,8 +44,7 @@ LayerInventory take_layer(const HyperParameters& hyper, const LayerDescription& 
         inventory.ffn += moe.router.bytes;
         if (moe.bias) inventory.ffn += moe.bias->bytes;
         inventory.n_expert = hyper.n_expert;
-        for (const auto* tensor : {&moe.gate, &moe.up, &moe.down})
-            inventory.expert.value += tensor->bytes.value / hyper.n_expert;
+        inventory.expert = expert_bytes(moe, hyper.n_expert);
     }
     return inventory;
 }
@@ -99,25 +98,6 @@ Bytes scratch_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
     return pieces.bytes();
 }
 
-/// Vectors are the tensors that no matmul reads.
-Bytes vector_bytes(const ModelDescription& model) {
-    Pieces pieces;
-    const auto add = [&](const TensorRef& tensor) { pieces.add(n_elements(tensor), sizeof(float)); };
-    add(model.output_norm);
-    for (const LayerDescription& layer : model.layers) {
-        add(layer.attn_norm);
-        add(layer.ffn_norm);
-        if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
-            add(attention->q_norm);
-            add(attention->k_norm);
-        } else {
-            add(std::get<ShortConvTensors>(layer.mixer).conv);
-        }
-        if (const auto* moe = std::get_if<MoeTensors>(&layer.ffn); moe != nullptr && moe->bias) add(*moe->bias);
-    }
-    return pieces.bytes();
-}
-
 }  // namespace
 
 Bytes Inventory::weights() const {
@@ -136,6 +116,24 @@ Bytes Inventory::conv_state() const {
     Bytes sum;
     for (const LayerInventory& layer : layers) sum += layer.conv_state;
     return sum;
+}
+
+Bytes vector_bytes(const ModelDescription& model) {
+    Pieces pieces;
+    const auto add = [&](const TensorRef& tensor) { pieces.add(n_elements(tensor), sizeof(float)); };
+    add(model.output_norm);
+    for (const LayerDescription& layer : model.layers) {
+        add(layer.attn_norm);
+        add(layer.ffn_norm);
+        if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
+            add(attention->q_norm);
+            add(attention->k_norm);
+        } else {
+            add(std::get<ShortConvTensors>(layer.mixer).conv);
+        }
+        if (const auto* moe = std::get_if<MoeTensors>(&layer.ffn); moe != nullptr && moe->bias) add(*moe->bias);
+    }
+    return pieces.bytes();
 }
 
 Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_ctx) {

@@ -52,6 +52,9 @@ struct Inventory {
 /// Sizes of tensors come from the description; those of working memory are what the runtime will allocate.
 Inventory take_inventory(const ModelDescription& model, const SessionSizes& sizes);
 
+/// Of norms, taps and biases in f32, each on a cache line of its own: the tensors that no matmul reads.
+Bytes vector_bytes(const ModelDescription& model);
+
 /// Bytes of the keys and values of one layer.
 Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_ctx);
 

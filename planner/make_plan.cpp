@@ -197,7 +197,7 @@ private:
     }
 
     void add_memory(Plan& plan, const Placement& placement, const Limits& limits) const {
-        std::uint64_t bytes[2][13] = {};
+        std::uint64_t bytes[2][kMemoryUses] = {};
         const auto add = [&](DeviceId device, MemoryUse use, Bytes size) {
             bytes[device.value][static_cast<std::size_t>(use)] += size.value;
         };
@@ -228,7 +228,7 @@ private:
             add(kDevice, MemoryUse::kContext, limits.overhead.context);
         }
         for (const DeviceId device : {kDevice, kHost})
-            for (std::size_t use = 0; use < 13; ++use)
+            for (std::size_t use = 0; use < kMemoryUses; ++use)
                 if (bytes[device.value][use] > 0)
                     plan.memory.push_back({device, static_cast<MemoryUse>(use), {bytes[device.value][use]}});
     }

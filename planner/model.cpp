@@ -215,6 +215,12 @@ Bytes active_weight_bytes(const ModelDescription& model) {
     return sum;
 }
 
+Bytes expert_bytes(const MoeTensors& moe, std::uint32_t n_expert) {
+    Bytes sum;
+    for (const auto* tensor : {&moe.gate, &moe.up, &moe.down}) sum.value += tensor->bytes.value / n_expert;
+    return sum;
+}
+
 DType main_type(const ModelDescription& model) {
     std::map<DType, std::uint64_t> weights;
     for (const TensorRef* tensor : all_tensors(model)) weights[tensor->type] += n_weights(*tensor);

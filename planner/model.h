@@ -111,6 +111,9 @@ Bytes weight_bytes(const ModelDescription& model);
 /// not also the output.
 Bytes active_weight_bytes(const ModelDescription& model);
 
+/// Of one expert: gate, up and down.
+Bytes expert_bytes(const MoeTensors& moe, std::uint32_t n_expert);
+
 /// The type that holds most weights, as in "Q4_K"; for display.
 DType main_type(const ModelDescription& model);
 

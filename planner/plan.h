@@ -52,6 +52,7 @@ enum class MemoryUse : std::uint8_t {
     kStaging,
     kContext,
 };
+inline constexpr std::size_t kMemoryUses = static_cast<std::size_t>(MemoryUse::kContext) + 1;
 const char* memory_use_name(MemoryUse use);
 
 struct MemoryLine {

@@ -28,13 +28,6 @@ double expert_seconds(const ProcessorRates& rates, const MoeTensors& moe, std::u
     return sum;
 }
 
-double expert_bytes(const MoeTensors& moe, std::uint32_t n_expert) {
-    double sum = 0;
-    for (const auto* tensor : {&moe.gate, &moe.up, &moe.down})
-        sum += static_cast<double>(tensor->bytes.value) / n_expert;
-    return sum;
-}
-
 /// A layer but for its experts.
 double home_seconds(const HyperParameters& hyper, const LayerDescription& layer, const ProcessorRates& rates,
                     KvTypes kv, double n_tokens) {
@@ -69,7 +62,7 @@ Groups expert_groups(const MoeTensors& moe, const MachineRates& rates, const std
                      std::uint32_t n_resident, double n_tokens) {
     const auto n_expert = static_cast<std::uint32_t>(use.size());
     Groups groups;
-    const double bytes = expert_bytes(moe, n_expert);
+    const auto bytes = static_cast<double>(expert_bytes(moe, n_expert).value);
     std::uint32_t rank = 0;
     for (const std::uint32_t expert : by_frequency(use)) {
         const double used = 1 - std::pow(1 - use[expert], n_tokens);  // by any token

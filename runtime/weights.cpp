@@ -5,6 +5,7 @@
 
 #include "backends/cpu/kernels.h"
 #include "memory/error.h"
+#include "planner/inventory.h"
 
 namespace lfm {
 namespace {
@@ -45,29 +46,10 @@ private:
     Carver carver_;
 };
 
-/// What VectorCopier will need: vectors are the tensors that no matmul reads.
-std::size_t vector_bytes(const ModelDescription& model) {
-    Carver measuring;
-    const auto add = [&](const TensorRef& tensor) { measuring.take<float>(element_count(tensor)); };
-    add(model.output_norm);
-    for (const LayerDescription& layer : model.layers) {
-        add(layer.attn_norm);
-        add(layer.ffn_norm);
-        if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
-            add(attention->q_norm);
-            add(attention->k_norm);
-        } else {
-            add(std::get<ShortConvTensors>(layer.mixer).conv);
-        }
-        if (const auto* moe = std::get_if<MoeTensors>(&layer.ffn); moe != nullptr && moe->bias) add(*moe->bias);
-    }
-    return measuring.used();
-}
-
 }  // namespace
 
 Weights::Weights(const ModelDescription& model, const Plan& plan, std::span<const std::byte> data, Ledger& ledger)
-    : vectors_(ledger, Purpose::kWeights, vector_bytes(model)),
+    : vectors_(ledger, Purpose::kWeights, vector_bytes(model).value),
       token_embd_(matrix(model.token_embd, data)),
       output_(matrix(model.output_or_tied(), data)),
       experts_(model.hyper.n_layer, model.hyper.n_expert) {

@@ -45,8 +45,7 @@ std::string verdict(const PlanReport& report) {
 
 std::string memory_table(const Plan& plan) {
     std::string text = format("\n%-22s %12s %12s\n", "memory", plan.vram_budget.value > 0 ? "VRAM" : "", "RAM");
-    constexpr auto kUses = static_cast<std::size_t>(MemoryUse::kContext) + 1;
-    std::array<std::array<std::uint64_t, 2>, kUses> bytes{};
+    std::array<std::array<std::uint64_t, 2>, kMemoryUses> bytes{};
     for (const MemoryLine& line : plan.memory)
         bytes[static_cast<std::size_t>(line.use)][line.device.value] += line.bytes.value;
     const auto line = [&](const char* name, const std::string& vram, const std::string& ram) {
@@ -54,7 +53,7 @@ std::string memory_table(const Plan& plan) {
         text += row.substr(0, row.find_last_not_of(' ') + 1) + "\n";
     };
     const auto cell = [](std::uint64_t size) { return size > 0 ? format_bytes({size}) : std::string(); };
-    for (std::size_t use = 0; use < kUses; ++use) {
+    for (std::size_t use = 0; use < kMemoryUses; ++use) {
         if (bytes[use][0] + bytes[use][1] == 0) continue;
         line(memory_use_name(static_cast<MemoryUse>(use)), cell(bytes[use][kDevice.value]),
              cell(bytes[use][kHost.value]));
