@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "memory/error.h"
 #include "planner/placement.h"
 #include "planner/plan_reasons.h"
 #include "planner/prefill_cost.h"
@@ -85,6 +86,10 @@ public:
           inventory_(take_inventory(model, request.sizes)),
           routing_(request.routing ? *request.routing : uniform_routing(model.hyper)),
           depth_(request.depth.value_or(request.sizes.n_ctx / 2)) {
+        if (model.hyper.n_expert_used > kMostExpertsUsed)
+            throw Error(ErrorCode::kUnsupportedModel, "n_expert_used",
+                        "expected at most " + std::to_string(kMostExpertsUsed) + " to plan for, found " +
+                            std::to_string(model.hyper.n_expert_used));
         PlanRequest largest = request;
         largest.vram_budget = most;
         const Limits limits = find_limits(model, inventory_, machine, largest);

@@ -26,7 +26,11 @@ struct Shortfall {
     std::string reason;  // one sentence
 };
 
-/// At most 50 ms for 40 layers of 64 experts. Throws Error{kInvalidInput} for a machine without the figures it needs.
+/// The expectation over routing takes time in the cube of a token's experts; the family's models have 4.
+inline constexpr std::uint32_t kMostExpertsUsed = 64;
+
+/// At most 50 ms for 40 layers of 64 experts. Throws Error{kInvalidInput} for a machine without the figures it needs,
+/// Error{kUnsupportedModel} for more than kMostExpertsUsed experts a token.
 std::variant<Plan, Shortfall> make_plan(const ModelDescription& model, const MachineProfile& machine,
                                         const PlanRequest& request);
 

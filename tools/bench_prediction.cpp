@@ -11,6 +11,7 @@ std::optional<double> predict(const ModelDescription& model, const MachineProfil
     const cpu::Kernels& kernels = options.kernels != nullptr ? *options.kernels : cpu::best_kernels();
     if (kernels.name != machine.host.instruction_set || options.n_threads != machine.host.n_threads)
         return std::nullopt;
+    if (model.hyper.n_expert_used > kMostExpertsUsed) return std::nullopt;
     PlanRequest request;
     request.sizes.n_ctx = test.n_depth + std::max(1u, test.n_prompt + test.n_gen);
     request.sizes.n_batch = std::max(1u, std::min(options.n_batch, test.n_prompt));

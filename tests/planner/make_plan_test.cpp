@@ -6,6 +6,7 @@
 
 #include <gtest/gtest.h>
 
+#include "memory/error.h"
 #include "planner/placement.h"
 #include "tests/planner/random_cases.h"
 
@@ -212,6 +213,17 @@ TEST(MakePlan, ManyBudgetsAtOnceAreTheSamePlans) {
             ASSERT_EQ(std::get<Plan>(alone).experts, std::get<Plan>(together[b]).experts);
             ASSERT_EQ(std::get<Plan>(alone).decode, std::get<Plan>(together[b]).decode);
         }
+    }
+}
+
+TEST(MakePlan, RefusesMoreExpertsATokenThanItCanThinkThrough) {
+    RandomCases cases(6);
+    const ModelDescription model = describe_shape("lfm2moe,n_expert=128,n_expert_used=65:Q4_0");
+    try {
+        make_plan(model, cases.machine(), {.sizes = {.n_ctx = 64}});
+        FAIL();
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kUnsupportedModel);
     }
 }
 
