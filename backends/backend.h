@@ -140,12 +140,26 @@ struct RouteArgs {
     ExpertChoice out;
 };
 
-/// out[t] = Σ over t's chosen experts that this device holds of weight · down(silu(gate · x) ⊙ up · x), in order of
-/// choice. Experts held elsewhere are skipped.
+/// Experts that travelled to a device for one step: they stand in equal slots, each gate, up and down one after
+/// another.
+struct StagedExperts {
+    const std::int32_t* slot_of = nullptr;  // [n_expert]: −1: not staged here. Read when the operation runs
+    const std::byte* slots = nullptr;
+    std::size_t slot_bytes = 0;
+    std::size_t up_offset = 0, down_offset = 0;  // within a slot, multiples of 16
+};
+
+/// Which experts an operation computes: those its device holds by the table and that are not staged, or the staged.
+enum class ExpertSet : std::uint8_t { kHeld, kStaged };
+
+/// out[t] = Σ over t's chosen experts of the set of weight · down(silu(gate · x) ⊙ up · x), in order of choice. Others
+/// are skipped; a token without any gets zeros.
 struct ExpertFfnArgs {
     RowsView x;
     LayerId layer;
     const ExpertTable* experts = nullptr;
+    ExpertSet set = ExpertSet::kHeld;
+    StagedExperts staged;  // slot_of null: none is staged
     DType gate_type = DType::kF32, up_type = DType::kF32, down_type = DType::kF32;
     std::uint32_t n_ff = 0;
     std::uint32_t n_expert_used = 0;
@@ -158,9 +172,14 @@ struct AddArgs {
     RowsView a, b, out;
 };
 
-/// out = the last n_outputs rows of x.
-struct CopyArgs {
+/// out = x for up to four pairs of the same shape, bit by bit; kOutputs: the last n_outputs rows of x.
+struct RowsCopy {
     RowsView x, out;
+};
+struct CopyArgs {
+    std::array<RowsCopy, 4> parts;
+    std::uint32_t n_parts = 0;
+    RowSet rows = RowSet::kTokens;
 };
 
 using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArgs, KvAppendArgs, AttentionArgs,

@@ -10,6 +10,10 @@ std::string_view purpose_name(Purpose purpose) {
         case Purpose::kConvState: return "conv state";
         case Purpose::kActivations: return "activations";
         case Purpose::kScratch: return "scratch";
+        case Purpose::kExperts: return "experts";
+        case Purpose::kExpertSlots: return "expert slots";
+        case Purpose::kStaging: return "staging";
+        case Purpose::kContext: return "driver context";
     }
     return "?";
 }

@@ -119,7 +119,7 @@ std::vector<DeviceSegment> make_layer_program(const LayerProgramInputs& in) {
     head.rows = RowSet::kOutputs;
     program.push_back({"output",
                        in.plan.output,
-                       {CopyArgs{.x = a.hidden, .out = a.last},
+                       {CopyArgs{.parts = {RowsCopy{a.hidden, a.last}}, .n_parts = 1, .rows = RowSet::kOutputs},
                         RmsNormArgs{.x = a.last,
                                     .weight = in.weights.output_norm(),
                                     .eps = in.hyper.rms_eps,

@@ -84,8 +84,8 @@ Weights::Weights(const ModelDescription& model, const Plan& plan, std::span<cons
                 const auto slice = [&](const TensorRef& tensor) {
                     return data.data() + tensor.offset + tensor.bytes.value / n_expert * e;
                 };
-                experts_[{LayerId{i}, e}] = {plan.experts[i * n_expert + e], slice(moe.gate), slice(moe.up),
-                                             slice(moe.down)};
+                experts_.set({LayerId{i}, e},
+                             {plan.experts[i * n_expert + e], slice(moe.gate), slice(moe.up), slice(moe.down)});
             }
         }
         layers_.push_back(layer);

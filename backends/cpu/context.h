@@ -29,6 +29,7 @@ struct Context {
     Team& team;
     const Scratch& scratch;
     const StepParams& step;
+    DeviceId self;
 
     std::uint32_t n_rows(RowSet rows) const { return rows == RowSet::kTokens ? step.n_tokens : step.n_outputs; }
 };

@@ -66,6 +66,7 @@ public:
         : kernels_(options.kernels != nullptr ? *options.kernels : best_kernels()),
           team_(options.n_threads),
           n_batch_(options.limits.n_batch),
+          self_(options.self),
           ledger_(ledger) {}
 
     std::string_view name() const override { return kernels_.name; }
@@ -85,7 +86,7 @@ public:
 
     void submit(ProgramId program) override {
         const Program& recorded = programs_[program.value];
-        const Context context{kernels_, team_, scratch_, *recorded.params};
+        const Context context{kernels_, team_, scratch_, *recorded.params, self_};
         team_.assemble([&] {
             for (const Operation& operation : recorded.operations)
                 std::visit([&](const auto& args) { run(context, args); }, operation);
@@ -125,6 +126,7 @@ private:
     const Kernels& kernels_;
     Team team_;
     std::size_t n_batch_;
+    DeviceId self_;
     Ledger& ledger_;
     ScratchSizes sizes_;
     HostBuffer buffer_;

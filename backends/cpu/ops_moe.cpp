@@ -44,7 +44,9 @@ std::uint32_t group_by_expert(const Context& context, const ExpertFfnArgs& args)
     const std::uint32_t n_expert = args.experts->n_expert();
     const std::uint32_t n_pairs = context.step.n_tokens * args.n_expert_used;
     const auto held = [&](std::int32_t id) {
-        return (*args.experts)[{args.layer, static_cast<std::uint32_t>(id)}].holder == kHost;
+        const bool staged = args.staged.slot_of != nullptr && args.staged.slot_of[id] >= 0;
+        if (args.set == ExpertSet::kStaged) return staged;
+        return !staged && (*args.experts)[{args.layer, static_cast<std::uint32_t>(id)}].holder == context.self;
     };
     std::uint32_t* begin = scratch.expert_begin;
     std::fill_n(begin, n_expert + 1, 0u);
@@ -68,7 +70,7 @@ std::uint32_t group_by_expert(const Context& context, const ExpertFfnArgs& args)
 
 /// Rows of one expert: [first, first + n).
 struct Group {
-    const ExpertSlot& slot;
+    ExpertSlot slot;
     std::uint32_t first;
     std::uint32_t n;
 };
@@ -76,7 +78,11 @@ struct Group {
 Group group_of(const Context& context, const ExpertFfnArgs& args, std::uint32_t active) {
     const std::uint32_t expert = context.scratch.active[active];
     const std::uint32_t first = context.scratch.expert_begin[expert];
-    return {(*args.experts)[{args.layer, expert}], first, context.scratch.expert_begin[expert + 1] - first};
+    const std::uint32_t n = context.scratch.expert_begin[expert + 1] - first;
+    if (args.set == ExpertSet::kHeld) return {(*args.experts)[{args.layer, expert}], first, n};
+    const StagedExperts& staged = args.staged;
+    const std::byte* slot = staged.slots + static_cast<std::size_t>(staged.slot_of[expert]) * staged.slot_bytes;
+    return {{context.self, slot, slot + staged.up_offset, slot + staged.down_offset}, first, n};
 }
 
 /// hidden = silu(gate · x) ⊙ up · x for some weight rows of one expert, into scratch.gate.

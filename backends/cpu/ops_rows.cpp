@@ -88,9 +88,10 @@ void run(const Context& context, const AddArgs& args) {
 
 void run(const Context& context, const CopyArgs& args) {
     const StepParams& step = context.step;
-    const std::size_t first = step.n_tokens - step.n_outputs;
-    std::memcpy(args.out.data, args.x.data + first * args.x.n_cols,
-                std::size_t{step.n_outputs} * args.x.n_cols * sizeof(float));
+    const std::size_t first = args.rows == RowSet::kOutputs ? step.n_tokens - step.n_outputs : 0;
+    for (const RowsCopy& part : std::span(args.parts).first(args.n_parts))
+        std::memcpy(part.out.data, part.x.data + first * part.x.n_cols,
+                    std::size_t{context.n_rows(args.rows)} * part.x.n_cols * sizeof(float));
 }
 
 }  // namespace lfm::cpu

@@ -174,7 +174,7 @@ TEST_P(Operations, ExpertsHeldElsewhereAreSkipped) {
         gate.push_back(noise(kFf * kWidth, 20 + e, 0.2f));
         up.push_back(noise(kFf * kWidth, 30 + e, 0.2f));
         down.push_back(noise(kWidth * kFf, 40 + e, 0.2f));
-        table[{LayerId{0}, e}] = {e == 2 ? DeviceId{1} : kHost, bytes(gate[e]), bytes(up[e]), bytes(down[e])};
+        table.set({LayerId{0}, e}, {e == 2 ? DeviceId{1} : kHost, bytes(gate[e]), bytes(up[e]), bytes(down[e])});
     }
     auto x = noise(kTokens * kWidth, 50);
     std::vector<std::int32_t> ids;

@@ -1,0 +1,146 @@
+// A device beside the host: memory of its own, and work that is enqueued a whole step ahead. Host and device meet at
+// points of timelines.
+//
+// Addresses of device memory are pointers that only the device may follow; views that its operations name hold such
+// addresses.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "backends/backend.h"
+#include "memory/ledger.h"
+#include "memory/units.h"
+
+namespace lfm {
+
+class Device;
+
+enum class MemoryKind : std::uint8_t {
+    kDevice,  // the device's own
+    kShared,  // pinned memory that host and device both read and write; counts in the device's budget too
+};
+
+/// Owned device memory; its device outlives it. Move-only.
+class DeviceBlock {
+public:
+    struct Place {
+        std::byte* address = nullptr;  // for the device's operations, 256-byte aligned
+        std::byte* host = nullptr;     // kShared: the same bytes for the host; else null
+        std::size_t size = 0;
+        std::uint64_t handle = 0;  // the device's own
+    };
+
+    DeviceBlock() = default;
+    DeviceBlock(Device& device, const Place& place) : device_(&device), place_(place) {}
+    DeviceBlock(DeviceBlock&& other) noexcept
+        : device_(std::exchange(other.device_, nullptr)), place_(std::exchange(other.place_, {})) {}
+    DeviceBlock& operator=(DeviceBlock&& other) noexcept {
+        std::swap(device_, other.device_);
+        std::swap(place_, other.place_);
+        return *this;
+    }
+    inline ~DeviceBlock();
+
+    std::byte* address() const { return place_.address; }
+    std::span<std::byte> host() const { return {place_.host, place_.host != nullptr ? place_.size : 0}; }
+    std::size_t size() const { return place_.size; }
+
+private:
+    Device* device_ = nullptr;
+    Place place_;
+};
+
+/// Who advances a timeline: the device when work on its compute lane or its copy lane has finished, or the host.
+enum class Timeline : std::uint8_t { kCompute, kCopy, kHost };
+inline constexpr std::size_t kTimelines = 3;
+
+/// A point of a timeline. Values rise by one from 1; a point is reached, and stays so, when the timeline's value is at
+/// least this.
+struct Point {
+    Timeline timeline = Timeline::kHost;
+    std::uint64_t value = 0;
+    bool operator==(const Point&) const = default;
+};
+
+/// Host memory to device memory.
+struct CopyRegion {
+    std::byte* to = nullptr;          // of the device
+    const std::byte* from = nullptr;  // of the host
+    std::size_t size = 0;
+};
+
+/// What the host did between two points, for devices that keep virtual time.
+struct HostWork {
+    Point after;         // it began when this was reached, and the host was free
+    Point done;          // on the host's timeline
+    double seconds = 0;  // by the machine profile
+    const char* name = "";
+};
+
+struct DeviceLimits {
+    Bytes largest_block;             // of one allocation
+    bool copies_beside_work = true;  // false: the copy lane must not be used while a step is enqueued
+};
+
+/// Calls come from one thread at a time, but for: signal and wait, from any thread at any time; copy, from any thread,
+/// one call at a time. Every call but signal and the destructor throws Error{kDeviceLost} once the device failed, and
+/// for ever after.
+class Device : public Backend {
+public:
+    virtual DeviceId id() const = 0;
+    virtual DeviceLimits limits() const = 0;
+
+    /// Uninitialised memory, entered in the ledger by the device's id. Throws Error{kShortfall} when the budget or the
+    /// driver refuses it.
+    virtual DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) = 0;
+    /// What is allocated now, scratch included, and the most that ever was.
+    virtual Bytes allocated() const = 0;
+    virtual Bytes peak() const = 0;
+    virtual Bytes budget() const = 0;
+
+    /// Between steps. Both block.
+    virtual void upload(std::span<const CopyRegion> regions) = 0;
+    virtual void download(std::span<std::byte> to, const std::byte* from) = 0;
+
+    /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be running.
+    virtual void begin_step() = 0;
+    /// Enqueues a program on the compute lane, to start when all `waits` are reached and what was submitted before has
+    /// finished. Returns the point it reaches: one after the last. Allocates nothing. Runs after flush.
+    virtual Point submit(ProgramId program, std::span<const Point> waits) = 0;
+    /// Hands everything submitted to the device.
+    virtual void flush() = 0;
+    /// Enqueues copies on the copy lane, after all `waits`; no regions: only reaches its point. Starts by itself. The
+    /// host memory stays as it is until the point is reached.
+    virtual Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits) = 0;
+    /// The last point enqueued on the compute or copy lane, or signalled by the host.
+    virtual Point last(Timeline timeline) const = 0;
+    /// The host reaches the next point of its timeline.
+    virtual void signal() = 0;
+    /// Blocks the calling thread until the point, which need not be enqueued yet, is reached.
+    virtual void wait(Point point) = 0;
+    /// Reported by whoever does the host's part of a step.
+    virtual void host_worked(const HostWork&) {}
+
+    // Backend's: one program, started at once, and the end of all work.
+    void submit(ProgramId program) final {
+        submit(program, std::span<const Point>{});
+        flush();
+    }
+    void wait() final {
+        wait(last(Timeline::kCompute));
+        wait(last(Timeline::kCopy));
+    }
+
+private:
+    friend class DeviceBlock;
+    virtual void release(const DeviceBlock::Place& place) noexcept = 0;
+};
+
+inline DeviceBlock::~DeviceBlock() {
+    if (device_ != nullptr) device_->release(place_);
+}
+
+}  // namespace lfm
