@@ -49,23 +49,50 @@ LayerInventory take_layer(const HyperParameters& hyper, const LayerDescription& 
     return inventory;
 }
 
-Bytes activation_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
-    const std::uint64_t n_batch = sizes.n_batch, n_outputs = sizes.n_outputs;
+void add_choices(Pieces& pieces, const HyperParameters& hyper, std::uint64_t n_batch) {
+    const std::uint64_t n_moe_layer = hyper.n_layer - hyper.n_layer_dense;
+    for (std::uint64_t i = 0; i < 2 * n_moe_layer; ++i) pieces.add(n_batch * hyper.n_expert_used, 4);  // ids, weights
+}
+
+/// Rows between operations; the logits' apart.
+void add_rows(Pieces& pieces, const HyperParameters& hyper, const SessionSizes& sizes) {
     const std::uint64_t n_q = std::uint64_t{hyper.n_head} * hyper.head_dim;
     const std::uint64_t n_kv = std::uint64_t{std::ranges::max(hyper.n_head_kv)} * hyper.head_dim;
-    const std::uint64_t n_ff = widest_ff(hyper), n_used = n_batch * hyper.n_expert_used;
-    const std::uint64_t n_moe_layer = hyper.n_layer - hyper.n_layer_dense;
-    Pieces pieces;
-    const std::uint64_t n_embd = hyper.n_embd;
+    const std::uint64_t n_ff = widest_ff(hyper), n_embd = hyper.n_embd;
     for (const std::uint64_t n_cols : {n_embd, n_embd, n_embd, n_q, n_kv, n_kv, n_q, 3 * n_embd, n_ff, n_ff})
-        pieces.add(n_batch * n_cols, sizeof(float));
-    pieces.add(n_outputs * hyper.n_embd, sizeof(float));
-    pieces.add(n_outputs * hyper.n_vocab, sizeof(float));
-    for (std::uint64_t i = 0; i < 2 * n_moe_layer; ++i) pieces.add(n_used, 4);  // ids, weights
+        pieces.add(sizes.n_batch * n_cols, sizeof(float));
+    pieces.add(sizes.n_outputs * n_embd, sizeof(float));
+    add_choices(pieces, hyper, sizes.n_batch);
+}
+
+Bytes device_activation_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
+    Pieces pieces;
+    add_rows(pieces, hyper, sizes);
+    return pieces.bytes();
+}
+
+Bytes activation_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
+    const std::uint64_t n_batch = sizes.n_batch, n_used = n_batch * hyper.n_expert_used;
+    Pieces pieces;
+    add_rows(pieces, hyper, sizes);
+    pieces.add(std::uint64_t{sizes.n_outputs} * hyper.n_vocab, sizeof(float));
     // A step's parameters.
     pieces.add(n_batch, sizeof(std::int32_t));
     pieces.add(n_batch * hyper.head_dim, sizeof(float));
-    pieces.add(n_moe_layer * n_used, sizeof(std::int32_t));
+    pieces.add((hyper.n_layer - hyper.n_layer_dense) * n_used, sizeof(std::int32_t));
+    return pieces.bytes();
+}
+
+Bytes bridge_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
+    Pieces pieces;
+    for (int i = 0; i < 3; ++i) pieces.add(std::uint64_t{sizes.n_batch} * hyper.n_embd, sizeof(float));
+    pieces.add(std::uint64_t{sizes.n_outputs} * hyper.n_vocab, sizeof(float));
+    add_choices(pieces, hyper, sizes.n_batch);
+    if (hyper.n_layer_dense == hyper.n_layer || hyper.n_expert_used == 0) return pieces.bytes();
+    // Rounds of a token's experts, should every expert of every layer travel.
+    const std::uint64_t n_rounds = (hyper.n_expert + hyper.n_expert_used - 1) / hyper.n_expert_used;
+    for (std::uint64_t i = 0; i < n_rounds * (hyper.n_layer - hyper.n_layer_dense); ++i)
+        pieces.add(hyper.n_expert, sizeof(std::int32_t));
     return pieces.bytes();
 }
 
@@ -152,6 +179,9 @@ Inventory take_inventory(const ModelDescription& model, const SessionSizes& size
     for (const LayerDescription& layer : model.layers)
         inventory.layers.push_back(take_layer(model.hyper, layer, sizes));
     inventory.activations = activation_bytes(model.hyper, sizes);
+    inventory.device_activations = device_activation_bytes(model.hyper, sizes);
+    inventory.bridge = bridge_bytes(model.hyper, sizes);
+    for (const LayerInventory& layer : inventory.layers) inventory.staged = std::max(inventory.staged, layer.expert);
     inventory.scratch = scratch_bytes(model.hyper, sizes);
     inventory.vectors = vector_bytes(model);
     return inventory;

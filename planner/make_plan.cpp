@@ -23,10 +23,10 @@ struct Limits {
 };
 
 /// Two rounds of a token's experts: one is computed while the next arrives.
+std::uint32_t n_staged(const ModelDescription& model) { return 2 * model.hyper.n_expert_used; }
+
 Bytes staging_bytes(const ModelDescription& model, const Inventory& inventory) {
-    Bytes largest;
-    for (const LayerInventory& layer : inventory.layers) largest = std::max(largest, layer.expert);
-    return {2ull * model.hyper.n_expert_used * largest.value};
+    return {n_staged(model) * inventory.staged.value};
 }
 
 void set_vram(Limits& limits, const DeviceProfile& device, std::optional<Bytes> asked) {
@@ -61,7 +61,7 @@ Limits find_limits(const ModelDescription& model, const Inventory& inventory, co
     set_vram(limits, device, request.vram_budget);
     limits.device = limits.vram.value > 0;
     limits.shared = device.memory_kind == DeviceMemory::kSharedWithHost;
-    limits.overhead = {device.context, inventory.activations, inventory.scratch,
+    limits.overhead = {device.context, inventory.device_activations, inventory.bridge, inventory.scratch,
                        limits.shared ? Bytes{} : staging_bytes(model, inventory)};
     return limits;
 }
@@ -187,13 +187,14 @@ private:
         plan.output = placement.output;
         // A row of the table is looked up where the table is; the first layer needs it.
         plan.embedding = tied && placement.output != kHost ? kDevice : kHost;
+        if (limits.overhead.staging.value > 0) plan.n_staged = n_staged(model_);
         for (std::uint32_t i = 0; i < placement.layers.size(); ++i) {
+            plan.by_use[i] = by_frequency(routing_.use[i]);
             plan.layers[i] = placement.layers[i].home;
             plan.n_slots[i] = placement.layers[i].experts.n_slots;
             if (placement.layers[i].experts.n_resident == 0) continue;
-            const auto order = by_frequency(routing_.use[i]);
             for (std::uint32_t r = 0; r < placement.layers[i].experts.n_resident; ++r)
-                plan.experts[std::size_t{i} * model_.hyper.n_expert + order[r]] = kDevice;
+                plan.experts[std::size_t{i} * model_.hyper.n_expert + plan.by_use[i][r]] = kDevice;
         }
         add_memory(plan, placement, limits);
         add_predictions(plan, placement);
@@ -229,7 +230,7 @@ private:
         if (device_used) {
             add(kDevice, MemoryUse::kActivations, limits.overhead.activations);
             add(kDevice, MemoryUse::kScratch, limits.overhead.scratch);
-            add(kDevice, MemoryUse::kStaging, limits.overhead.staging);
+            add(kDevice, MemoryUse::kStaging, limits.overhead.staging + limits.overhead.bridge);
             add(kDevice, MemoryUse::kContext, limits.overhead.context);
         }
         for (const DeviceId device : {kDevice, kHost})

@@ -28,8 +28,8 @@ inline constexpr DeviceId kDevice{1};  // the one device that a plan uses beside
 
 /// Bytes that a device takes besides what is placed on it, as soon as it is used at all.
 struct DeviceOverhead {
-    Bytes context, activations, scratch, staging;
-    Bytes total() const { return context + activations + scratch + staging; }
+    Bytes context, activations, bridge, scratch, staging;
+    Bytes total() const { return context + activations + bridge + scratch + staging; }
 };
 
 /// Bytes on the device that come with the placement (without the overhead).

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <numeric>
 
 namespace lfm {
 namespace {
@@ -84,6 +85,14 @@ std::uint32_t Plan::n_experts_on(DeviceId device) const {
     return static_cast<std::uint32_t>(std::count(first, experts.end(), device));
 }
 
+std::vector<std::vector<std::uint32_t>> experts_by_number(const ModelSummary& model) {
+    std::vector<std::uint32_t> numbers(model.n_expert);
+    std::iota(numbers.begin(), numbers.end(), 0u);
+    std::vector<std::vector<std::uint32_t>> layers(model.n_layer);
+    for (std::size_t i = model.n_layer_dense; i < layers.size(); ++i) layers[i] = numbers;
+    return layers;
+}
+
 Plan make_host_plan(const ModelDescription& model, const SessionSizes& sizes) {
     const std::size_t n_layer = model.hyper.n_layer;
     Plan plan;
@@ -93,6 +102,7 @@ Plan make_host_plan(const ModelDescription& model, const SessionSizes& sizes) {
     plan.n_slots.assign(n_layer, 0);
     plan.n_streamed.assign(n_layer, 0);
     plan.model = summarise(model);
+    plan.by_use = experts_by_number(plan.model);
     return plan;
 }
 

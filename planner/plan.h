@@ -84,6 +84,8 @@ struct Plan {
     std::vector<DeviceId> experts;          // [n_layer, n_expert]; entries of dense layers are unused
     std::vector<std::uint32_t> n_slots;     // [n_layer]: places for cached experts on the device
     std::vector<std::uint32_t> n_streamed;  // [n_layer]: cold experts that travel in prefill, the most frequent first
+    std::uint32_t n_staged = 0;             // places on the device for experts that are there for one step
+    std::vector<std::vector<std::uint32_t>> by_use;  // [n_layer][n_expert]: the most frequent first; dense: empty
     // Why.
     std::vector<std::string> layer_reasons;   // [n_layer]
     std::vector<std::string> expert_reasons;  // [n_layer]: of those on the device, then of those in RAM
@@ -104,6 +106,9 @@ struct Plan {
     Bytes used(DeviceId device) const;
     std::uint32_t n_experts_on(DeviceId device) const;  // of MoE layers
 };
+
+/// Experts by number, as when none is known to be more frequent. Empty for dense layers.
+std::vector<std::vector<std::uint32_t>> experts_by_number(const ModelSummary& model);
 
 /// Everything in RAM, without a profile, reasons or predictions.
 Plan make_host_plan(const ModelDescription& model, const SessionSizes& sizes);

@@ -101,9 +101,22 @@ std::uint32_t read_experts(Plan& plan, const JsonNode& node, std::uint32_t layer
     return static_cast<std::uint32_t>(node.json().size());
 }
 
+/// All experts of a MoE layer, each once.
+void read_order(Plan& plan, const JsonNode& node, std::uint32_t layer) {
+    const std::size_t n_expert = layer >= plan.model.n_layer_dense ? plan.model.n_expert : 0;
+    node.require_array("every expert of the layer once", n_expert, n_expert);
+    std::vector<bool> seen(n_expert);
+    for (std::size_t i = 0; i < n_expert; ++i) {
+        const std::uint32_t expert = whole(node[i], 0, static_cast<std::uint32_t>(n_expert) - 1);
+        if (seen[expert]) node[i].fail("each expert once", std::to_string(expert) + " again");
+        seen[expert] = true;
+        plan.by_use[layer][i] = expert;
+    }
+}
+
 void read_layer(Plan& plan, const JsonNode& node, std::uint32_t layer) {
-    require_keys(node,
-                 {"layer", "home", "reason", "experts_on_device", "n_slots", "prefill_streamed", "experts_reason"});
+    require_keys(node, {"layer", "home", "reason", "experts_on_device", "n_slots", "prefill_streamed", "experts_by_use",
+                        "experts_reason"});
     whole(node["layer"], layer, layer);
     plan.layers[layer] = read_budgeted_place(plan, node["home"]);
     const bool may_have = plan.layers[layer] != kHost && layer >= plan.model.n_layer_dense;
@@ -111,6 +124,7 @@ void read_layer(Plan& plan, const JsonNode& node, std::uint32_t layer) {
     const std::uint32_t n_others = most - read_experts(plan, node["experts_on_device"], layer, most);
     plan.n_slots[layer] = whole(node["n_slots"], 0, n_others);
     plan.n_streamed[layer] = whole(node["prefill_streamed"], 0, n_others);
+    if (node["experts_by_use"].exists()) read_order(plan, node["experts_by_use"], layer);
 }
 
 /// Texts of all layers, or of none.
@@ -128,10 +142,12 @@ std::vector<std::string> read_reasons(const JsonNode& layers, std::string_view k
 }
 
 void read_placement(Plan& plan, const JsonNode& node) {
-    require_keys(node, {"embedding", "output", "output_reason", "layers"});
+    require_keys(node, {"embedding", "output", "output_reason", "n_staged", "layers"});
     plan.embedding = read_budgeted_place(plan, node["embedding"]);
     plan.output = read_budgeted_place(plan, node["output"]);
     plan.output_reason = read_text(node["output_reason"]);
+    constexpr std::uint32_t kMostStaged = 1 << 16;
+    plan.n_staged = whole(node["n_staged"], 0, kMostStaged);
     const std::uint32_t n_layer = plan.model.n_layer;
     const JsonNode layers = node["layers"];
     layers.require_array(std::to_string(n_layer) + " layers as model.n_layer says", n_layer, n_layer);
@@ -139,6 +155,7 @@ void read_placement(Plan& plan, const JsonNode& node) {
     plan.experts.assign(std::size_t{n_layer} * plan.model.n_expert, kHost);
     plan.n_slots.assign(n_layer, 0);
     plan.n_streamed.assign(n_layer, 0);
+    plan.by_use = experts_by_number(plan.model);
     for (std::uint32_t layer = 0; layer < n_layer; ++layer) read_layer(plan, layers[layer], layer);
     plan.layer_reasons = read_reasons(layers, "reason");
     plan.expert_reasons = read_reasons(layers, "experts_reason");

@@ -1,4 +1,6 @@
 // Plans to JSON.
+#include <algorithm>
+
 #include <nlohmann/json.hpp>
 
 #include "memory/error.h"
@@ -64,6 +66,8 @@ Json layer_json(const Plan& plan, std::uint32_t layer) {
     json["experts_on_device"] = experts;
     json["n_slots"] = plan.n_slots[layer];
     json["prefill_streamed"] = plan.n_streamed[layer];
+    const std::vector<std::uint32_t>& by_use = plan.by_use[layer];
+    if (!std::ranges::is_sorted(by_use)) json["experts_by_use"] = by_use;
     if (!plan.expert_reasons.empty()) json["experts_reason"] = clean_text(plan.expert_reasons[layer]);
     return json;
 }
@@ -74,6 +78,7 @@ Json placement_json(const Plan& plan) {
     return {{"embedding", place_name(plan.embedding)},
             {"output", place_name(plan.output)},
             {"output_reason", clean_text(plan.output_reason)},
+            {"n_staged", plan.n_staged},
             {"layers", layers}};
 }
 

@@ -70,15 +70,29 @@ double layer_locality(const LayerCounts& layer, double n_tokens, double n_expert
     return std::max(0.0, (observed - expected) / (1 - expected));
 }
 
+/// Every use but an expert's first has a distance, `uses` in all.
+std::vector<std::uint64_t> read_distances(const JsonNode& node, std::uint64_t repeats, std::uint64_t uses) {
+    node.require_array("1 to " + std::to_string(kMaxReuseDistances) + " counts", 1, kMaxReuseDistances);
+    std::vector<std::uint64_t> distances{node[0].whole(repeats, repeats)};
+    std::uint64_t sum = repeats;
+    for (std::size_t i = 1; i < node.json().size(); ++i) sum += distances.emplace_back(node[i].whole(0, uses));
+    if (sum != uses)
+        node.fail("counts that add up to all uses but the first of each expert, " + std::to_string(uses),
+                  std::to_string(sum));
+    return distances;
+}
+
 LayerCounts read_layer(const JsonNode& node, const HyperParameters& hyper, std::uint32_t layer,
                        std::uint64_t n_tokens) {
-    require_keys(node, kSchema, {"layer", "counts", "repeats"});
+    require_keys(node, kSchema, {"layer", "counts", "repeats", "distances"});
     node["layer"].whole(layer, layer);
-    LayerCounts result{read_counts(node["counts"], hyper, n_tokens)};
+    LayerCounts result;
+    result.counts = read_counts(node["counts"], hyper, n_tokens);
     // The first use of an expert repeats nothing.
     std::uint64_t most = 0;
     for (const std::uint64_t count : result.counts) most += count > 0 ? count - 1 : 0;
     result.repeats = node["repeats"].whole(0, most);
+    if (node["distances"].exists()) result.distances = read_distances(node["distances"], result.repeats, most);
     return result;
 }
 
@@ -120,15 +134,17 @@ RoutingCounts make_routing_counts(const HyperParameters& hyper) {
             .n_expert = hyper.n_expert,
             .n_expert_used = hyper.n_expert_used,
             .layers = std::vector<LayerCounts>(hyper.n_layer - hyper.n_layer_dense,
-                                               {std::vector<std::uint64_t>(hyper.n_expert)})};
+                                               {std::vector<std::uint64_t>(hyper.n_expert), 0, {}})};
 }
 
 std::string routing_to_json(const RoutingCounts& counts) {
     Json layers = Json::array();
-    for (std::size_t i = 0; i < counts.layers.size(); ++i)
-        layers.push_back({{"layer", counts.n_layer_dense + i},
-                          {"counts", counts.layers[i].counts},
-                          {"repeats", counts.layers[i].repeats}});
+    for (std::size_t i = 0; i < counts.layers.size(); ++i) {
+        const LayerCounts& from = counts.layers[i];
+        Json layer{{"layer", counts.n_layer_dense + i}, {"counts", from.counts}, {"repeats", from.repeats}};
+        if (!from.distances.empty()) layer["distances"] = from.distances;
+        layers.push_back(std::move(layer));
+    }
     return json_text({{"format", kFormatName},
                       {"version", kRoutingFormatVersion},
                       {"model",

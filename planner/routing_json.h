@@ -15,10 +15,16 @@ inline constexpr int kRoutingFormatVersion = 1;
 /// The most tokens that a file may count: sums stay exact in 64 bits, shares in doubles.
 inline constexpr std::uint64_t kMaxRoutingTokens = std::uint64_t{1} << 40;
 
+/// Buckets of reuse distances: enough for kMaxRoutingTokens.
+inline constexpr std::size_t kMaxReuseDistances = 41;
+
 /// Of one MoE layer.
 struct LayerCounts {
     std::vector<std::uint64_t> counts;  // [n_expert]: tokens that used the expert; n_tokens · n_expert_used in all
     std::uint64_t repeats = 0;          // choices that the previous token also made
+    /// How many tokens before the expert was used last: [i] counts distances of 2^i to 2^(i+1) - 1, so [0] is repeats.
+    /// First uses have none. Empty: not counted.
+    std::vector<std::uint64_t> distances;
     bool operator==(const LayerCounts&) const = default;
 };
 

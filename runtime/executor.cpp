@@ -1,83 +1,272 @@
 #include "runtime/executor.h"
 
 #include <deque>
+#include <mutex>
 
 #include <oneapi/tbb/flow_graph.h>
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 
 #include "memory/error.h"
+#include "runtime/point_watch.h"
 
 namespace lfm {
+namespace {
 
-struct Executor::Graph {
-    using Node = tbb::flow::continue_node<tbb::flow::continue_msg>;
+using Message = tbb::flow::continue_msg;
+using HostNode = tbb::flow::continue_node<Message>;
+using DeviceNode = tbb::flow::async_node<Message, Message>;
+using Sender = tbb::flow::sender<Message>;
 
-    Graph(std::vector<DeviceSegment> segments, std::vector<Backend*> devices, const StepParams& step,
-          std::uint32_t n_threads)
-        : program(std::move(segments)),
-          backends(std::move(devices)),
+bool on_device(const Stage& stage) { return stage.kind == StageKind::kOnDevice || stage.kind == StageKind::kStaged; }
+
+}  // namespace
+
+class Executor::Graph {
+public:
+    explicit Graph(ExecutorInputs inputs)
+        : in_(std::move(inputs)),
           // More threads than cores are granted only on request.
-          parallelism(tbb::global_control::max_allowed_parallelism, n_threads),
-          arena(static_cast<int>(n_threads)) {
-        arena.execute([&] {
-            graph = std::make_unique<tbb::flow::graph>();
-            for (const DeviceSegment& segment : program) add_node(segment, step);
-        });
+          parallelism_(tbb::global_control::max_allowed_parallelism, in_.n_threads),
+          arena_(static_cast<int>(in_.n_threads)) {
+        record();
+        find_signals();
+        if (device() != nullptr) {
+            compute_watch_.emplace(*device());
+            copy_watch_.emplace(*device());
+        }
+        arena_.execute([&] { build(); });
     }
 
     ~Graph() {
-        arena.execute([&] {
-            nodes.clear();
-            graph.reset();
+        arena_.execute([&] {
+            host_nodes_.clear();
+            device_nodes_.clear();
+            graph_.reset();
         });
     }
 
-    void add_node(const DeviceSegment& segment, const StepParams& step) {
-        Backend* backend = backends[segment.device.value];
-        const ProgramId recorded = backend->record(segment.operations, step);
-        const auto body = [this, backend, recorded](tbb::flow::continue_msg) {
-            if (stop != nullptr && stop->load(std::memory_order_relaxed)) {
-                interrupted = true;
-            } else if (!interrupted) {
-                backend->submit(recorded);
-                backend->wait();
-            }
-        };
-        nodes.emplace_back(*graph, body);
-        if (nodes.size() > 1) tbb::flow::make_edge(nodes[nodes.size() - 2], nodes.back());
+    void run(const std::atomic<bool>* stop) {
+        stop_ = stop;
+        interrupted_ = false;
+        failed_ = false;
+        failure_ = nullptr;
+        if (device() != nullptr) enqueue_device();
+        arena_.execute([&] {
+            host_nodes_.front().try_put(Message{});
+            graph_->wait_for_all();
+        });
+        if (failed_) std::rethrow_exception(failure_);
+        if (interrupted_) throw Error(ErrorCode::kInterrupted, "step", "stopped on request");
     }
 
-    std::vector<DeviceSegment> program;
-    std::vector<Backend*> backends;
-    tbb::global_control parallelism;
-    tbb::task_arena arena;
-    std::unique_ptr<tbb::flow::graph> graph;
-    std::deque<Node> nodes;  // nodes do not move
-    const std::atomic<bool>* stop = nullptr;
-    bool interrupted = false;  // written and read along the chain of nodes only
+    std::vector<std::string> describe() const { return names_; }
+
+private:
+    Device* device() const { return in_.beside.device; }
+    std::uint32_t n_stages() const { return static_cast<std::uint32_t>(in_.program.size()); }
+    const Stage& stage(std::uint32_t index) const { return in_.program[index]; }
+
+    void record() {
+        for (const Stage& stage : in_.program) {
+            Backend& backend = on_device(stage) ? *device() : in_.host;
+            programs_.push_back(backend.record(stage.operations, in_.params));
+        }
+        points_.resize(n_stages());
+        copy_points_.resize(n_stages());
+        waits_.reserve(8);
+    }
+
+    /// Which host stages the device waits for, and which device stages the host.
+    void find_signals() {
+        signals_.resize(n_stages());
+        watched_.resize(n_stages());
+        for (std::uint32_t i = 0; i < n_stages(); ++i) {
+            for (const std::uint32_t other : stage(i).after) (on_device(stage(i)) ? signals_ : watched_)[other] = true;
+            if (on_device(stage(i))) last_on_device_ = i;
+        }
+        if (device() != nullptr && last_on_device_) watched_[*last_on_device_] = true;
+    }
+
+    // The graph. Nodes do not move.
+
+    HostNode& add_host_node(std::string name, std::initializer_list<Sender*> before, std::function<void()> body) {
+        names_.push_back(std::move(name));
+        host_nodes_.emplace_back(*graph_, [body = std::move(body)](Message) { body(); });
+        for (Sender* sender : before) tbb::flow::make_edge(*sender, host_nodes_.back());
+        return host_nodes_.back();
+    }
+
+    /// A node that ends when the device has reached the point that `begin` gives; at once for none.
+    Sender& add_device_node(std::string name, Sender& before, std::optional<PointWatch>& watch,
+                                std::function<std::optional<Point>()> begin) {
+        names_.push_back(std::move(name));
+        device_nodes_.emplace_back(
+            *graph_, tbb::flow::unlimited,
+            [this, &watch, begin = std::move(begin)](Message, DeviceNode::gateway_type& gateway) {
+                std::optional<Point> point;
+                try {
+                    point = begin();
+                } catch (...) {
+                    fail(std::current_exception());
+                }
+                if (!point) {
+                    gateway.try_put(Message{});
+                    return;
+                }
+                gateway.reserve_wait();
+                watch->watch(*point, [this, &gateway](std::exception_ptr failure) {
+                    if (failure) fail(failure);
+                    gateway.try_put(Message{});
+                    gateway.release_wait();
+                });
+            });
+        tbb::flow::make_edge(before, device_nodes_.back());
+        return tbb::flow::output_port<0>(device_nodes_.back());  // not the node itself: it takes no successors
+    }
+
+    void build() {
+        graph_ = std::make_unique<tbb::flow::graph>();
+        Sender* start = &add_host_node("begin", {}, [] {});
+        Sender* last_host = start;
+        Sender* last_watch = start;
+        Sender* split = start;
+        std::vector<Sender*> nodes(n_stages(), nullptr);
+        for (std::uint32_t i = 0; i < n_stages(); ++i) {
+            const Stage& stage = in_.program[i];
+            switch (stage.kind) {
+                case StageKind::kOnHost: {
+                    HostNode& node = add_host_node(stage.name + " (host)", {last_host}, [this, i] { run_host(i); });
+                    for (const std::uint32_t before : stage.after) tbb::flow::make_edge(*nodes[before], node);
+                    last_host = &node;
+                    break;
+                }
+                case StageKind::kExperts: {
+                    split = nodes[stage.after.front()];
+                    if (in_.beside.streams != nullptr)
+                        split = &add_host_node(stage.name + " split (host)", {split},
+                                               [this, i] { in_.beside.streams->decide(this->stage(i).layer); });
+                    // The host's experts of two layers never run at once: the device is between them.
+                    add_host_node(stage.name + " (host, beside the device)", {split}, [this, i] { run_host(i); });
+                    break;
+                }
+                case StageKind::kStaged:
+                    add_device_node(stage.name + " (bus)", *split, copy_watch_, [this, i] { return begin_stream(i); });
+                    break;
+                case StageKind::kOnDevice: break;
+            }
+            if (on_device(stage) && watched_[i]) {
+                last_watch = &add_device_node(stage.name + " (device)", *last_watch, compute_watch_,
+                                              [this, i] { return std::optional(points_[i]); });
+                nodes[i] = last_watch;
+            }
+        }
+    }
+
+    // A step.
+
+    void enqueue_device() {
+        Device& device = *this->device();
+        device.begin_step();
+        const StreamMode mode =
+            in_.beside.streams != nullptr ? in_.beside.streams->begin_step(in_.params) : StreamMode::kNone;
+        std::uint64_t host = device.last(Timeline::kHost).value;
+        std::uint64_t copy = device.last(Timeline::kCopy).value;
+        for (std::uint32_t i = 0; i < n_stages(); ++i) {
+            const Stage& stage = in_.program[i];
+            if (!on_device(stage)) {
+                points_[i] = {};
+                if (signals_[i]) points_[i] = {Timeline::kHost, ++host};
+                continue;
+            }
+            waits_.clear();
+            for (const std::uint32_t before : stage.after) waits_.push_back(points_[before]);
+            if (stage.kind == StageKind::kStaged) {
+                copy_points_[i] = {};
+                if (!in_.beside.streams->active(stage.layer, stage.round)) continue;
+                copy_points_[i] = {Timeline::kCopy, ++copy};
+                waits_.push_back(copy_points_[i]);
+            }
+            points_[i] = device.submit(programs_[i], waits_);
+        }
+        device.flush();
+        if (mode == StreamMode::kAhead) enqueue_streams();
+    }
+
+    /// Every round's copies at once; each waits until its half of the slots was used.
+    void enqueue_streams() {
+        std::optional<Point> last_use[2];
+        for (std::uint32_t i = 0; i < n_stages(); ++i) {
+            const Stage& stage = in_.program[i];
+            if (stage.kind != StageKind::kStaged || copy_points_[i].value == 0) continue;
+            std::optional<Point>& used = last_use[stage.round % 2];
+            const std::span<const CopyRegion> regions = in_.beside.streams->regions(stage.round);
+            device()->copy(regions, used ? std::span<const Point>(&*used, 1) : std::span<const Point>{});
+            used = points_[i];
+        }
+    }
+
+    /// The point when a round's experts have arrived; nothing when none travel.
+    std::optional<Point> begin_stream(std::uint32_t i) {
+        if (copy_points_[i].value == 0) return std::nullopt;
+        if (in_.beside.streams->mode() == StreamMode::kOnDemand)
+            device()->copy(in_.beside.streams->regions(stage(i).round), {});
+        return copy_points_[i];
+    }
+
+    void run_host(std::uint32_t i) {
+        if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) interrupted_ = true;
+        if (!interrupted_ && !failed_) try {
+                in_.host.submit(programs_[i]);
+                in_.host.wait();
+            } catch (...) {
+                fail(std::current_exception());
+            }
+        if (device() == nullptr) return;
+        // Also after a failure: the device must not wait for ever.
+        report(i);
+        if (signals_[i]) device()->signal();
+    }
+
+    void report(std::uint32_t i) {
+        if (!in_.beside.host_seconds) return;
+        const Stage& stage = in_.program[i];
+        Point after;
+        for (const std::uint32_t before : stage.after) after = points_[before];
+        device()->host_worked({after, points_[i], in_.beside.host_seconds(stage.operations), stage.name.c_str()});
+    }
+
+    void fail(std::exception_ptr failure) {
+        const std::lock_guard lock(failure_mutex_);
+        if (!failed_) failure_ = failure;
+        failed_ = true;
+    }
+
+    ExecutorInputs in_;
+    std::vector<ProgramId> programs_;      // [n_stages]
+    std::vector<bool> signals_, watched_;  // [n_stages]
+    std::optional<std::uint32_t> last_on_device_;
+    std::vector<Point> points_, copy_points_;  // [n_stages], of the present step
+    std::vector<Point> waits_;
+    std::optional<PointWatch> compute_watch_, copy_watch_;
+    tbb::global_control parallelism_;
+    tbb::task_arena arena_;
+    std::unique_ptr<tbb::flow::graph> graph_;
+    std::deque<HostNode> host_nodes_;
+    std::deque<DeviceNode> device_nodes_;
+    std::vector<std::string> names_;
+    const std::atomic<bool>* stop_ = nullptr;
+    std::atomic<bool> interrupted_{false}, failed_{false};
+    std::mutex failure_mutex_;
+    std::exception_ptr failure_;
 };
 
-Executor::Executor(std::vector<DeviceSegment> program, std::vector<Backend*> backends, const StepParams& params,
-                   std::uint32_t n_threads)
-    : graph_(std::make_unique<Graph>(std::move(program), std::move(backends), params, n_threads)) {}
+Executor::Executor(ExecutorInputs inputs) : graph_(std::make_unique<Graph>(std::move(inputs))) {}
 
 Executor::~Executor() = default;
 
-void Executor::run(const std::atomic<bool>* stop) {
-    Graph& graph = *graph_;
-    graph.stop = stop;
-    graph.interrupted = false;
-    graph.arena.execute([&] {
-        try {
-            graph.nodes.front().try_put(tbb::flow::continue_msg{});
-            graph.graph->wait_for_all();
-        } catch (...) {
-            graph.graph->reset();  // a cancelled graph runs again only after a reset
-            throw;
-        }
-    });
-    if (graph.interrupted) throw Error(ErrorCode::kInterrupted, "step", "stopped on request");
-}
+void Executor::run(const std::atomic<bool>* stop) { graph_->run(stop); }
+
+std::vector<std::string> Executor::describe() const { return graph_->describe(); }
 
 }  // namespace lfm

@@ -1,29 +1,52 @@
-// Runs the layer program: one oneTBB graph node per segment, recorded on the segment's device.
+// Runs the layer program on a oneTBB graph: the device's part of a step is enqueued whole, the host's part joins by
+// points of the device's timelines.
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
 
-#include "backends/backend.h"
+#include "backends/device.h"
+#include "runtime/expert_streams.h"
 #include "runtime/layer_program.h"
 
 namespace lfm {
 
+/// A device, and what the host does beside it. All outlive the executor.
+struct DeviceSide {
+    Device* device = nullptr;
+    ExpertStreams* streams = nullptr;
+    /// Seconds that operations take on the host by the machine profile, for devices that keep virtual time. May be
+    /// empty.
+    std::function<double(std::span<const Operation>)> host_seconds;
+};
+
+struct ExecutorInputs {
+    std::vector<Stage> program;
+    Backend& host;
+    DeviceSide beside;  // none: every stage is the host's
+    const StepParams& params;
+    std::uint32_t n_threads = 1;
+};
+
 class Executor {
 public:
-    /// `backends` is indexed by DeviceId; backends and `params` outlive the executor. Records every segment.
-    Executor(std::vector<DeviceSegment> program, std::vector<Backend*> backends, const StepParams& params,
-             std::uint32_t n_threads);
+    /// Records every stage. Backends and `params` outlive the executor.
+    explicit Executor(ExecutorInputs inputs);
     ~Executor();
 
-    /// One step with the present contents of the params. Blocks. When `stop` becomes true it ends after the running
-    /// segment and throws Error{kInterrupted}: sequence state is then half advanced. Rethrows what a device throws.
+    /// One step with the present contents of the params. Blocks. When `stop` becomes true the host's remaining stages
+    /// are left out and Error{kInterrupted} is thrown: sequence state is then half advanced. Rethrows what a device
+    /// throws; the device's part has ended, or the device is lost, in every case.
     void run(const std::atomic<bool>* stop);
 
+    /// The graph's nodes in order, for people: "blk.3 (device)", "blk.3 cold (host, beside the device)".
+    std::vector<std::string> describe() const;
+
 private:
-    struct Graph;
+    class Graph;
     std::unique_ptr<Graph> graph_;
 };
 

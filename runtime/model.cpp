@@ -7,30 +7,108 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "memory/error.h"
 #include "runtime/random_weights.h"
 
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21  // Linux 5.4
+#endif
 #ifndef MADV_POPULATE_READ
 #define MADV_POPULATE_READ 22  // Linux 5.14; older headers lack the name
 #endif
 
 namespace lfm {
+namespace {
 
-Model Model::load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger) {
-    Model model(description, plan);
+bool uses_device(const Plan& plan) {
+    const auto elsewhere = [](DeviceId place) { return place != kHost; };
+    const auto first = std::size_t{plan.model.n_layer_dense} * plan.model.n_expert;
+    return elsewhere(plan.embedding) || elsewhere(plan.output) || std::ranges::any_of(plan.layers, elsewhere) ||
+           std::ranges::any_of(plan.n_slots, [](std::uint32_t n) { return n > 0; }) ||
+           std::any_of(plan.experts.begin() + static_cast<std::ptrdiff_t>(first), plan.experts.end(), elsewhere);
+}
+
+/// Whole pages only. Returns how many bytes.
+Bytes give_back_pages(const std::byte* from, std::size_t size) {
+    const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+    const auto begin = (reinterpret_cast<std::uintptr_t>(from) + page - 1) / page * page;
+    const auto end = (reinterpret_cast<std::uintptr_t>(from) + size) / page * page;
+    if (begin >= end) return {};
+    // MADV_PAGEOUT takes clean pages of a file out of the page cache too; MADV_DONTNEED only out of this process.
+    auto* address = reinterpret_cast<void*>(begin);
+    if (::madvise(address, end - begin, MADV_PAGEOUT) != 0 && ::madvise(address, end - begin, MADV_DONTNEED) != 0)
+        return {};
+    return {end - begin};
+}
+
+}  // namespace
+
+Model::Model(const ModelDescription& description, const Plan& plan, Device* device)
+    : description_(description), plan_(plan), device_(uses_device(plan) ? device : nullptr) {
+    if (uses_device(plan) && device == nullptr)
+        throw Error(ErrorCode::kUsage, "plan",
+                    "expected a device (" + plan.machine.device_backend + ") for what it puts there, found none");
+}
+
+Model Model::load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger,
+                  const DeviceLoad& to) {
+    Model model(description, plan, to.device);
     model.file_ = std::move(file);
     model.data_ = model.file_->data();
-    model.weights_.emplace(model.description_, plan, model.data_, ledger);
-    model.mapped_ = LedgerEntry(ledger, {kHost, Purpose::kMappedWeights, Bytes{model.data_.size()}});
+    model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
+    model.upload(to.progress);
+    const Bytes dropped = model.drop_uploaded();
+    model.mapped_ = LedgerEntry(ledger, {kHost, Purpose::kMappedWeights, Bytes{model.data_.size() - dropped.value}});
     return model;
 }
 
-Model Model::random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger) {
-    Model model(description, plan);
+Model Model::random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger,
+                    const DeviceLoad& to) {
+    Model model(description, plan, to.device);
     model.own_ = HostBuffer(ledger, Purpose::kWeights, data_section_size(description));
     fill_random(description, model.own_.bytes(), seed);
     model.data_ = model.own_.bytes();
-    model.weights_.emplace(model.description_, plan, model.data_, ledger);
+    model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
+    model.upload(to.progress);
     return model;
+}
+
+Model Model::absent(const ModelDescription& description, const Plan& plan, Ledger& ledger, const DeviceLoad& to) {
+    Model model(description, plan, to.device);
+    model.own_ = HostBuffer(ledger, Purpose::kWeights, data_section_size(description));
+    model.data_ = model.own_.bytes();
+    model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
+    return model;
+}
+
+void Model::upload(const LoadProgress& progress) const {
+    if (device_ == nullptr) return;
+    const std::vector<CopyRegion>& regions = weights_->uploads();
+    std::uint64_t total = 0, done = 0;
+    for (const CopyRegion& region : regions) total += region.size;
+    constexpr std::uint64_t kPiece = std::uint64_t{256} << 20;
+    for (std::size_t first = 0; first < regions.size();) {
+        std::size_t end = first;
+        std::uint64_t size = 0;
+        while (end < regions.size() && (size == 0 || size + regions[end].size <= kPiece)) size += regions[end++].size;
+        device_->upload(std::span(regions).subspan(first, end - first));
+        first = end;
+        done += size;
+        if (progress) progress({done}, {total});
+    }
+}
+
+/// Gives back the file's pages of what the device holds now. A hint to the system, which may keep them cached.
+Bytes Model::drop_uploaded() const {
+    Bytes dropped;
+    if (device_ == nullptr) return dropped;
+    for (const CopyRegion& region : weights_->uploads()) {
+        const bool of_file = region.from >= data_.data() && region.from < data_.data() + data_.size();
+        // A tied table may serve the host as embedding and the device as output.
+        if (!of_file || region.from == weights_->token_embd().data) continue;
+        dropped += give_back_pages(region.from, region.size);
+    }
+    return dropped;
 }
 
 void Model::read_ahead(const LoadProgress& progress) const {

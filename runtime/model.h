@@ -17,17 +17,31 @@ namespace lfm {
 /// Called from time to time while loading.
 using LoadProgress = std::function<void(Bytes done, Bytes total)>;
 
+/// The device that the plan names, which outlives the model, and who is told about what is copied there.
+struct DeviceLoad {
+    Device* device = nullptr;
+    LoadProgress progress;
+};
+
 class Model {
 public:
-    /// Uses the mapped file's pages as they are. `ledger` outlives the model.
-    static Model load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger);
-    /// Random weights of the described shapes in memory of our own. `plan` as for load.
-    static Model random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger);
+    /// Uses the mapped file's pages as they are; what the plan puts on the device is copied there and its pages are
+    /// given back. `ledger` outlives the model. Throws Error{kUsage} when the plan uses a device and none is given,
+    /// Error{kShortfall} when the device refuses memory.
+    static Model load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger,
+                      const DeviceLoad& to = {});
+    /// Random weights of the described shapes in memory of our own, where all of them stay. `plan` as for load.
+    static Model random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger,
+                        const DeviceLoad& to = {});
+    /// Weights that nobody reads: addresses without memory, but for vectors. For studies of time.
+    static Model absent(const ModelDescription& description, const Plan& plan, Ledger& ledger, const DeviceLoad& to);
 
     const ModelDescription& description() const { return description_; }
     const HyperParameters& hyper() const { return description_.hyper; }
     const Plan& plan() const { return plan_; }
     const Weights& weights() const { return *weights_; }
+    /// Null when everything is on the host.
+    Device* device() const { return device_; }
     /// The data section: every weight of the model.
     std::span<const std::byte> data() const { return data_; }
 
@@ -36,10 +50,13 @@ public:
     void read_ahead(const LoadProgress& progress) const;
 
 private:
-    Model(const ModelDescription& description, const Plan& plan) : description_(description), plan_(plan) {}
+    Model(const ModelDescription& description, const Plan& plan, Device* device);
+    void upload(const LoadProgress& progress) const;
+    Bytes drop_uploaded() const;
 
     ModelDescription description_;
     Plan plan_;
+    Device* device_ = nullptr;
     std::optional<GgufFile> file_;
     LedgerEntry mapped_;
     HostBuffer own_;

@@ -120,16 +120,18 @@ MatmulArgs ProbeOperations::multiply(RowsView x, const WeightView& weight) const
     return {.x = x, .outputs = {MatmulOutput{weight, {y_, weight.n_out}}}, .n_outputs = 1};
 }
 
-std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<DeviceSegment> program, const StepParams& params) {
-    return std::make_unique<Executor>(std::move(program), std::vector<Backend*>{&setup_.place.backend()}, params,
-                                      setup_.n_threads);
+std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<Stage> program, const StepParams& params) {
+    return std::make_unique<Executor>(ExecutorInputs{.program = std::move(program),
+                                                     .host = setup_.place.backend(),
+                                                     .params = params,
+                                                     .n_threads = setup_.n_threads});
 }
 
 void ProbeOperations::record_matvec(Weights& weights) {
     const std::uint32_t most = to_step(static_cast<double>(kMatrixBytes / weights.row_bytes), kRowStep, weights.n_rows);
     const auto record = [&](std::uint32_t n_rows) {
         weights.matvec_rows = n_rows;
-        DeviceSegment segment{.name = "matvec"};
+        Stage segment{.name = "matvec"};
         for (std::uint32_t first = 0; first < n_rows; first += most)
             segment.operations.push_back(
                 multiply({x_, kWidth}, matrix(weights, first, std::min(most, n_rows - first))));
@@ -174,7 +176,7 @@ void ProbeOperations::record_layers() {
                                                           .n_in = width,
                                                           .row_bytes = row_bytes(weights.type, width)});
     const AddArgs add{.a = x, .b = normed, .out = y};
-    std::vector<DeviceSegment> program;
+    std::vector<Stage> program;
     for (int layer = 0; layer < kLayers; ++layer)
         program.push_back({.name = "layer", .operations = {norm, matmul, matmul, add, norm, matmul, matmul, add}});
     layers_ = make_executor(std::move(program), one_token_);

@@ -74,7 +74,7 @@ private:
     void report(std::size_t done);
     MatmulArgs multiply(RowsView x, const WeightView& weight) const;
     WeightView matrix(const Weights& weights, std::uint32_t first, std::uint32_t n_rows) const;
-    std::unique_ptr<Executor> make_executor(std::vector<DeviceSegment> program, const StepParams& params);
+    std::unique_ptr<Executor> make_executor(std::vector<Stage> program, const StepParams& params);
 
     ProbeOperationsSetup setup_;
     StepParams one_token_, batch_, last_token_;

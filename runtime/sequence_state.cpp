@@ -16,35 +16,26 @@ void check_type(DType type, const HyperParameters& hyper, const char* option) {
                         std::string(dtype_name(type)));
 }
 
-struct KvCarving {
-    std::vector<KvView> views;
-    std::size_t bytes = 0;
-};
-
-KvCarving carve_kv(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, std::span<std::byte> buffer) {
-    Carver carver(buffer);
-    KvCarving carving;
-    carving.views.resize(hyper.n_layer);
+/// The caches of the layers that are asked for, one after another. `take(bytes)` gives each its memory.
+template <typename Wanted, typename Take>
+std::vector<KvView> lay_out(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, const Wanted& wanted,
+                            const Take& take) {
+    std::vector<KvView> views(hyper.n_layer);
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i) {
         const std::uint64_t n = std::uint64_t{hyper.n_head_kv[i]} * hyper.head_dim;
-        if (n == 0) continue;
-        KvView& view = carving.views[i];
-        view.k = carver.take<std::byte>(row_bytes(types.k, n) * n_ctx);
-        view.v = carver.take<std::byte>(row_bytes(types.v, n) * n_ctx);
+        if (n == 0 || !wanted(i)) continue;
+        KvView& view = views[i];
+        view.k = take(row_bytes(types.k, n) * n_ctx);
+        view.v = take(row_bytes(types.v, n) * n_ctx);
         view.k_type = types.k;
         view.v_type = types.v;
         view.n_head_kv = hyper.n_head_kv[i];
         view.head_dim = hyper.head_dim;
     }
-    carving.bytes = carver.used();
-    return carving;
+    return views;
 }
 
 std::size_t conv_floats(const HyperParameters& hyper) { return std::size_t{hyper.l_cache - 1} * hyper.n_embd; }
-
-std::size_t n_conv_layers(const HyperParameters& hyper) {
-    return static_cast<std::size_t>(std::ranges::count(hyper.n_head_kv, 0u));
-}
 
 }  // namespace
 
@@ -53,38 +44,73 @@ void check_kv_types(KvTypes types, const HyperParameters& hyper) {
     check_type(types.v, hyper, "--cache-type-v");
 }
 
-Bytes kv_cache_bytes(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx) {
-    return Bytes{carve_kv(hyper, types, n_ctx, {}).bytes};
-}
-
-SequenceState::SequenceState(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, Ledger& ledger)
-    : n_ctx_(n_ctx) {
+SequenceState::SequenceState(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx,
+                             const StatePlaces& places, Ledger& ledger)
+    : n_ctx_(n_ctx), device_(places.device), conv_(hyper.n_layer) {
     check_kv_types(types, hyper);
-    kv_buffer_ = HostBuffer(ledger, Purpose::kKvCache, kv_cache_bytes(hyper, types, n_ctx).value);
-    kv_ = carve_kv(hyper, types, n_ctx, kv_buffer_.bytes()).views;
-    conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_conv_layers(hyper) * conv_floats(hyper) * sizeof(float));
-    float* next = conv_buffer_.as<float>().data();
-    conv_.resize(hyper.n_layer);
+    const auto on_device = [&](std::uint32_t layer) { return device_ != nullptr && places.layers[layer] != kHost; };
+    const auto on_host = [&](std::uint32_t layer) { return !on_device(layer); };
+    Carver measuring;
+    lay_out(hyper, types, n_ctx, on_host, [&](std::size_t size) { return measuring.take<std::byte>(size); });
+    kv_buffer_ = HostBuffer(ledger, Purpose::kKvCache, measuring.used());
+    Carver carver(kv_buffer_.bytes());
+    kv_ = lay_out(hyper, types, n_ctx, on_host, [&](std::size_t size) { return carver.take<std::byte>(size); });
+    if (device_ != nullptr) place_kv(hyper, types, places);
+
+    std::size_t n_host = 0, n_device = 0;
+    for (std::uint32_t i = 0; i < hyper.n_layer; ++i)
+        if (hyper.n_head_kv[i] == 0) ++(on_device(i) ? n_device : n_host);
+    conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_host * conv_floats(hyper) * sizeof(float));
+    if (n_device > 0)
+        device_conv_ =
+            device_->allocate(MemoryKind::kDevice, Purpose::kConvState, n_device * conv_floats(hyper) * sizeof(float));
+    float* next_host = conv_buffer_.as<float>().data();
+    float* next_device = reinterpret_cast<float*>(device_conv_.address());
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i) {
         if (hyper.n_head_kv[i] != 0) continue;
+        float*& next = on_device(i) ? next_device : next_host;
         conv_[i] = next;
         next += conv_floats(hyper);
     }
 }
 
+void SequenceState::place_kv(const HyperParameters& hyper, KvTypes types, const StatePlaces& places) {
+    const auto on_device = [&](std::uint32_t layer) { return places.layers[layer] != kHost; };
+    lay_out(hyper, types, n_ctx_, on_device, [&](std::size_t size) {
+        device_kv_.add(size);
+        return static_cast<std::byte*>(nullptr);
+    });
+    device_kv_.allocate(*device_, Purpose::kKvCache);
+    std::size_t piece = 0;
+    const auto views =
+        lay_out(hyper, types, n_ctx_, on_device, [&](std::size_t) { return device_kv_.address(piece++); });
+    for (std::uint32_t i = 0; i < hyper.n_layer; ++i)
+        if (on_device(i)) kv_[i] = views[i];
+}
+
 Checkpoint SequenceState::checkpoint() const {
-    const auto state = conv_buffer_.as<float>();
-    return {position_, {state.begin(), state.end()}};
+    Checkpoint checkpoint{0, std::vector<float>(conv_buffer_.as<float>().size() + device_conv_.size() / sizeof(float))};
+    checkpoint_into(checkpoint);
+    return checkpoint;
 }
 
 void SequenceState::checkpoint_into(Checkpoint& checkpoint) const {
     checkpoint.position = position_;
-    std::ranges::copy(conv_buffer_.as<float>(), checkpoint.conv.begin());
+    const auto on_host = conv_buffer_.as<float>();
+    std::ranges::copy(on_host, checkpoint.conv.begin());
+    if (device_conv_.size() > 0)
+        device_->download(std::as_writable_bytes(std::span(checkpoint.conv).subspan(on_host.size())),
+                          device_conv_.address());
 }
 
 void SequenceState::restore(const Checkpoint& checkpoint) {
     position_ = checkpoint.position;
-    std::ranges::copy(checkpoint.conv, conv_buffer_.as<float>().begin());
+    const auto on_host = conv_buffer_.as<float>();
+    std::copy_n(checkpoint.conv.begin(), on_host.size(), on_host.begin());
+    if (device_conv_.size() == 0) return;
+    const auto rest = std::as_bytes(std::span(checkpoint.conv).subspan(on_host.size()));
+    const CopyRegion region{device_conv_.address(), rest.data(), rest.size()};
+    device_->upload({&region, 1});
 }
 
 }  // namespace lfm

@@ -22,6 +22,16 @@ const SessionOptions& checked(const SessionOptions& options) {
     return options;
 }
 
+/// Takes any program and does nothing.
+class IdleBackend final : public Backend {
+public:
+    std::string_view name() const override { return "idle"; }
+    bool supports(DType) const override { return true; }
+    ProgramId record(std::span<const Operation>, const StepParams&) override { return {}; }
+    void submit(ProgramId) override {}
+    void wait() override {}
+};
+
 struct ParamArrays {
     std::int32_t* token_ids;
     float* rope;
@@ -39,8 +49,10 @@ ParamArrays carve_params(Carver& carver, const HyperParameters& hyper, std::size
 Session::Session(const Model& model, const SessionOptions& options, Ledger& ledger)
     : model_(model),
       options_(checked(options)),
-      state_(model.hyper(), options.kv, options.n_ctx, ledger),
-      activations_(model.hyper(), {options.n_batch, options.n_outputs}, ledger) {
+      state_(model.hyper(), options.kv, options.n_ctx, {model.plan().layers, model.device()}, ledger),
+      residency_(model.plan(), model.weights(), model.device()),
+      staging_(model.plan(), model.weights(), model.device()),
+      rows_(model.hyper(), {options.n_batch, options.n_outputs}, staging_.layout().n_rounds(), model.device(), ledger) {
     const HyperParameters& hyper = model.hyper();
     Carver measuring;
     carve_params(measuring, hyper, options.n_batch);
@@ -55,15 +67,35 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
     for (std::uint32_t i = 0; i < hyper.head_dim / 2; ++i)
         frequencies_.push_back(std::pow(double{hyper.rope_freq_base}, -2.0 * i / hyper.head_dim));
 
-    cpu_ = cpu::make_cpu_backend({.kernels = options.kernels,
-                                  .n_threads = options.n_threads,
-                                  .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
-                                 ledger);
-    auto program = make_layer_program({hyper, model.plan(), model.weights(), state_, activations_});
-    executor_ =
-        std::make_unique<Executor>(std::move(program), std::vector<Backend*>{cpu_.get()}, params_, options.n_threads);
+    if (options.host_arithmetic == Arithmetic::kSkip)
+        cpu_ = std::make_unique<IdleBackend>();
+    else
+        cpu_ = cpu::make_cpu_backend({.kernels = options.kernels,
+                                      .n_threads = options.n_threads,
+                                      .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
+                                     ledger);
+    make_executor();
     before_step_ = state_.checkpoint();
     tokens_.reserve(options.n_ctx);
+}
+
+void Session::make_executor() {
+    const Plan& plan = model_.plan();
+    ExecutorInputs inputs{.program = make_layer_program({model_.hyper(), plan, model_.weights(), state_, rows_,
+                                                         staging_.layout(), residency_.table()}),
+                          .host = *cpu_,
+                          .params = params_,
+                          .n_threads = options_.n_threads};
+    if (model_.device() != nullptr) {
+        streams_.emplace(
+            ExpertStreams::Inputs{plan, model_.weights(), residency_.table(), staging_, rows_, options_.expert_times});
+        inputs.beside = {.device = model_.device(), .streams = &*streams_};
+        if (options_.host_seconds)
+            inputs.beside.host_seconds = [this](std::span<const Operation> operations) {
+                return options_.host_seconds(operations, params_);
+            };
+    }
+    executor_ = std::make_unique<Executor>(std::move(inputs));
 }
 
 void Session::check(std::span<const std::int32_t> tokens) const {
@@ -130,7 +162,7 @@ std::span<const float> Session::append(std::span<const std::int32_t> tokens) {
     check(tokens);
     for (std::size_t first = 0; first < tokens.size(); first += options_.n_batch)
         step(tokens.subspan(first, std::min<std::size_t>(options_.n_batch, tokens.size() - first)), Outputs::kLast);
-    return {activations_.logits.data, n_vocab()};
+    return {rows_.host().logits.data, n_vocab()};
 }
 
 void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink) {
@@ -138,7 +170,7 @@ void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink&
     for (std::size_t first = 0; first < tokens.size(); first += options_.n_outputs) {
         const auto part = tokens.subspan(first, std::min<std::size_t>(options_.n_outputs, tokens.size() - first));
         step(part, Outputs::kAll);
-        sink(first, {activations_.logits.data, part.size() * n_vocab()});
+        sink(first, {rows_.host().logits.data, part.size() * n_vocab()});
     }
 }
 
@@ -157,7 +189,7 @@ void Session::restore(const Checkpoint& checkpoint) {
 }
 
 std::span<const std::int32_t> Session::last_experts(std::uint32_t moe_layer) const {
-    return {activations_.choices[moe_layer].ids, std::size_t{params_.n_tokens} * model_.hyper().n_expert_used};
+    return {rows_.host().choices[moe_layer].ids, std::size_t{params_.n_tokens} * model_.hyper().n_expert_used};
 }
 
 }  // namespace lfm

@@ -11,10 +11,15 @@
 #include "memory/ledger.h"
 #include "runtime/activations.h"
 #include "runtime/executor.h"
+#include "runtime/expert_residency.h"
 #include "runtime/model.h"
 #include "runtime/sequence_state.h"
+#include "runtime/staging.h"
 
 namespace lfm {
+
+/// kSkip: the host computes nothing, for studies of time on simulated devices.
+enum class Arithmetic : std::uint8_t { kRun, kSkip };
 
 struct SessionOptions {
     std::uint32_t n_ctx = 0;      // most tokens of the sequence
@@ -23,6 +28,11 @@ struct SessionOptions {
     std::uint32_t n_threads = 1;
     KvTypes kv;
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
+    std::vector<ExpertTimes> expert_times;
+    /// See DeviceSide. For simulated devices.
+    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
+    Arithmetic host_arithmetic = Arithmetic::kRun;
 };
 
 /// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
@@ -31,8 +41,8 @@ using ExpertSource = std::function<std::int32_t(std::uint32_t moe_layer, std::ui
 /// Not thread-safe, but for the stop flag.
 class Session {
 public:
-    /// Allocates everything the session will ever need. `model` and `ledger` outlive it. Throws Error{kShortfall} when
-    /// memory is refused, Error{kUsage} for options out of range.
+    /// Allocates everything the session will ever need, also on the model's device. `model` and `ledger` outlive it.
+    /// Throws Error{kShortfall} when memory is refused, Error{kUsage} for options out of range, what the device throws.
     Session(const Model& model, const SessionOptions& options, Ledger& ledger);
 
     /// Appends tokens to the sequence, in steps of at most n_batch. Returns the last token's logits [n_vocab], valid
@@ -52,6 +62,9 @@ public:
     std::span<const std::int32_t> tokens() const { return tokens_; }
 
     void reset();
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
     Checkpoint checkpoint() const { return state_.checkpoint(); }
     /// Forgets everything after the checkpoint, which was taken in this session and since its last reset.
     void restore(const Checkpoint& checkpoint);
@@ -64,6 +77,7 @@ public:
     std::span<const std::int32_t> last_experts(std::uint32_t moe_layer) const;
 
 private:
+    void make_executor();
     enum class Outputs { kLast, kAll };
     void check(std::span<const std::int32_t> tokens) const;
     void step(std::span<const std::int32_t> tokens, Outputs outputs);
@@ -72,7 +86,9 @@ private:
     const Model& model_;
     SessionOptions options_;
     SequenceState state_;
-    Activations activations_;
+    ExpertResidency residency_;
+    Staging staging_;
+    StepRows rows_;
     HostBuffer params_buffer_;
     std::int32_t* token_ids_ = nullptr;  // [n_batch]
     float* rope_ = nullptr;              // [n_batch, head_dim]
@@ -80,6 +96,7 @@ private:
     std::vector<double> frequencies_;    // [head_dim / 2]
     StepParams params_;
     std::unique_ptr<Backend> cpu_;
+    std::optional<ExpertStreams> streams_;
     std::unique_ptr<Executor> executor_;
     Checkpoint before_step_;  // where an interrupted step returns to
     std::vector<std::int32_t> tokens_;

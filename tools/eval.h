@@ -12,6 +12,7 @@ int eval_logits(const Arguments& arguments);
 int eval_tokenize(const Arguments& arguments);
 int eval_template(const Arguments& arguments);
 int eval_perplexity(const Arguments& arguments);
+int eval_routing(const Arguments& arguments);
 int eval_make(const Arguments& arguments);
 
 }  // namespace lfm::tools

@@ -1,4 +1,5 @@
-// lfm-eval: what tests and comparisons need from a model: logits, token ids, rendered chats, perplexity, test files.
+// lfm-eval: what tests and comparisons need from a model: logits, token ids, rendered chats, perplexity, routing,
+// test files.
 #include <cstdio>
 #include <map>
 
@@ -13,6 +14,7 @@ constexpr const char* kHelp = R"(usage: lfm-eval COMMAND [options]
   tokenize    -m MODEL < TEXT                       token ids, one line per text
   template    -m MODEL | --template FILE < JSON     the rendered conversation
   perplexity  -m MODEL -f TEXT                      perplexity of a text
+  routing     -m MODEL -f TEXT -o FILE              which experts fire on a text, for lfm-plan --routing
   make        --shape NAME:TYPE -o FILE             a random-weight model of a real shape
 
 lfm-eval COMMAND --help lists a command's options.
@@ -24,11 +26,9 @@ int main(int argc, char** argv) {
     using namespace lfm::tools;
     return run_tool("lfm-eval", [&] {
         const Arguments arguments(argv + 1, argv + argc);
-        const std::map<std::string, int (*)(const Arguments&)> commands{{"logits", eval_logits},
-                                                                        {"tokenize", eval_tokenize},
-                                                                        {"template", eval_template},
-                                                                        {"perplexity", eval_perplexity},
-                                                                        {"make", eval_make}};
+        const std::map<std::string, int (*)(const Arguments&)> commands{
+            {"logits", eval_logits},         {"tokenize", eval_tokenize}, {"template", eval_template},
+            {"perplexity", eval_perplexity}, {"routing", eval_routing},   {"make", eval_make}};
         if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
             std::fputs(kHelp, arguments.empty() ? stderr : stdout);
             return arguments.empty() ? 2 : 0;
@@ -40,7 +40,7 @@ int main(int argc, char** argv) {
         const auto command = commands.find(arguments[0]);
         if (command == commands.end())
             throw lfm::Error(lfm::ErrorCode::kUsage, arguments[0],
-                             "expected logits, tokenize, template, perplexity or make");
+                             "expected logits, tokenize, template, perplexity, routing or make");
         return command->second({arguments.begin() + 1, arguments.end()});
     });
 }

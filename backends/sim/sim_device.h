@@ -1,0 +1,61 @@
+// A device that is simulated on the host: memory of its own, the CPU backend's arithmetic on one thread, virtual time
+// from plain rates, and faults on demand.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "backends/cpu/kernels.h"
+#include "backends/device.h"
+#include "backends/sim/faults.h"
+#include "backends/sim/sim_rates.h"
+#include "backends/sim/virtual_time.h"
+
+namespace lfm::sim {
+
+enum class Arithmetic : std::uint8_t {
+    kRun,
+    /// Time and memory without results, so that the largest models run on a laptop. Device memory is reserved and
+    /// hardly touched. Carried out are: RouteArgs with the experts of StepParams::forced_experts (without them the
+    /// first ones), every weight 1 / n_expert_used; CopyArgs; uploads and copies of at most kLargestCarriedOut bytes a
+    /// region (maps and ids; larger ones are weights); downloads.
+    kSkip,
+};
+inline constexpr std::size_t kLargestCarriedOut = 64 * 1024;
+
+struct SimOptions {
+    DeviceId id{1};
+    Bytes budget;
+    BackendLimits limits;
+    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    Arithmetic arithmetic = Arithmetic::kRun;
+    SimRates rates;
+    Bytes context;  // a driver's own: in budget and ledger from the start
+    DeviceLimits device{.largest_block = {std::uint64_t{1} << 46}, .copies_beside_work = true};
+    SimFaults faults;
+};
+
+/// Beside device.h's contract: what asks (id, name, limits, supports, allocated, peak, budget, last, and all below but
+/// finish_step) answers also when the device is lost. Misuse throws Error{kUsage}: begin_step or record while something
+/// runs, copies into memory that is not the device's, an unknown program. An operation that names an expert out of
+/// range, or whose expert table changed within a step, fails the device. Blocks end at an inaccessible page. While a
+/// program or copy runs, freeing a block blocks, and so does Error{kDeviceLost}: after it nothing runs any more.
+class SimDevice : public Device {
+public:
+    /// Ends the step's record and computes its times. Everything submitted has finished, else Error{kUsage}.
+    /// begin_step does it when nobody did. Error{kInvalidInput}: reported host work waits for what waits for it.
+    virtual void finish_step() = 0;
+    /// Of the last finished step; events stay until the next is finished.
+    virtual double step_seconds() const = 0;
+    virtual std::span<const SimEvent> events() const = 0;
+
+    /// Replaces the faults. Between steps.
+    virtual void inject(const SimFaults& faults) = 0;
+    virtual SimCounts counts() const = 0;
+};
+
+/// `ledger` outlives the device. Throws Error{kShortfall} when the budget does not hold the context.
+std::unique_ptr<SimDevice> make_sim_device(const SimOptions& options, Ledger& ledger);
+
+}  // namespace lfm::sim

@@ -1,0 +1,112 @@
+// The device's memory: one buffer and one allocation a block, within the budget, entered in the ledger.
+#pragma once
+
+#include <volk.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <optional>
+
+#include "backends/device.h"
+#include "backends/vulkan/gpu.h"
+#include "memory/ledger.h"
+
+namespace lfm::vulkan {
+
+/// Which memory suits: seen from the host, by how it is used.
+enum class MemoryUse : std::uint8_t {
+    kDevice,   // the device's own; mapped where it is the host's memory anyway
+    kShared,   // both read and write it
+    kWritten,  // the host writes, the device reads: on the device's side of the bus where it can be mapped
+};
+
+/// Part of a block as Vulkan names it.
+struct BufferPart {
+    VkBuffer buffer = VK_NULL_HANDLE;
+    VkDeviceSize offset = 0;
+    std::byte* host = nullptr;  // null: not mapped
+};
+
+class Memory {
+public:
+    Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
+        : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget) {}
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    ~Memory();
+
+    /// 256-byte aligned, with at least 16 bytes after its end that may be read. The handle is the address.
+    /// Throws Error{kShortfall}.
+    DeviceBlock::Place allocate(MemoryUse use, Purpose purpose, std::size_t size);
+    /// Now, or when `sweep` is called later: work that is under way may still use it.
+    void release(const DeviceBlock::Place& place, bool in_use) noexcept;
+    /// Frees what was released while in use. Nothing may be under way.
+    void sweep() noexcept;
+
+    /// Throws Error{kUsage} when [address, address + size) is not within one block.
+    BufferPart part(const std::byte* address, std::size_t size) const;
+    /// Whether the host reads and writes kDevice memory directly: then it needs no staging.
+    bool direct() const { return direct_in(gpu_.facts()); }
+
+    Bytes allocated() const;
+    Bytes peak() const;
+    Bytes budget() const { return budget_; }
+
+private:
+    struct Block {
+        VkBuffer buffer = VK_NULL_HANDLE;
+        VkDeviceMemory memory = VK_NULL_HANDLE;
+        VkDeviceSize skipped = 0;  // bytes of the buffer before the aligned address
+        std::size_t size = 0;
+        std::byte* host = nullptr;
+        Bytes counted;
+        LedgerEntry entry;
+        bool released = false;
+    };
+    using Blocks = std::map<std::uint64_t, Block>;
+
+    static bool direct_in(const GpuFacts& facts);
+    static std::optional<std::uint32_t> type_for(const GpuFacts& facts, MemoryUse use, std::uint32_t allowed);
+    void take(Block& block, MemoryUse use, Purpose purpose);
+    void destroy(Block& block) noexcept;
+    void require_within_budget(Bytes more, Purpose purpose) const;
+
+    Gpu& gpu_;
+    Ledger& ledger_;
+    DeviceId id_;
+    Bytes budget_;
+    mutable std::mutex mutex_;  // copies look addresses up while others allocate
+    Blocks blocks_;             // by address
+    Bytes allocated_, peak_;
+};
+
+/// Owned memory of the backend's own: step parameters, scratch, staging.
+class OwnBlock {
+public:
+    OwnBlock() = default;
+    OwnBlock(Memory& memory, MemoryUse use, Purpose purpose, std::size_t size)
+        : memory_(&memory), place_(memory.allocate(use, purpose, size)) {}
+    OwnBlock(OwnBlock&& other) noexcept
+        : memory_(std::exchange(other.memory_, nullptr)), place_(std::exchange(other.place_, {})) {}
+    OwnBlock& operator=(OwnBlock&& other) noexcept {
+        std::swap(memory_, other.memory_);
+        std::swap(place_, other.place_);
+        return *this;
+    }
+    ~OwnBlock() {
+        if (memory_ != nullptr) memory_->release(place_, false);
+    }
+
+    std::uint64_t address() const { return place_.handle; }
+    std::byte* host() const { return place_.host; }
+    std::size_t size() const { return place_.size; }
+    BufferPart part() const { return memory_->part(place_.address, place_.size); }
+
+private:
+    Memory* memory_ = nullptr;
+    DeviceBlock::Place place_;
+};
+
+}  // namespace lfm::vulkan

@@ -1,0 +1,113 @@
+// What operations record their dispatches with. Everything that depends on the step is read by the shaders from the
+// step's parameters, or dispatched indirectly, so that a recording replays unchanged.
+#pragma once
+
+#include <volk.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string_view>
+
+#include "backends/backend.h"
+#include "backends/vulkan/scratch.h"
+
+namespace lfm::vulkan {
+
+class Pipelines;
+class StepArea;
+class ExpertMirrors;
+
+/// Programs are recorded twice: for steps of one token, and for all others.
+enum class StepClass : std::uint8_t { kOne, kMany };
+
+/// A compute shader: the name of its file under shaders/ without ".comp" (and "_variant", see CMakeLists.txt), and the
+/// values of its specialisation constants 0, 1, … (constant_id in the order given).
+struct Kernel {
+    Kernel(std::string_view name, std::initializer_list<std::uint32_t> values = {});
+
+    static constexpr std::size_t kMaxConstants = 8;
+    std::string_view shader;  // lives as long as the program: a literal, or a name of the table of shaders
+    std::array<std::uint32_t, kMaxConstants> constants{};
+    std::uint32_t n_constants = 0;
+};
+
+/// How many groups lie along one axis of a dispatch: `groups`, or ceil(rows of the step / per_group) · groups.
+struct Axis {
+    std::uint32_t groups = 1;
+    std::optional<RowSet> rows;
+    std::uint32_t per_group = 1;
+
+    bool operator==(const Axis&) const = default;
+};
+inline Axis fixed(std::uint32_t groups) { return {groups, std::nullopt, 1}; }
+inline Axis per_row(RowSet rows, std::uint32_t per_group = 1, std::uint32_t factor = 1) {
+    return {factor, rows, per_group};
+}
+inline std::uint32_t groups_of(std::uint32_t n, std::uint32_t per_group) { return (n + per_group - 1) / per_group; }
+
+/// At most 65535 groups along each axis. Throws Error{kUnsupportedModel} beyond that when recorded.
+struct Grid {
+    Axis x, y, z;
+    bool operator==(const Grid&) const = default;
+};
+
+/// The address behind a view's "pointer", for push constants.
+inline std::uint64_t address_of(const void* pointer) { return reinterpret_cast<std::uint64_t>(pointer); }
+
+/// What operations may want to know of the device.
+struct DeviceTraits {
+    std::uint32_t subgroup_size = 0;  // of every shader; of the subgroup operations, basic and arithmetic exist
+    std::uint32_t shared_memory = 0;  // bytes a group may use
+    DeviceId self;                    // whose experts it computes
+};
+
+/// Records one program for one class of step. Between operations the device places a barrier; within an operation its
+/// lowering does.
+class Recorder {
+public:
+    struct Parts {
+        VkCommandBuffer commands = VK_NULL_HANDLE;
+        StepClass step_class = StepClass::kOne;
+        Pipelines* pipelines = nullptr;
+        StepArea* step = nullptr;
+        const ExpertMirrors* experts = nullptr;
+        const ScratchSizes* scratch = nullptr;
+        std::uint64_t scratch_address = 0;
+        DeviceTraits traits;
+    };
+    explicit Recorder(const Parts& parts) : parts_(parts) {}
+
+    StepClass step_class() const { return parts_.step_class; }
+    /// The largest step.
+    const BackendLimits& limits() const { return parts_.scratch->limits(); }
+    const DeviceTraits& traits() const { return parts_.traits; }
+
+    // Device addresses. shaders/step.glsl declares the first, shaders/expert_table.glsl the third.
+    /// The step's parameters: u32 n_tokens, position, n_outputs, has_forced; u64 token_ids, rope, forced_experts.
+    std::uint64_t params() const;
+    /// An area that was reserved.
+    std::uint64_t scratch(ScratchUse use) const { return parts_.scratch_address + parts_.scratch->offset(use); }
+    /// Per layer and expert four u64: addresses of gate, up and down, and 1 when this device holds it, else 0.
+    std::uint64_t expert_table(const ExpertTable* table) const;
+
+    /// `push` is at most 128 bytes; the shader's block of push constants is laid out as its bytes.
+    void dispatch(const Kernel& kernel, std::span<const std::byte> push, const Grid& grid);
+    template <typename Push>
+    void dispatch(const Kernel& kernel, const Push& push, const Grid& grid) {
+        static_assert(sizeof(Push) <= 128 && alignof(Push) <= 8);
+        dispatch(kernel, std::as_bytes(std::span(&push, 1)), grid);
+    }
+    /// What was dispatched before is finished, and its writes are seen, before what is dispatched after.
+    void barrier();
+
+private:
+    Parts parts_;
+    bool has_dispatched_ = false;
+    bool barrier_due_ = false;  // placed before the next dispatch, so that one after another makes one
+};
+
+}  // namespace lfm::vulkan

@@ -1,0 +1,7 @@
+// How the keys of one token are shared out among groups.
+
+/// Split s takes the keys from s times this on; later splits may have none.
+uint keys_per_split(uint n_keys, uint n_splits) {
+    const uint even = (n_keys + n_splits - 1) / n_splits;
+    return (even + 63) / 64 * 64;
+}

@@ -1,0 +1,47 @@
+// Rows of keys or values into the cache, converted to its type. Items of a row along x, tokens along y.
+// variant f32: -DITEM=1
+// variant f16: -DITEM=2 -DF16
+// variant q8_0: -DITEM=32 -DQ8_0
+#version 460
+#extension GL_GOOGLE_include_directive : require
+#include "step.glsl"
+#ifdef Q8_0
+#extension GL_EXT_shader_16bit_storage : require
+layout(buffer_reference, std430, buffer_reference_align = 2) writeonly buffer Halves { uint16_t at[]; };
+#endif
+#include "half.glsl"
+
+layout(local_size_x = 64) in;
+layout(push_constant) uniform Push {
+    Step step;
+    Floats x;
+    uint64_t cache;
+    uint n_cols;
+    uint row_bytes;
+};
+
+void main() {
+    const uint item = gl_GlobalInvocationID.x;
+    const uint token = gl_WorkGroupID.y;
+    if (item * ITEM >= n_cols || token >= step.n_tokens) return;
+    const uint from = token * n_cols + item * ITEM;
+    const uint64_t row = cache + uint64_t(step.position + token) * row_bytes;
+#if defined(F16)
+    WordsOut(row).at[item] = half_bits(x.at[from]) | half_bits(x.at[from + 1]) << 16;
+#elif defined(Q8_0)
+    // A block: f16 scale, then 32 bytes; 34 bytes, so halves are what is aligned.
+    Halves block = Halves(row + uint64_t(item) * 34);
+    float largest = 0;
+    for (uint i = 0; i < 32; ++i) largest = max(largest, abs(x.at[from + i]));
+    const float scale = largest / 127.0;
+    const float inverse = scale > 0 ? 1.0 / scale : 0.0;
+    block.at[0] = uint16_t(half_bits(scale));
+    for (uint i = 0; i < 32; i += 2) {
+        const uint low = uint(int(roundEven(x.at[from + i] * inverse))) & 0xff;
+        const uint high = uint(int(roundEven(x.at[from + i + 1] * inverse))) & 0xff;
+        block.at[1 + i / 2] = uint16_t(low | high << 8);
+    }
+#else
+    WordsOut(row).at[item] = floatBitsToUint(x.at[from]);
+#endif
+}

@@ -1,0 +1,81 @@
+// What shaders read of a step: StepParams and changed expert tables, copied where the device reads them.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "backends/vulkan/memory.h"
+#include "backends/vulkan/recorder.h"
+
+namespace lfm::vulkan {
+
+/// How much of StepParams the recorded operations read.
+struct StepNeeds {
+    std::uint32_t head_dim = 0;
+    std::uint32_t n_moe_layer = 0;
+    std::uint32_t n_expert_used = 0;
+
+    void include(const Operation& operation);
+    bool operator==(const StepNeeds&) const = default;
+};
+
+/// As `Step` in shaders/step.glsl.
+struct StepHeader {
+    std::uint32_t n_tokens = 0, position = 0, n_outputs = 0, has_forced = 0;
+    std::uint64_t token_ids = 0, rope = 0, forced_experts = 0;
+};
+
+/// The device's copy of one StepParams, and the sizes of the grids that depend on it.
+class StepArea {
+public:
+    StepArea(Memory& memory, const BackendLimits& limits, const StepParams& params, const StepNeeds& needs);
+
+    const StepParams& source() const { return *source_; }
+    /// Whether operations with these needs may use it as it is.
+    bool holds(const StepNeeds& needs) const;
+    const StepNeeds& needs() const { return needs_; }
+    std::uint64_t address() const { return block_.address(); }
+    /// Of the step last filled in.
+    StepClass step_class() const;
+
+    /// Where the group counts of a grid lie: a VkDispatchIndirectCommand. The same grid has the same place.
+    BufferPart place_of(const Grid& grid);
+    /// Copies StepParams; nothing may be running. Throws Error{kUsage} when the step is larger than the limits.
+    void fill();
+
+private:
+    std::uint32_t n_groups(const Axis& axis) const;
+    void write_grid(std::size_t i);
+
+    BackendLimits limits_;
+    const StepParams* source_;
+    StepNeeds needs_;
+    StepHeader header_;
+    std::size_t grids_at_, tokens_at_, rope_at_, forced_at_;
+    std::vector<Grid> grids_;
+    OwnBlock block_;
+};
+
+/// Device copies of the expert tables that programs name.
+class ExpertMirrors {
+public:
+    ExpertMirrors(Memory& memory, DeviceId self) : memory_(memory), self_(self) {}
+
+    void include(const Operation& operation);
+    std::uint64_t address(const ExpertTable* table) const;
+    /// Copies the tables that changed. Nothing may be running.
+    void refresh();
+
+private:
+    struct Mirror {
+        const ExpertTable* table;
+        OwnBlock block;
+        std::optional<std::uint64_t> version;
+    };
+    Memory& memory_;
+    DeviceId self_;
+    std::vector<Mirror> mirrors_;
+};
+
+}  // namespace lfm::vulkan

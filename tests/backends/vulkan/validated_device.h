@@ -1,0 +1,76 @@
+// A Vulkan device for a test, watched by the validation layer: what the layer reports fails the test.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <iostream>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/vulkan/vulkan_device.h"
+#include "memory/error.h"
+#include "memory/ledger.h"
+
+namespace lfm::test {
+
+/// The code of the Error that `call` throws; nothing when it does not.
+template <typename Call>
+std::optional<ErrorCode> error_of(const Call& call) {
+    try {
+        call();
+    } catch (const Error& error) {
+        return error.code();
+    }
+    return std::nullopt;
+}
+
+class ValidatedDevice : public testing::Test {
+protected:
+    static constexpr DeviceId kSelf{1};
+    static constexpr BackendLimits kLimits{.n_batch = 8, .n_ctx = 64};
+
+    void SetUp() override {
+        std::string found = "no Vulkan driver or device";
+        for (const vulkan::VulkanInfo& info : vulkan::list_devices()) {
+            if (info.why_unusable.empty()) {
+                index_ = info.index;
+                return;
+            }
+            found = info.name + ": " + info.why_unusable;
+        }
+        GTEST_SKIP() << found;
+    }
+
+    void TearDown() override {
+        const std::lock_guard lock(mutex_);
+        for (const std::string& message : messages_) ADD_FAILURE() << message;
+    }
+
+    vulkan::VulkanOptions options(vulkan::Validation validation = vulkan::Validation::kCalls) {
+        if (!vulkan::has_validation_layer()) {
+            std::cout << "[   NOTE   ] without validation: VK_LAYER_KHRONOS_validation is not installed\n";
+            validation = vulkan::Validation::kNone;
+        }
+        return {.index = index_,
+                .id = kSelf,
+                .budget = {64 << 20},
+                .limits = kLimits,
+                .validation = validation,
+                .report = [this](std::string_view message) {
+                    const std::lock_guard lock(mutex_);
+                    if (messages_.size() < 10) messages_.emplace_back(message);
+                }};
+    }
+    std::unique_ptr<Device> device(Ledger& ledger) { return vulkan::make_vulkan_device(options(), ledger); }
+
+private:
+    std::uint32_t index_ = 0;
+    std::mutex mutex_;
+    std::vector<std::string> messages_;
+};
+
+}  // namespace lfm::test

@@ -1,0 +1,119 @@
+// Layers and experts on a device and on the host in any mixture give what the host alone gives.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "backends/sim/sim_device.h"
+#include "memory/error.h"
+#include "planner/shape.h"
+#include "runtime/session.h"
+#include "tests/runtime/random_placement.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr const char* kMoe =
+    "lfm2moe,n_layer=6,n_layer_dense=2,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=32,n_expert=8,"
+    "n_expert_used=3,n_vocab=200:F16";
+constexpr std::uint32_t kTokens = 40;
+
+std::vector<std::int32_t> some_tokens(std::size_t n) {
+    std::vector<std::int32_t> tokens;
+    for (std::size_t i = 0; i < n; ++i) tokens.push_back(static_cast<std::int32_t>((1 + i * 7919) % 200));
+    return tokens;
+}
+
+double nmse(const std::vector<float>& a, const std::vector<float>& b) {
+    double error = 0, norm = 0;
+    for (std::size_t i = 0; i < b.size(); ++i) {
+        error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
+        norm += double{b[i]} * b[i];
+    }
+    return error / norm;
+}
+
+/// A prompt in steps of n_batch, then single tokens: all logits.
+std::vector<float> run(Session& session, std::uint32_t n_prompt = kTokens - 6) {
+    const auto tokens = some_tokens(kTokens);
+    std::vector<float> logits;
+    const auto keep = [&](std::size_t, std::span<const float> rows) {
+        logits.insert(logits.end(), rows.begin(), rows.end());
+    };
+    session.append_all(std::span(tokens).first(n_prompt), keep);
+    for (std::size_t i = n_prompt; i < tokens.size(); ++i) session.append_all(std::span(tokens).subspan(i, 1), keep);
+    return logits;
+}
+
+struct Bed {
+    explicit Bed(const std::string& shape = kMoe) : description(describe_shape(shape)) {}
+
+    SessionOptions options(std::uint32_t n_batch) const {
+        return {.n_ctx = 64, .n_batch = n_batch, .n_outputs = n_batch, .n_threads = 2};
+    }
+    std::vector<float> on_host(std::uint32_t n_batch) {
+        const Model model = Model::random(description, make_host_plan(description, {}), 3, ledger);
+        Session session(model, options(n_batch), ledger);
+        return run(session);
+    }
+    std::unique_ptr<sim::SimDevice> device(std::uint32_t n_batch, Bytes budget = {1ull << 30}) {
+        return sim::make_sim_device({.budget = budget, .limits = {.n_batch = n_batch, .n_ctx = 64}}, ledger);
+    }
+
+    Ledger ledger;
+    ModelDescription description;
+};
+
+TEST(Hybrid, AnyPlacementGivesTheHostsLogits) {
+    Bed bed;
+    constexpr std::uint32_t kBatch = 16;
+    const auto expected = bed.on_host(kBatch);
+    for (std::uint32_t seed = 0; seed < 60; ++seed) {
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const auto device = bed.device(kBatch);
+        const Plan plan = placed_plan(bed.description, {.n_ctx = 64, .n_batch = kBatch}, Placing::kRandom, seed);
+        const Model model = Model::random(bed.description, plan, 3, bed.ledger, {device.get()});
+        SessionOptions options = bed.options(kBatch);
+        if (seed % 2 == 0)  // copying costs nothing: every missing expert travels
+            options.expert_times.assign(bed.description.hyper.n_layer, ExpertTimes{.host = 1, .host_while_copying = 1});
+        Session session(model, options, bed.ledger);
+        const auto logits = run(session);
+        ASSERT_EQ(logits.size(), expected.size());
+        EXPECT_LE(nmse(logits, expected), 1e-9);
+        session.reset();
+        EXPECT_EQ(run(session), logits) << "the second request";
+    }
+}
+
+TEST(Hybrid, EverythingOnTheDevice) {
+    Bed bed;
+    const auto device = bed.device(16);
+    const Plan plan = placed_plan(bed.description, {.n_ctx = 64, .n_batch = 16}, Placing::kAllOnDevice);
+    const Model model = Model::random(bed.description, plan, 3, bed.ledger, {device.get()});
+    Session session(model, bed.options(16), bed.ledger);
+    EXPECT_LE(nmse(run(session), bed.on_host(16)), 1e-9);
+}
+
+TEST(Hybrid, ACheckpointHoldsTheDevicesStateToo) {
+    Bed bed;
+    const auto device = bed.device(16);
+    const Plan plan = placed_plan(bed.description, {.n_ctx = 64, .n_batch = 16}, Placing::kRandom, 7);
+    const Model model = Model::random(bed.description, plan, 3, bed.ledger, {device.get()});
+    Session session(model, bed.options(16), bed.ledger);
+    const auto tokens = some_tokens(20);
+    session.append(std::span(tokens).first(10));
+    const Checkpoint checkpoint = session.checkpoint();
+    const auto copy = [](std::span<const float> logits) { return std::vector<float>(logits.begin(), logits.end()); };
+    const auto first = copy(session.append(std::span(tokens).subspan(10)));
+    session.restore(checkpoint);
+    EXPECT_EQ(copy(session.append(std::span(tokens).subspan(10))), first);
+}
+
+TEST(Hybrid, APlanForADeviceNeedsOne) {
+    Bed bed;
+    const Plan plan = placed_plan(bed.description, {.n_ctx = 64, .n_batch = 16}, Placing::kAllOnDevice);
+    EXPECT_THROW(Model::random(bed.description, plan, 3, bed.ledger), Error);
+}
+
+}  // namespace
+}  // namespace lfm::test
