@@ -192,39 +192,37 @@ void ExpertCache::propose(std::uint32_t moe_layer) {
     }
 }
 
-/// In place of the one that is worth least soon, or least in the long run; an empty slot is worth nothing either way.
+/// Of all that pay, the one that is wanted soonest: others can come later. In place of the expert that is worth least
+/// soon, or least in the long run; an empty slot comes before both.
 std::optional<ExpertFetch> ExpertCache::best_fetch(const Layer& layer, const Outlook& view) const {
-    constexpr std::size_t kNone = ~std::size_t{0};
-    std::size_t soon = kNone, long_run = kNone;
     const auto worth_of = [&](std::size_t slot) {
         const std::int32_t expert = layer.slots[slot].expert;
         return expert < 0 ? Worth{-std::numeric_limits<double>::infinity(), -1.0}
                           : worths_[static_cast<std::size_t>(expert)];
     };
+    std::optional<std::size_t> soon, long_run;
     for (std::size_t s = 0; s < layer.slots.size(); ++s) {
         if (slot_taken_[s]) continue;
-        if (soon == kNone || worth_of(s).soon < worth_of(soon).soon) soon = s;
-        if (long_run == kNone || worth_of(s).long_run < worth_of(long_run).long_run) long_run = s;
+        if (!soon || worth_of(s).soon < worth_of(*soon).soon) soon = s;
+        if (!long_run || worth_of(s).long_run < worth_of(*long_run).long_run) long_run = s;
     }
-    if (soon == kNone) return std::nullopt;
-    ExpertFetch best{.gain = options_.margin * options_.hit_seconds};
-    bool found = false; double best_soon = 0;
-    for (const std::size_t slot : {soon, long_run}) {
+    if (!soon) return std::nullopt;
+    std::optional<ExpertFetch> best;
+    double best_difference = 0;
+    for (const std::size_t slot : {*soon, *long_run}) {
         const std::int32_t evicted = layer.slots[slot].expert;
-        const Worth out = evicted < 0 ? Worth{} : worths_[static_cast<std::size_t>(evicted)];
+        const Worth out = evicted < 0 ? Worth{} : worth_of(slot);
         for (std::size_t e = 0; e < layer.pinned.size(); ++e) {
-            if (expert_taken_[e]) continue;
+            const double difference = worths_[e].soon - out.soon;
+            if (expert_taken_[e] || difference <= best_difference) continue;
             const double seconds = gain(worths_[e], out, view.independent_tokens);
             if (seconds <= options_.margin * options_.hit_seconds) continue;
-            const double soon_gain = worths_[e].soon - out.soon;
-            if (found && soon_gain <= best_soon) continue;
-            best_soon = soon_gain;
+            best_difference = difference;
             best = {0, static_cast<std::uint32_t>(slot), static_cast<std::uint16_t>(e), evicted, seconds};
-            found = true;
         }
         if (soon == long_run) break;
     }
-    return found ? std::optional(best) : std::nullopt;
+    return best;
 }
 
 void ExpertCache::begin_best() {

@@ -1,17 +1,18 @@
 // Which experts the device's free slots hold: a frequency-weighted LRU as pure arithmetic, without device, thread or
 // clock.
 //
-// After every step the cache decides which experts to fetch, and whom each drives out. An expert's worth is its uses
-// expected soon, S(e) = X(e) + D f(e), and in the long run, f(e): f is its long-run frequency, X what its last uses
-// promise beyond that, D the steps that such a promise lasts (use_forecast.h). Fetching e in place of v gains
+// After every step the cache decides which experts to fetch, and whom each drives out. An expert's worth is the uses
+// expected of it soon, S(e) = X(e) + D f(e), and in the long run, f(e): f is its long-run frequency, X what its last
+// uses promise beyond that, D the steps that such a promise lasts (use_forecast.h). Where S(e) > S(v), fetching e in
+// place of v gains
 //
-//   G = hit_seconds · (S(e) - S(v)) + L - fetch_seconds
-//   L = hit_seconds · H · (f(e) - f(v) - noise)                              where e is the more frequent,
-//   L = -min(fetch_seconds, hit_seconds · H · (f(v) - f(e) - noise))         where v is: it will be fetched again,
+//   G = hit_seconds (S(e) - S(v)) + L - fetch_seconds
+//   L = hit_seconds H (f(e) - f(v) - noise)                              where e is the more frequent one
+//   L = -min(fetch_seconds, hit_seconds H (f(v) - f(e) - noise))         where v is: it will be fetched again
 //
-// with H the horizon and `noise` as many standard deviations of the two counts' difference as `confidence` says. e is
-// fetched when G exceeds `margin` expected hits. So recency counts as far as it pays for the bus, and routing without
-// skew or memory fetches next to nothing.
+// with H the horizon and `noise` as many standard deviations of the counts' difference as `confidence` says. Of those
+// whose G exceeds `margin` hits, a layer takes the largest S(e) - S(v) first; over all layers the largest G go first.
+// So recency counts as far as it pays for the bus, and routing without skew or memory fetches next to nothing.
 #pragma once
 
 #include <cstdint>

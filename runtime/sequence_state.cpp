@@ -59,7 +59,12 @@ SequenceState::SequenceState(const HyperParameters& hyper, KvTypes types, std::u
 
     std::size_t n_host = 0, n_device = 0;
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i)
-        if (hyper.n_head_kv[i] == 0) ++(on_device(i) ? n_device : n_host);
+        if (hyper.n_head_kv[i] == 0) {
+            ++(on_device(i) ? n_device : n_host);
+            conv_places_.push_back(on_device(i) ? places.device->id() : kHost);
+        }
+    n_conv_floats_ = conv_floats(hyper);
+    device_copy_.resize(n_device * conv_floats(hyper));
     conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_host * conv_floats(hyper) * sizeof(float));
     if (n_device > 0)
         device_conv_ =
@@ -89,27 +94,36 @@ void SequenceState::place_kv(const HyperParameters& hyper, KvTypes types, const 
 }
 
 Checkpoint SequenceState::checkpoint() const {
-    Checkpoint checkpoint{0, std::vector<float>(conv_buffer_.as<float>().size() + device_conv_.size() / sizeof(float))};
+    Checkpoint checkpoint{0, std::vector<float>(conv_places_.size() * n_conv_floats_)};
     checkpoint_into(checkpoint);
     return checkpoint;
 }
 
 void SequenceState::checkpoint_into(Checkpoint& checkpoint) const {
     checkpoint.position = position_;
-    const auto on_host = conv_buffer_.as<float>();
-    std::ranges::copy(on_host, checkpoint.conv.begin());
-    if (device_conv_.size() > 0)
-        device_->download(std::as_writable_bytes(std::span(checkpoint.conv).subspan(on_host.size())),
-                          device_conv_.address());
+    if (!device_copy_.empty())
+        device_->download(std::as_writable_bytes(std::span(device_copy_)), device_conv_.address());
+    const float* from[] = {conv_buffer_.as<float>().data(), device_copy_.data()};
+    float* to = checkpoint.conv.data();
+    for (const DeviceId place : conv_places_) {
+        const float*& next = from[place == kHost ? 0 : 1];
+        to = std::copy_n(next, n_conv_floats_, to);
+        next += n_conv_floats_;
+    }
 }
 
 void SequenceState::restore(const Checkpoint& checkpoint) {
     position_ = checkpoint.position;
-    const auto on_host = conv_buffer_.as<float>();
-    std::copy_n(checkpoint.conv.begin(), on_host.size(), on_host.begin());
-    if (device_conv_.size() == 0) return;
-    const auto rest = std::as_bytes(std::span(checkpoint.conv).subspan(on_host.size()));
-    const CopyRegion region{device_conv_.address(), rest.data(), rest.size()};
+    float* to[] = {conv_buffer_.as<float>().data(), device_copy_.data()};
+    const float* from = checkpoint.conv.data();
+    for (const DeviceId place : conv_places_) {
+        float*& next = to[place == kHost ? 0 : 1];
+        next = std::copy_n(from, n_conv_floats_, next);
+        from += n_conv_floats_;
+    }
+    if (device_copy_.empty()) return;
+    const auto bytes = std::as_bytes(std::span(device_copy_));
+    const CopyRegion region{device_conv_.address(), bytes.data(), bytes.size()};
     device_->upload({&region, 1});
 }
 

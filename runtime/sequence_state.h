@@ -15,7 +15,7 @@ namespace lfm {
 /// A place to return to: conv state cannot be rewound, so it is copied. Keys and values before `position` stay valid.
 struct Checkpoint {
     std::uint32_t position = 0;
-    std::vector<float> conv;  // all conv layers' states side by side: the host's, then the device's
+    std::vector<float> conv;  // all conv layers' states side by side, wherever they are
 };
 
 /// Which layers' state lies on the device: entries of Plan::layers other than kHost. No device: all on the host.
@@ -54,8 +54,11 @@ private:
     Device* device_;
     DeviceArena device_kv_;
     DeviceBlock device_conv_;
-    std::vector<KvView> kv_;    // [n_layer], empty for conv layers
-    std::vector<float*> conv_;  // [n_layer], null for attention layers
+    std::size_t n_conv_floats_ = 0;           // of one layer
+    std::vector<DeviceId> conv_places_;       // [n_conv_layer]
+    mutable std::vector<float> device_copy_;  // of device_conv_, on its way
+    std::vector<KvView> kv_;                  // [n_layer], empty for conv layers
+    std::vector<float*> conv_;                // [n_layer], null for attention layers
 };
 
 /// Throws Error{kUsage} for a type that a cache cannot have, or whose blocks do not divide the model's heads.

@@ -22,16 +22,6 @@ const SessionOptions& checked(const SessionOptions& options) {
     return options;
 }
 
-/// Takes any program and does nothing.
-class IdleBackend final : public Backend {
-public:
-    std::string_view name() const override { return "idle"; }
-    bool supports(DType) const override { return true; }
-    ProgramId record(std::span<const Operation>, const StepParams&) override { return {}; }
-    void submit(ProgramId) override {}
-    void wait() override {}
-};
-
 struct ParamArrays {
     std::int32_t* token_ids;
     float* rope;
@@ -49,10 +39,13 @@ ParamArrays carve_params(Carver& carver, const HyperParameters& hyper, std::size
 Session::Session(const Model& model, const SessionOptions& options, Ledger& ledger)
     : model_(model),
       options_(checked(options)),
-      state_(model.hyper(), options.kv, options.n_ctx, {model.plan().layers, model.device()}, ledger),
-      residency_(model.plan(), model.weights(), model.device()),
-      staging_(model.plan(), model.weights(), model.device()),
-      rows_(model.hyper(), {options.n_batch, options.n_outputs}, staging_.layout().n_rounds(), model.device(), ledger) {
+      ledger_(ledger),
+      engine_options_{.sizes = {options.n_ctx, options.n_batch, options.n_outputs, options.kv},
+                      .n_threads = options.n_threads,
+                      .kernels = options.kernels,
+                      .expert_times = options.expert_times,
+                      .host_seconds = options.host_seconds,
+                      .host_arithmetic = options.host_arithmetic} {
     const HyperParameters& hyper = model.hyper();
     Carver measuring;
     carve_params(measuring, hyper, options.n_batch);
@@ -67,43 +60,37 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
     for (std::uint32_t i = 0; i < hyper.head_dim / 2; ++i)
         frequencies_.push_back(std::pow(double{hyper.rope_freq_base}, -2.0 * i / hyper.head_dim));
 
-    if (options.host_arithmetic == Arithmetic::kSkip)
-        cpu_ = std::make_unique<IdleBackend>();
-    else
-        cpu_ = cpu::make_cpu_backend({.kernels = options.kernels,
-                                      .n_threads = options.n_threads,
-                                      .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
-                                     ledger);
-    make_executor();
-    before_step_ = state_.checkpoint();
+    make_engine(model.plan(), model.weights(), model.device());
+    before_step_ = engine_->state().checkpoint();
     tokens_.reserve(options.n_ctx);
 }
 
-void Session::make_executor() {
-    const Plan& plan = model_.plan();
-    ExecutorInputs inputs{.program = make_layer_program({model_.hyper(), plan, model_.weights(), state_, rows_,
-                                                         staging_.layout(), residency_.table()}),
-                          .host = *cpu_,
-                          .params = params_,
-                          .n_threads = options_.n_threads};
-    if (model_.device() != nullptr) {
-        streams_.emplace(
-            ExpertStreams::Inputs{plan, model_.weights(), residency_.table(), staging_, rows_, options_.expert_times});
-        inputs.beside = {.device = model_.device(), .streams = &*streams_};
-        if (options_.host_seconds)
-            inputs.beside.host_seconds = [this](std::span<const Operation> operations) {
-                return options_.host_seconds(operations, params_);
-            };
-    }
-    executor_ = std::make_unique<Executor>(std::move(inputs));
+void Session::make_engine(const Plan& plan, const Weights& weights, Device* device) {
+    engine_.reset();
+    engine_ = std::make_unique<Engine>(Engine::Inputs{model_.hyper(), plan, weights, device, engine_options_, params_},
+                                       ledger_);
+}
+
+/// A lost device takes the sequence's state along: the host computes it anew from the tokens.
+void Session::go_on_with_host(const Error& loss) {
+    loss_ = loss.what();
+    host_plan_ = make_host_plan(model_.description(), engine_options_.sizes);
+    host_weights_.emplace(model_.description(), *host_plan_, model_.data(), ledger_, nullptr);
+    make_engine(*host_plan_, *host_weights_, nullptr);
+    const std::vector<std::int32_t> tokens = std::move(tokens_);
+    tokens_.clear();
+    tokens_.reserve(options_.n_ctx);
+    for (std::size_t first = 0; first < tokens.size(); first += options_.n_batch)
+        run_step(std::span(tokens).subspan(first, std::min<std::size_t>(options_.n_batch, tokens.size() - first)),
+                 Outputs::kLast);
 }
 
 void Session::check(std::span<const std::int32_t> tokens) const {
     if (tokens.empty()) throw Error(ErrorCode::kInvalidInput, "tokens", "expected at least one, found none");
-    if (tokens.size() > state_.n_ctx() - state_.position())
+    if (tokens.size() > n_ctx() - position())
         throw Error(ErrorCode::kContextFull, "context",
-                    "expected at most " + std::to_string(state_.n_ctx()) + " tokens (-c), found " +
-                        std::to_string(state_.position() + tokens.size()));
+                    "expected at most " + std::to_string(n_ctx()) + " tokens (-c), found " +
+                        std::to_string(position() + tokens.size()));
     for (const std::int32_t token : tokens)
         if (token < 0 || static_cast<std::uint32_t>(token) >= n_vocab())
             throw Error(ErrorCode::kInvalidInput, "token id",
@@ -114,7 +101,7 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
     const HyperParameters& hyper = model_.hyper();
     const std::uint32_t half = hyper.head_dim / 2;
     params_.n_tokens = static_cast<std::uint32_t>(tokens.size());
-    params_.position = state_.position();
+    params_.position = position();
     params_.n_outputs = outputs == Outputs::kAll ? params_.n_tokens : 1;
     std::ranges::copy(tokens, token_ids_);
     for (std::uint32_t t = 0; t < params_.n_tokens; ++t)
@@ -140,6 +127,16 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
 }
 
 void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
+    try {
+        run_step(tokens, outputs);
+    } catch (const Error& error) {
+        if (error.code() != ErrorCode::kDeviceLost || loss_ || options_.after_loss == AfterLoss::kThrow) throw;
+        go_on_with_host(error);
+        run_step(tokens, outputs);
+    }
+}
+
+void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {
     if (stop_ != nullptr && stop_->load(std::memory_order_relaxed))
         throw Error(ErrorCode::kInterrupted, "generation", "stopped on request");
     write_params(tokens, outputs);
@@ -147,14 +144,14 @@ void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
     // back.
     constexpr std::size_t kLongStep = 4;
     const bool interruptible = stop_ != nullptr && tokens.size() >= kLongStep;
-    if (interruptible) state_.checkpoint_into(before_step_);
+    if (interruptible) engine_->state().checkpoint_into(before_step_);
     try {
-        executor_->run(interruptible ? stop_ : nullptr);
-    } catch (const Error&) {
-        if (interruptible) state_.restore(before_step_);
+        engine_->run(interruptible ? stop_ : nullptr);
+    } catch (const Error& error) {
+        if (interruptible && error.code() != ErrorCode::kDeviceLost) engine_->state().restore(before_step_);
         throw;
     }
-    state_.advance(params_.n_tokens);
+    engine_->state().advance(params_.n_tokens);
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
@@ -162,7 +159,7 @@ std::span<const float> Session::append(std::span<const std::int32_t> tokens) {
     check(tokens);
     for (std::size_t first = 0; first < tokens.size(); first += options_.n_batch)
         step(tokens.subspan(first, std::min<std::size_t>(options_.n_batch, tokens.size() - first)), Outputs::kLast);
-    return {rows_.host().logits.data, n_vocab()};
+    return {engine_->rows().logits.data, n_vocab()};
 }
 
 void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink) {
@@ -170,12 +167,12 @@ void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink&
     for (std::size_t first = 0; first < tokens.size(); first += options_.n_outputs) {
         const auto part = tokens.subspan(first, std::min<std::size_t>(options_.n_outputs, tokens.size() - first));
         step(part, Outputs::kAll);
-        sink(first, {rows_.host().logits.data, part.size() * n_vocab()});
+        sink(first, {engine_->rows().logits.data, part.size() * n_vocab()});
     }
 }
 
 void Session::reset() {
-    state_.reset();
+    engine_->state().reset();
     tokens_.clear();
 }
 
@@ -184,12 +181,12 @@ void Session::restore(const Checkpoint& checkpoint) {
         throw Error(ErrorCode::kInvalidInput, "checkpoint",
                     "expected a position up to " + std::to_string(tokens_.size()) + ", found " +
                         std::to_string(checkpoint.position));
-    state_.restore(checkpoint);
+    engine_->state().restore(checkpoint);
     tokens_.resize(checkpoint.position);
 }
 
 std::span<const std::int32_t> Session::last_experts(std::uint32_t moe_layer) const {
-    return {rows_.host().choices[moe_layer].ids, std::size_t{params_.n_tokens} * model_.hyper().n_expert_used};
+    return {engine_->rows().choices[moe_layer].ids, std::size_t{params_.n_tokens} * model_.hyper().n_expert_used};
 }
 
 }  // namespace lfm

@@ -4,22 +4,19 @@
 #include <atomic>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
-#include "backends/cpu/cpu_backend.h"
-#include "memory/ledger.h"
-#include "runtime/activations.h"
-#include "runtime/executor.h"
-#include "runtime/expert_residency.h"
+#include "memory/error.h"
+#include "memory/host_buffer.h"
+#include "runtime/engine.h"
 #include "runtime/model.h"
-#include "runtime/sequence_state.h"
-#include "runtime/staging.h"
 
 namespace lfm {
 
-/// kSkip: the host computes nothing, for studies of time on simulated devices.
-enum class Arithmetic : std::uint8_t { kRun, kSkip };
+enum class AfterLoss : std::uint8_t { kGoOnWithHost, kThrow };
 
 struct SessionOptions {
     std::uint32_t n_ctx = 0;      // most tokens of the sequence
@@ -28,11 +25,11 @@ struct SessionOptions {
     std::uint32_t n_threads = 1;
     KvTypes kv;
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
-    /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
-    std::vector<ExpertTimes> expert_times;
-    /// See DeviceSide. For simulated devices.
+    std::vector<ExpertTimes> expert_times;  // see EngineOptions, as the next two
     std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
-    Arithmetic host_arithmetic = Arithmetic::kRun;
+    HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    /// What to do when the device is lost: go on with the host alone, from the token log, or throw Error{kDeviceLost}.
+    AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 };
 
 /// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
@@ -55,8 +52,8 @@ public:
     /// As append, but computes the logits of every token; steps are at most n_outputs long.
     void append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink);
 
-    std::uint32_t position() const { return state_.position(); }
-    std::uint32_t n_ctx() const { return state_.n_ctx(); }
+    std::uint32_t position() const { return engine_->state().position(); }
+    std::uint32_t n_ctx() const { return options_.n_ctx; }
     std::uint32_t n_vocab() const { return model_.hyper().n_vocab; }
     /// Every token of the sequence so far.
     std::span<const std::int32_t> tokens() const { return tokens_; }
@@ -65,7 +62,7 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    Checkpoint checkpoint() const { return state_.checkpoint(); }
+    Checkpoint checkpoint() const { return engine_->state().checkpoint(); }
     /// Forgets everything after the checkpoint, which was taken in this session and since its last reset.
     void restore(const Checkpoint& checkpoint);
 
@@ -73,31 +70,35 @@ public:
     void set_stop_flag(const std::atomic<bool>* stop) { stop_ = stop; }
     /// Empty: back to the router.
     void force_experts(ExpertSource source) { expert_source_ = std::move(source); }
+    /// Why the device is no longer used; nothing when it is, or never was.
+    const std::optional<std::string>& loss() const { return loss_; }
+    const Engine& engine() const { return *engine_; }
     /// The last step's experts of one MoE layer: [n_tokens of that step, n_expert_used].
     std::span<const std::int32_t> last_experts(std::uint32_t moe_layer) const;
 
 private:
-    void make_executor();
     enum class Outputs { kLast, kAll };
+    void make_engine(const Plan& plan, const Weights& weights, Device* device);
+    void go_on_with_host(const Error& loss);
+    void run_step(std::span<const std::int32_t> tokens, Outputs outputs);
     void check(std::span<const std::int32_t> tokens) const;
     void step(std::span<const std::int32_t> tokens, Outputs outputs);
     void write_params(std::span<const std::int32_t> tokens, Outputs outputs);
 
     const Model& model_;
     SessionOptions options_;
-    SequenceState state_;
-    ExpertResidency residency_;
-    Staging staging_;
-    StepRows rows_;
+    Ledger& ledger_;
+    EngineOptions engine_options_;
     HostBuffer params_buffer_;
     std::int32_t* token_ids_ = nullptr;  // [n_batch]
     float* rope_ = nullptr;              // [n_batch, head_dim]
     std::int32_t* forced_ = nullptr;     // [n_moe_layer, n_batch, n_expert_used]
     std::vector<double> frequencies_;    // [head_dim / 2]
     StepParams params_;
-    std::unique_ptr<Backend> cpu_;
-    std::optional<ExpertStreams> streams_;
-    std::unique_ptr<Executor> executor_;
+    std::optional<Plan> host_plan_;  // after a loss, with the weights it places
+    std::optional<Weights> host_weights_;
+    std::unique_ptr<Engine> engine_;
+    std::optional<std::string> loss_;
     Checkpoint before_step_;  // where an interrupted step returns to
     std::vector<std::int32_t> tokens_;
     ExpertSource expert_source_;

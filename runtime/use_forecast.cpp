@@ -15,7 +15,7 @@ UseForecast::UseForecast(std::span<const double> use, const ForecastOptions& opt
       long_decay_(std::exp2(-1 / options.long_half_life)),
       short_decay_(std::exp2(-1 / options.short_half_life)),
       ridge_(0) {
-    for (const double f : use) ridge_ += 8 * f;
+    for (const double f : use) ridge_ += options.prior_steps * f;
     ridge_ = std::max(ridge_, 1.0);
     fit();
 }

@@ -20,7 +20,8 @@ struct ExpertUse {
 struct ForecastOptions {
     double long_half_life = 512;  // tokens, of f and of the fit
     double short_half_life = 4;   // tokens, of m
-    double prior_tokens = 64;     // how many the frequencies and the locality given at first count as
+    double prior_tokens = 64;     // how many the frequencies given at first count as
+    double prior_steps = 8;       // how many the locality given at first counts as
     double locality = 0;          // a, at first
 };
 

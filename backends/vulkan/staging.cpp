@@ -15,7 +15,7 @@ Staging::Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop)
       stop_(stop),
       block_(memory, MemoryUse::kShared, Purpose::kStaging, 2 * kHalfBytes),
       part_(block_.part()),
-      copied_(gpu) {
+      copied_(gpu, Signaller::kDevice) {
     const VkCommandPoolCreateInfo pool_info{.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,
                                             .flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT,
                                             .queueFamilyIndex = gpu.copy_place().family};

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <mutex>
 
@@ -13,15 +14,18 @@
 
 namespace lfm::vulkan {
 
-/// A semaphore whose value only rises.
+enum class Signaller : std::uint8_t { kDevice, kHost };
+
+/// A semaphore whose value only rises. Threads wait for the host's signals without asking the driver.
 class TimelineSemaphore {
 public:
-    explicit TimelineSemaphore(Gpu& gpu);
+    TimelineSemaphore(Gpu& gpu, Signaller signaller);
     TimelineSemaphore(const TimelineSemaphore&) = delete;
     TimelineSemaphore& operator=(const TimelineSemaphore&) = delete;
     ~TimelineSemaphore();
 
     VkSemaphore handle() const { return handle_; }
+    /// Throws Error{kDeviceLost}.
     std::uint64_t value();
     /// Blocks until the value is reached; false when `stop` became true first. Throws Error{kDeviceLost}.
     bool wait(std::uint64_t value, const std::atomic<bool>& stop);
@@ -30,14 +34,24 @@ public:
     void signal(std::uint64_t value);
 
 private:
+    /// Waits for a while; whether the value is reached.
+    bool wait_for_host(std::uint64_t value);
+    bool wait_for_device(std::uint64_t value);
+
     const std::atomic<bool> never_ = false;
     Gpu& gpu_;
+    Signaller signaller_;
     VkSemaphore handle_ = VK_NULL_HANDLE;
+    std::mutex mutex_;
+    std::condition_variable risen_;
+    std::uint64_t signalled_ = 0;  // by the host
 };
 
 class Timelines {
 public:
-    explicit Timelines(Gpu& gpu) : semaphores_{TimelineSemaphore(gpu), TimelineSemaphore(gpu), TimelineSemaphore(gpu)} {}
+    Timelines(Gpu& gpu, Signaller of_copies)
+        : semaphores_{TimelineSemaphore(gpu, Signaller::kDevice), TimelineSemaphore(gpu, of_copies),
+                      TimelineSemaphore(gpu, Signaller::kHost)} {}
 
     TimelineSemaphore& of(Timeline timeline) { return semaphores_[static_cast<std::size_t>(timeline)]; }
     std::uint64_t last(Timeline timeline) const { return slot(timeline).load(std::memory_order_acquire); }

@@ -36,7 +36,7 @@ public:
           id_(options.id),
           name_("Vulkan, " + gpu_.facts().info.name),
           memory_(gpu_, ledger, options.id, options.budget),
-          timelines_(gpu_),
+          timelines_(gpu_, memory_.direct() || !gpu_.facts().copy ? Signaller::kHost : Signaller::kDevice),
           programs_(gpu_, memory_, options.limits, options.id),
           submissions_(gpu_, timelines_),
           copies_(gpu_, memory_, timelines_) {}

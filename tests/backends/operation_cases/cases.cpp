@@ -74,8 +74,9 @@ std::vector<RmsNormCase> rms_norm_cases() {
 std::vector<MatmulCase> matmul_cases(DType type) {
     using enum DType;
     constexpr DType kOthers[] = {kF16, kQ8_0, kQ6_K, kF32, kQ4_0, kQ4_K, kBF16, kMXFP4, kQ5_K};
-    constexpr std::uint32_t kOutputs[] = {160, 127, 128, 65, 64, 33, 17, 16, 8, 7, 3, 1};
+    constexpr std::uint32_t kOutputs[] = {513, 257, 160, 127, 128, 65, 64, 33, 17, 16, 8, 7, 3, 1};
     constexpr std::uint64_t kMostWork = 3'000'000;  // multiply-adds: the reference in f64 takes 1 ns or two for each
+    constexpr std::uint64_t kMostWeights = 1 << 19;
     const auto index = static_cast<std::size_t>(type);
     std::vector<MatmulCase> cases;
     for (std::size_t i = 0; i < 64; ++i) {
@@ -94,8 +95,8 @@ std::vector<MatmulCase> matmul_cases(DType type) {
         const std::uint32_t block = block_of(std::span(next.types).first(next.n_weights));
         next.n_in = fitting(kWidths, 3 * i + i / 26, block, kMostWork / n_rows / 40 / next.n_weights);
         for (std::size_t j = 0; j < next.n_weights; ++j)
-            next.n_out[j] =
-                fitting(kOutputs, 5 * i + 4 * j + index, 1, kMostWork / n_rows / next.n_in / next.n_weights);
+            next.n_out[j] = fitting(kOutputs, 5 * i + 4 * j + index, 1,
+                                    std::min(kMostWeights, kMostWork / n_rows / next.n_weights) / next.n_in);
         cases.push_back(next);
     }
     return cases;

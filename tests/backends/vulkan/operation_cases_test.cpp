@@ -1,4 +1,7 @@
-// The shared operation cases on every usable Vulkan device of the machine.
+// The shared operation cases on every usable Vulkan device of the machine, also under the validation layer.
+#include <mutex>
+#include <tuple>
+
 #include <gtest/gtest.h>
 
 #include "backends/vulkan/vulkan_device.h"
@@ -7,7 +10,27 @@
 namespace lfm::operation_cases {
 namespace {
 
-class VulkanOperationCases : public testing::TestWithParam<std::string> {
+using vulkan::Validation;
+
+/// What the validation layer has to say, from any thread.
+class Reports {
+public:
+    void add(std::string_view text) {
+        const std::lock_guard lock(mutex_);
+        if (n_++ < 3) first_ += std::string(text) + '\n';
+    }
+    void expect_none() {
+        const std::lock_guard lock(mutex_);
+        EXPECT_EQ(n_, 0) << first_;
+    }
+
+private:
+    std::mutex mutex_;
+    int n_ = 0;
+    std::string first_;
+};
+
+class VulkanOperationCases : public testing::TestWithParam<std::tuple<std::string, Validation>> {
 protected:
     void SetUp() override {
         std::string found = "no Vulkan driver or device";
@@ -22,14 +45,23 @@ protected:
 
     /// test(device) for each.
     template <typename Test>
-    void on_each_device(const Test& test) {
+    void on_each_device(Validation validation, const Test& test) {
         for (const vulkan::VulkanInfo& info : usable_) {
             SCOPED_TRACE(info.name);
-            Ledger ledger;
-            const std::unique_ptr<Device> device = vulkan::make_vulkan_device(
-                {.index = info.index, .budget = {std::uint64_t{1} << 30}, .limits = kLimits}, ledger);
             std::cout << info.name << ": ";
-            test(*device);
+            Reports reports;
+            Ledger ledger;
+            {
+                const std::unique_ptr<Device> device =
+                    vulkan::make_vulkan_device({.index = info.index,
+                                                .budget = {std::uint64_t{1} << 30},
+                                                .limits = kLimits,
+                                                .validation = validation,
+                                                .report = [&reports](std::string_view text) { reports.add(text); }},
+                                               ledger);
+                test(*device);
+            }
+            reports.expect_none();
         }
     }
 
@@ -37,14 +69,24 @@ private:
     std::vector<vulkan::VulkanInfo> usable_;
 };
 
-INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCases, testing::ValuesIn(group_names()),
-                         [](const auto& at) { return at.param; });
+std::string name_of(const testing::TestParamInfo<VulkanOperationCases::ParamType>& at) {
+    constexpr const char* kChecks[] = {"", "_checked_calls", "_checked_shaders"};
+    return std::get<0>(at.param) + kChecks[static_cast<std::size_t>(std::get<1>(at.param))];
+}
+
+INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCases,
+                         testing::Combine(testing::ValuesIn(group_names()),
+                                          testing::Values(Validation::kNone, Validation::kCalls, Validation::kShaders)),
+                         name_of);
 
 TEST_P(VulkanOperationCases, MeetTheBars) {
+    const auto& [name, validation] = GetParam();
+    if (validation != Validation::kNone && !vulkan::has_validation_layer())
+        GTEST_SKIP() << "the validation layer is not installed";
     const std::vector<Group> all = groups();
-    on_each_device([&](Device& device) {
-        const Group& group = group_called(all, GetParam());
-        if (group.n_cases(device) == 0) GTEST_SKIP() << "runs on the CPU by plan: no kernels for this type";
+    const Group& group = group_called(all, name);
+    on_each_device(validation, [&group](Device& device) {
+        if (group.n_cases(device) == 0) GTEST_SKIP() << "no kernels for this type, so that it runs on the CPU by plan";
         DevicePlace place(device);
         Bed bed(device, place, Bars::gpu(), device.id());
         group.run(bed, device);
@@ -52,7 +94,7 @@ TEST_P(VulkanOperationCases, MeetTheBars) {
 }
 
 TEST_F(VulkanOperationCases, AreMoreThanAThousand) {
-    on_each_device([](Device& device) {
+    on_each_device(Validation::kNone, [](Device& device) {
         std::cout << n_cases(device) << " cases\n";
         EXPECT_GE(n_cases(device), 1000u);
     });

@@ -60,14 +60,22 @@ protected:
                 .budget = {64 << 20},
                 .limits = kLimits,
                 .validation = validation,
-                .report = [this](std::string_view message) {
-                    const std::lock_guard lock(mutex_);
-                    if (messages_.size() < 10) messages_.emplace_back(message);
-                }};
+                .report = [this](std::string_view message) { add(message); }};
     }
     std::unique_ptr<Device> device(Ledger& ledger) { return vulkan::make_vulkan_device(options(), ledger); }
 
 private:
+    void add(std::string_view message) {
+        // Layer 1.3.239 now and then misses a vkSignalSemaphore that wakes another thread at once, waits ten seconds
+        // for its own records, and says that this is a fault of its own.
+        if (message.find("UNASSIGNED-VkSemaphore-state-timeout") != message.npos) {
+            std::cout << "[   NOTE   ] the validation layer lost track of a semaphore\n";
+            return;
+        }
+        const std::lock_guard lock(mutex_);
+        if (messages_.size() < 10) messages_.emplace_back(message);
+    }
+
     std::uint32_t index_ = 0;
     std::mutex mutex_;
     std::vector<std::string> messages_;

@@ -1,0 +1,51 @@
+#include "runtime/engine.h"
+
+namespace lfm {
+namespace {
+
+/// Takes any program and does nothing.
+class IdleBackend final : public Backend {
+public:
+    std::string_view name() const override { return "idle"; }
+    bool supports(DType) const override { return true; }
+    ProgramId record(std::span<const Operation>, const StepParams&) override { return {}; }
+    void submit(ProgramId) override {}
+    void wait() override {}
+};
+
+std::unique_ptr<Backend> make_host(const EngineOptions& options, Ledger& ledger) {
+    if (options.host_arithmetic == HostArithmetic::kSkip) return std::make_unique<IdleBackend>();
+    return cpu::make_cpu_backend({.kernels = options.kernels,
+                                  .n_threads = options.n_threads,
+                                  .limits = {.n_batch = options.sizes.n_batch, .n_ctx = options.sizes.n_ctx}},
+                                 ledger);
+}
+
+}  // namespace
+
+Engine::Engine(const Inputs& in, Ledger& ledger)
+    : state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
+      residency_(in.plan, in.weights, in.device),
+      staging_(in.plan, in.weights, in.device),
+      rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
+            ledger),
+      host_(make_host(in.options, ledger)) {
+    ExecutorInputs inputs{.program = make_layer_program(
+                              {in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()}),
+                          .host = *host_,
+                          .params = in.params,
+                          .n_threads = in.options.n_threads};
+    if (in.device != nullptr) {
+        streams_.emplace(
+            ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, in.options.expert_times});
+        inputs.beside = {.device = in.device, .streams = &*streams_};
+        if (in.options.host_seconds)
+            inputs.beside.host_seconds = [&options = in.options,
+                                          &params = in.params](std::span<const Operation> operations) {
+                return options.host_seconds(operations, params);
+            };
+    }
+    executor_.emplace(std::move(inputs));
+}
+
+}  // namespace lfm

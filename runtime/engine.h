@@ -1,0 +1,73 @@
+// Everything that runs steps by one plan: state, rows, staging, the host's backend, the executor.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backends/cpu/cpu_backend.h"
+#include "memory/ledger.h"
+#include "planner/decode_cost.h"
+#include "runtime/activations.h"
+#include "runtime/executor.h"
+#include "runtime/expert_residency.h"
+#include "runtime/expert_streams.h"
+#include "runtime/sequence_state.h"
+#include "runtime/staging.h"
+#include "runtime/weights.h"
+
+namespace lfm {
+
+/// kSkip: the host computes nothing, for studies of time on simulated devices.
+enum class HostArithmetic : std::uint8_t { kRun, kSkip };
+
+struct EngineOptions {
+    SessionSizes sizes;
+    std::uint32_t n_threads = 1;
+    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
+    std::vector<ExpertTimes> expert_times;
+    /// See DeviceSide. For simulated devices.
+    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
+    HostArithmetic host_arithmetic = HostArithmetic::kRun;
+};
+
+class Engine {
+public:
+    struct Inputs {
+        const HyperParameters& hyper;
+        const Plan& plan;
+        const Weights& weights;  // placed by the plan
+        Device* device;          // null when everything is on the host
+        const EngineOptions& options;
+        const StepParams& params;
+    };
+    /// Allocates everything that steps will need. All inputs outlive the engine. Throws Error{kShortfall}, what the
+    /// device throws.
+    Engine(const Inputs& inputs, Ledger& ledger);
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// As Executor::run.
+    void run(const std::atomic<bool>* stop) { executor_->run(stop); }
+
+    SequenceState& state() { return state_; }
+    const SequenceState& state() const { return state_; }
+    /// Logits and choices of the last step.
+    const Activations& rows() const { return rows_.host(); }
+    const Executor& executor() const { return *executor_; }
+
+private:
+    SequenceState state_;
+    ExpertResidency residency_;
+    Staging staging_;
+    StepRows rows_;
+    std::unique_ptr<Backend> host_;
+    std::optional<ExpertStreams> streams_;
+    std::optional<Executor> executor_;
+};
+
+}  // namespace lfm

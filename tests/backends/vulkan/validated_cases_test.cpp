@@ -1,0 +1,43 @@
+// The shared operation cases under the validation layer: every call and its synchronisation, then every address that
+// the shaders follow.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <tuple>
+
+#include "tests/backends/operation_cases/run_case.h"
+#include "tests/backends/vulkan/validated_device.h"
+
+namespace lfm::test {
+namespace {
+
+using vulkan::Validation;
+namespace cases = operation_cases;
+
+class ValidatedCases : public ValidatedDevice,
+                       public testing::WithParamInterface<std::tuple<std::string, Validation>> {};
+INSTANTIATE_TEST_SUITE_P(All, ValidatedCases,
+                         testing::Combine(testing::ValuesIn(cases::group_names()),
+                                          testing::Values(Validation::kCalls, Validation::kShaders)),
+                         [](const auto& at) {
+                             return std::get<0>(at.param) +
+                                    (std::get<1>(at.param) == Validation::kCalls ? "_calls" : "_shaders");
+                         });
+
+TEST_P(ValidatedCases, ReportNothing) {
+    if (!vulkan::has_validation_layer()) GTEST_SKIP() << "VK_LAYER_KHRONOS_validation is not installed";
+    Ledger ledger;
+    auto options = this->options(std::get<1>(GetParam()));
+    options.limits = cases::kLimits;
+    options.budget = {std::uint64_t{1} << 30};
+    const auto device = vulkan::make_vulkan_device(options, ledger);
+    const auto all = cases::groups();
+    const cases::Group& group = cases::group_called(all, std::get<0>(GetParam()));
+    if (group.n_cases(*device) == 0) GTEST_SKIP() << "runs on the CPU by plan: no kernels for this type";
+    cases::DevicePlace place(*device);
+    cases::Bed bed(*device, place, cases::Bars::gpu(), kSelf);
+    group.run(bed, *device);
+}
+
+}  // namespace
+}  // namespace lfm::test
