@@ -129,6 +129,35 @@ MissSplit split_misses(const ExpertTimes& times, std::uint32_t hits, std::uint32
     return best;
 }
 
+namespace {
+
+ExpertTimes times_of(const MoeTensors& moe, const MachineRates& rates, std::uint32_t n_expert) {
+    ExpertTimes times;
+    times.host = expert_seconds(rates.host, moe, n_expert);
+    times.host_operation = rates.host.operation_seconds;
+    if (!rates.device) return times;
+    const LinkRates& link = rates.link;
+    times.host_while_copying = times.host * link.host_slowdown;
+    times.device = expert_seconds(*rates.device, moe, n_expert);
+    times.device_operation = rates.device->operation_seconds;
+    times.handshake = link.handshake_seconds;
+    times.copy_latency = link.copy_seconds;
+    times.copy = static_cast<double>(expert_bytes(moe, n_expert).value) * link.h2d_seconds_per_byte;
+    if (link.shared_memory)
+        times.shared = static_cast<double>(expert_bytes(moe, n_expert).value) * link.shared_seconds_per_byte;
+    return times;
+}
+
+}  // namespace
+
+std::vector<ExpertTimes> expert_times(const ModelDescription& model, const MachineRates& rates) {
+    std::vector<ExpertTimes> layers(model.hyper.n_layer);
+    for (std::uint32_t i = 0; i < model.hyper.n_layer; ++i)
+        if (const auto* moe = std::get_if<MoeTensors>(&model.layers[i].ffn))
+            layers[i] = times_of(*moe, rates, model.hyper.n_expert);
+    return layers;
+}
+
 DecodeCost::DecodeCost(const ModelDescription& model, const MachineRates& rates, const Routing& routing, KvTypes kv,
                        std::uint32_t depth)
     : rates_(rates), routing_(routing) {
@@ -155,20 +184,10 @@ void DecodeCost::add_experts(Layer& layer, const MoeTensors& moe, std::uint32_t 
                              const std::vector<double>& use) {
     const std::uint32_t n_expert = layer.n_expert;
     ExpertTimes& times = layer.experts;
-    times.host = expert_seconds(rates_.host, moe, n_expert);
-    times.host_operation = rates_.host.operation_seconds;
+    times = times_of(moe, rates_, n_expert);
     layer.on_host[TimePart::kHostWeights] += n_expert_used * times.host;
     layer.on_host[TimePart::kOperations] += times.host_operation;
     if (!rates_.device) return;
-    const LinkRates& link = rates_.link;
-    times.host_while_copying = times.host * link.host_slowdown;
-    times.device = expert_seconds(*rates_.device, moe, n_expert);
-    times.device_operation = rates_.device->operation_seconds;
-    times.handshake = link.handshake_seconds;
-    times.copy_latency = link.copy_seconds;
-    times.copy = static_cast<double>(expert_bytes(moe, n_expert).value) * link.h2d_seconds_per_byte;
-    if (link.shared_memory)
-        times.shared = static_cast<double>(expert_bytes(moe, n_expert).value) * link.shared_seconds_per_byte;
     std::vector<double> sorted(use);
     std::ranges::sort(sorted, std::greater<>());
     const auto known = std::ranges::find(hit_table_use_, sorted);

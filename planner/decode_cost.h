@@ -53,6 +53,9 @@ struct ExpertShare {
     std::uint32_t n_slots = 0;     // for a cache of others
 };
 
+/// Of every layer, for split_misses. `rates` has a device. Zeros for dense layers.
+std::vector<ExpertTimes> expert_times(const ModelDescription& model, const MachineRates& rates);
+
 class DecodeCost {
 public:
     /// `depth`: tokens in the context. `rates` without a device: host functions only.

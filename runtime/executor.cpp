@@ -99,7 +99,7 @@ private:
 
     /// A node that ends when the device has reached the point that `begin` gives; at once for none.
     Sender& add_device_node(std::string name, Sender& before, std::optional<PointWatch>& watch,
-                                std::function<std::optional<Point>()> begin) {
+                            std::function<std::optional<Point>()> begin) {
         names_.push_back(std::move(name));
         device_nodes_.emplace_back(
             *graph_, tbb::flow::unlimited,
@@ -131,6 +131,7 @@ private:
         Sender* last_host = start;
         Sender* last_watch = start;
         Sender* split = start;
+        std::uint32_t routed = 0;  // the stage whose routing split and streams follow
         std::vector<Sender*> nodes(n_stages(), nullptr);
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             const Stage& stage = in_.program[i];
@@ -142,7 +143,8 @@ private:
                     break;
                 }
                 case StageKind::kExperts: {
-                    split = nodes[stage.after.front()];
+                    routed = stage.after.front();
+                    split = nodes[routed];
                     if (in_.beside.streams != nullptr)
                         split = &add_host_node(stage.name + " split (host)", {split},
                                                [this, i] { in_.beside.streams->decide(this->stage(i).layer); });
@@ -151,7 +153,8 @@ private:
                     break;
                 }
                 case StageKind::kStaged:
-                    add_device_node(stage.name + " (bus)", *split, copy_watch_, [this, i] { return begin_stream(i); });
+                    add_device_node(stage.name + " (bus)", *split, copy_watch_,
+                                    [this, i, routed] { return begin_stream(i, routed); });
                     break;
                 case StageKind::kOnDevice: break;
             }
@@ -207,10 +210,10 @@ private:
     }
 
     /// The point when a round's experts have arrived; nothing when none travel.
-    std::optional<Point> begin_stream(std::uint32_t i) {
+    std::optional<Point> begin_stream(std::uint32_t i, std::uint32_t routed) {
         if (copy_points_[i].value == 0) return std::nullopt;
         if (in_.beside.streams->mode() == StreamMode::kOnDemand)
-            device()->copy(in_.beside.streams->regions(stage(i).round), {});
+            device()->copy(in_.beside.streams->regions(stage(i).round), {&points_[routed], 1});
         return copy_points_[i];
     }
 

@@ -5,10 +5,6 @@
 namespace lfm::sim {
 namespace {
 
-/// Matrix units work on tiles of tokens: a smaller group of an expert's tokens costs as much. As in
-/// planner/prefill_cost.cpp.
-constexpr std::uint32_t kTileTokens = 64;
-
 double at(const std::array<double, 40>& rates, DType type) { return rates[static_cast<std::size_t>(type)]; }
 
 class Durations {
@@ -44,10 +40,10 @@ public:
 
     double operator()(const ExpertFfnArgs& args) const {
         double seconds = 0;
+        const std::uint32_t tile = rates_.tile_tokens;
         for (const std::uint32_t n_tokens : tokens_of_expert_) {
             if (n_tokens == 0) continue;
-            const std::uint32_t n =
-                step_.n_tokens > 1 ? (n_tokens + kTileTokens - 1) / kTileTokens * kTileTokens : n_tokens;
+            const std::uint32_t n = step_.n_tokens > 1 ? (n_tokens + tile - 1) / tile * tile : n_tokens;
             seconds += matrix(args.gate_type, args.n_ff, args.x.n_cols, n) +
                        matrix(args.up_type, args.n_ff, args.x.n_cols, n) +
                        matrix(args.down_type, args.x.n_cols, args.n_ff, n);

@@ -41,7 +41,7 @@ void multiply(uint64_t down, uint first_out, uint first, uint end) {
         else if (me < kTileRows + kTileTokens)
             put_input(0, me - kTileRows, values);
         barrier();
-        multiply_tiles(sums);
+        multiply_tiles(end - first, sums);
     }
     for (uint t = 0; t < 4; ++t) {
         const uint to = first + 4 * token_group() + t;

@@ -54,7 +54,7 @@ void multiply(ExpertEntry expert, uint first_ff, uint first, uint end) {
         put_weights(me / kTileRows, me % kTileRows, w);
         if (me < kInputs * kTileTokens) put_input(me / kTileTokens, me % kTileTokens, x);
         barrier();
-        multiply_tiles(sums);
+        multiply_tiles(end - first, sums);
     }
     for (uint t = 0; t < 4; ++t) {
         const uint to = first + 4 * token_group() + t;

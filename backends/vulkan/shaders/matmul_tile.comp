@@ -46,7 +46,7 @@ void main() {
         else
             put_input(0, me - kTileRows, values);
         barrier();
-        multiply_tiles(sums);
+        multiply_tiles(n_rows - first_token, sums);
     }
     for (uint v = 0; v < kTileVectors; ++v)
         for (uint t = 0; t < 4; ++t) {

@@ -31,8 +31,9 @@ void put_input(uint form, uint token, vec4 x[8]) {
     for (uint i = 0; i < 32; ++i) input_tile[form][i * kTileTokens / 4 + token / 4][token % 4] = x[i / 4][i % 4];
 }
 
-/// Adds the products of the 32 columns in shared memory.
-void multiply_tiles(inout TileSums sums) {
+/// Adds the products of the 32 columns in shared memory, for the tokens that the tile has.
+void multiply_tiles(uint n_tokens, inout TileSums sums) {
+    if (4 * token_group() >= n_tokens) return;
     for (uint i = 0; i < 32; ++i)
         for (uint m = 0; m < kMatrices; ++m) {
             const vec4 x = input_tile[min(m, kInputs - 1)][i * kTileTokens / 4 + token_group()];

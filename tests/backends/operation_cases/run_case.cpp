@@ -16,6 +16,13 @@ std::vector<Case> runnable(std::vector<Case> cases, const Backend& backend) {
     return cases;
 }
 
+template <typename Case>
+std::vector<Case> thinned(const std::vector<Case>& cases, std::size_t every) {
+    std::vector<Case> kept;
+    for (std::size_t i = 0; i < cases.size(); i += every) kept.push_back(cases[i]);
+    return kept;
+}
+
 int n_failures() { return testing::UnitTest::GetInstance()->current_test_info()->result()->total_part_count(); }
 
 void report(const Mean& mean, double bar, const char* what) {
@@ -52,7 +59,8 @@ template <typename Table>
 Group group(std::string name, Table table) {
     return {.name = std::move(name),
             .n_cases = [table](const Backend& backend) { return runnable(table(), backend).size(); },
-            .run = [table](Bed& bed, const Backend& backend) { run_cases(bed, runnable(table(), backend)); }};
+            .run = [table](Bed& bed, const Backend& backend,
+                           std::size_t every) { run_cases(bed, thinned(runnable(table(), backend), every)); }};
 }
 
 }  // namespace

@@ -28,8 +28,8 @@ struct Group {
     std::string name;  // "matmul_Q4_K"
     /// The cases that this backend runs: all but those with a weight type that it does not support.
     std::function<std::size_t(const Backend&)> n_cases;
-    /// Runs them, stops after a few failed ones, and prints how many there were.
-    std::function<void(Bed&, const Backend&)> run;
+    /// Runs them, or every so many, stops after a few failed ones, and prints how many there were.
+    std::function<void(Bed&, const Backend&, std::size_t every)> run;
 };
 
 /// Embed, rms_norm, one matmul group for each weight type, and so on.

@@ -66,11 +66,12 @@ private:
 
 TEST_F(VulkanAttention, HeadsOfAnySize) {
     const auto device = make();
+    DeviceOperands operands(*device);
     for (const Heads& heads : {Heads{32, 1, 1}, Heads{64, 2, 3}, Heads{64, 1, 40}, Heads{96, 2, 5}, Heads{128, 1, 20},
                                Heads{256, 2, 12}, Heads{160, 1, 2}})
         for (const auto& [k_type, v_type] : {std::pair{DType::kF16, DType::kF16}, {DType::kQ8_0, DType::kF32}}) {
             SCOPED_TRACE(std::to_string(heads.head_dim) + " x " + std::to_string(heads.n_group));
-            DeviceOperands operands(*device);
+            operands.clear();
             Attention attention(operands, heads, k_type, v_type, 80);
             for (const auto& [position, n] : {std::pair{0u, 1u}, {0u, 2u}, {3u, 33u}, {79u, 1u}, {40u, 40u}})
                 EXPECT_LT(attention.run(position, n), 1e-10) << n << " tokens from " << position;
@@ -79,8 +80,9 @@ TEST_F(VulkanAttention, HeadsOfAnySize) {
 
 TEST_F(VulkanAttention, ALongCacheAtEveryKindOfPosition) {
     const auto device = make();
+    DeviceOperands operands(*device);
     for (const auto& [k_type, v_type] : {std::pair{DType::kF32, DType::kQ8_0}, {DType::kF16, DType::kF16}}) {
-        DeviceOperands operands(*device);
+        operands.clear();
         Attention attention(operands, {64, 2, 4}, k_type, v_type, kContext);
         for (const std::uint32_t position : {0u, 62u, 63u, 64u, 127u, 128u, 1000u, 2047u, 2048u, 2100u, kContext - 1})
             EXPECT_LT(attention.run(position, 1), 1e-10) << "one token at " << position;

@@ -57,6 +57,10 @@ public:
         static_cast<Backend&>(device_).wait();
     }
 
+    /// Gives the memory back. Programs may still be recorded again, but no more run.
+    void clear() { blocks_.clear(); }
+
+    /// Recorded programs name it, so this lives as long as the device runs any.
     StepParams step{.n_tokens = 1, .n_outputs = 1};
 
 private:

@@ -75,9 +75,10 @@ private:
 
 TEST_F(VulkanMatmul, MultipliesEveryTypeAndReadsNothingBeyond) {
     const auto device = make();
+    DeviceOperands operands(*device);
     for (const DTypeInfo& info : all_dtypes()) {
         SCOPED_TRACE(info.name);
-        DeviceOperands operands(*device);
+        operands.clear();
         const Weight weight(operands, info.type, 37, info.block_size == 1 ? 45 : info.block_size * 3);
         Multiplication multiplication(operands, weight);
         for (const std::uint32_t n : {1u, 2u, 3u, 17u, 64u, 65u}) {
@@ -89,10 +90,11 @@ TEST_F(VulkanMatmul, MultipliesEveryTypeAndReadsNothingBeyond) {
 
 TEST_F(VulkanMatmul, RowsMayLieApartAtOddPlaces) {
     const auto device = make();
+    DeviceOperands operands(*device);
     for (const DTypeInfo& info : all_dtypes()) {
         SCOPED_TRACE(info.name);
         const std::size_t unit = info.block_bytes % 4 == 0 ? 4 : info.block_bytes % 2 == 0 ? 2 : 1;
-        DeviceOperands operands(*device);
+        operands.clear();
         const Weight weight(operands, info.type, 5, info.block_size == 1 ? 65 : info.block_size, unit, 3 * unit);
         Multiplication multiplication(operands, weight);
         for (const std::uint32_t n : {1u, 3u}) {

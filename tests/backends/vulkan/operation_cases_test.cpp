@@ -65,31 +65,58 @@ protected:
         }
     }
 
+    static void skip_without_layer(Validation validation) {
+        if (validation != Validation::kNone && !vulkan::has_validation_layer())
+            GTEST_SKIP() << "the validation layer is not installed";
+    }
+
+    static void run(const Group& group, Device& device, std::size_t every) {
+        DevicePlace place(device);
+        Bed bed(device, place, Bars::gpu(), device.id());
+        std::cout << group.name << ": ";
+        group.run(bed, device, every);
+    }
+
 private:
     std::vector<vulkan::VulkanInfo> usable_;
 };
 
 std::string name_of(const testing::TestParamInfo<VulkanOperationCases::ParamType>& at) {
-    constexpr const char* kChecks[] = {"", "_checked_calls", "_checked_shaders"};
+    constexpr const char* kChecks[] = {"", "_checked_calls"};
     return std::get<0>(at.param) + kChecks[static_cast<std::size_t>(std::get<1>(at.param))];
 }
 
 INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCases,
                          testing::Combine(testing::ValuesIn(group_names()),
-                                          testing::Values(Validation::kNone, Validation::kCalls, Validation::kShaders)),
+                                          testing::Values(Validation::kNone, Validation::kCalls)),
                          name_of);
 
 TEST_P(VulkanOperationCases, MeetTheBars) {
     const auto& [name, validation] = GetParam();
-    if (validation != Validation::kNone && !vulkan::has_validation_layer())
-        GTEST_SKIP() << "the validation layer is not installed";
+    skip_without_layer(validation);
     const std::vector<Group> all = groups();
     const Group& group = group_called(all, name);
     on_each_device(validation, [&group](Device& device) {
         if (group.n_cases(device) == 0) GTEST_SKIP() << "no kernels for this type, so that it runs on the CPU by plan";
-        DevicePlace place(device);
-        Bed bed(device, place, Bars::gpu(), device.id());
-        group.run(bed, device);
+        run(group, device, 1);
+    });
+}
+
+/// Compiling the shaders that check themselves takes seconds each, so that one device runs some cases of all groups.
+class VulkanOperationCasesCheckedShaders : public VulkanOperationCases {};
+
+INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCasesCheckedShaders,
+                         testing::Combine(testing::Values("matmul", ""), testing::Values(Validation::kShaders)),
+                         [](const auto& at) {
+                             return std::string(std::get<0>(at.param).empty() ? "others" : std::get<0>(at.param));
+                         });
+
+TEST_P(VulkanOperationCasesCheckedShaders, MeetTheBars) {
+    skip_without_layer(Validation::kShaders);
+    const bool of_matmul = std::get<0>(GetParam()) == "matmul";
+    on_each_device(Validation::kShaders, [&](Device& device) {
+        for (const Group& group : groups())
+            if (group.name.starts_with("matmul") == of_matmul) run(group, device, 11);
     });
 }
 
