@@ -25,12 +25,13 @@ Input input_row(Input rows, uint row, uint n) {
 }
 
 void load_input_floats(Input row, uint item, uint n, out vec4 x[8]) {
-    Floats from = Floats(row.x);
-    for (uint i = 0; i < 8; ++i)
-        for (uint j = 0; j < 4; ++j) {
-            const uint at = 32 * item + 4 * i + j;
-            x[i][j] = at < n ? from.at[at] : 0;
-        }
+    Floats from = Floats(row.x + 128 * item);
+    if (32 * item + 32 <= n) {
+        for (uint i = 0; i < 8; ++i)
+            x[i] = vec4(from.at[4 * i], from.at[4 * i + 1], from.at[4 * i + 2], from.at[4 * i + 3]);
+    } else {
+        for (uint i = 0; i < 32; ++i) x[i / 4][i % 4] = 32 * item + i < n ? from.at[i] : 0;
+    }
 }
 
 int half_sum(uint sums, uint which) { return bitfieldExtract(int(sums), 16 * int(which), 16); }

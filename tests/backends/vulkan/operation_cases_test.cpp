@@ -12,6 +12,8 @@ namespace {
 
 using vulkan::Validation;
 
+constexpr const char* kNoLayer = "the validation layer is not installed";
+
 /// What the validation layer has to say, from any thread.
 class Reports {
 public:
@@ -43,7 +45,7 @@ protected:
         if (usable_.empty()) GTEST_SKIP() << found;
     }
 
-    /// test(device) for each.
+    /// test(bed, device) for each. One bed for a device's life, as its programs name what the bed owns.
     template <typename Test>
     void on_each_device(Validation validation, const Test& test) {
         for (const vulkan::VulkanInfo& info : usable_) {
@@ -59,22 +61,16 @@ protected:
                                                 .validation = validation,
                                                 .report = [&reports](std::string_view text) { reports.add(text); }},
                                                ledger);
-                test(*device);
+                DevicePlace place(*device);
+                Bed bed(*device, place, Bars::gpu(), device->id());
+                test(bed, *device);
             }
             reports.expect_none();
         }
     }
 
-    static void skip_without_layer(Validation validation) {
-        if (validation != Validation::kNone && !vulkan::has_validation_layer())
-            GTEST_SKIP() << "the validation layer is not installed";
-    }
-
-    static void run(const Group& group, Device& device, std::size_t every) {
-        DevicePlace place(device);
-        Bed bed(device, place, Bars::gpu(), device.id());
-        std::cout << group.name << ": ";
-        group.run(bed, device, every);
+    static bool lacks_layer(Validation validation) {
+        return validation != Validation::kNone && !vulkan::has_validation_layer();
     }
 
 private:
@@ -93,12 +89,12 @@ INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCases,
 
 TEST_P(VulkanOperationCases, MeetTheBars) {
     const auto& [name, validation] = GetParam();
-    skip_without_layer(validation);
+    if (lacks_layer(validation)) GTEST_SKIP() << kNoLayer;
     const std::vector<Group> all = groups();
     const Group& group = group_called(all, name);
-    on_each_device(validation, [&group](Device& device) {
+    on_each_device(validation, [&group](Bed& bed, Device& device) {
         if (group.n_cases(device) == 0) GTEST_SKIP() << "no kernels for this type, so that it runs on the CPU by plan";
-        run(group, device, 1);
+        group.run(bed, device, 1);
     });
 }
 
@@ -112,16 +108,19 @@ INSTANTIATE_TEST_SUITE_P(All, VulkanOperationCasesCheckedShaders,
                          });
 
 TEST_P(VulkanOperationCasesCheckedShaders, MeetTheBars) {
-    skip_without_layer(Validation::kShaders);
+    if (lacks_layer(Validation::kShaders)) GTEST_SKIP() << kNoLayer;
     const bool of_matmul = std::get<0>(GetParam()) == "matmul";
-    on_each_device(Validation::kShaders, [&](Device& device) {
+    on_each_device(Validation::kShaders, [&](Bed& bed, Device& device) {
         for (const Group& group : groups())
-            if (group.name.starts_with("matmul") == of_matmul) run(group, device, 11);
+            if (group.name.starts_with("matmul") == of_matmul) {
+                std::cout << group.name << ": ";
+                group.run(bed, device, 11);
+            }
     });
 }
 
 TEST_F(VulkanOperationCases, AreMoreThanAThousand) {
-    on_each_device(Validation::kNone, [](Device& device) {
+    on_each_device(Validation::kNone, [](Bed&, Device& device) {
         std::cout << n_cases(device) << " cases\n";
         EXPECT_GE(n_cases(device), 1000u);
     });

@@ -1,0 +1,46 @@
+// The devices of this machine that models can run on, whatever their backend.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backends/device.h"
+#include "planner/machine.h"
+
+namespace lfm {
+
+enum class BackendName : std::uint8_t { kAuto, kCpu, kCuda, kHip, kVulkan, kSim };
+
+/// "auto", "cpu", "cuda", "hip", "vulkan", "sim".
+std::optional<BackendName> backend_from_name(std::string_view name);
+const char* backend_text(BackendName name);
+
+struct FoundDevice {
+    BackendName backend = BackendName::kAuto;
+    std::uint32_t index = 0;  // among its backend's
+    /// Name, backend, kind of memory, memory, free memory where the driver tells it, context; no figures.
+    DeviceProfile description;
+    std::string driver;
+    std::string why_unusable;  // empty: usable
+    bool emulated = false;     // a driver that computes on the CPU: used only when asked for by name
+};
+
+/// Those of one backend, or of all (kAuto). Empty for kCpu and kSim, and where there is no driver.
+std::vector<FoundDevice> find_devices(BackendName backend);
+
+struct DeviceOptions {
+    Bytes budget;
+    BackendLimits limits;
+};
+
+/// Throws Error{kUsage} for a device that cannot be used (named), Error{kShortfall} when the budget does not hold the
+/// driver's own needs. `ledger` outlives the device.
+std::unique_ptr<Device> open_device(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger);
+
+/// The devices' names for an error: "cuda: not built in; vulkan: no driver found".
+std::string why_no_device(BackendName backend);
+
+}  // namespace lfm
