@@ -85,6 +85,14 @@ std::uint32_t Plan::n_experts_on(DeviceId device) const {
     return static_cast<std::uint32_t>(std::count(first, experts.end(), device));
 }
 
+bool Plan::uses_device() const {
+    const auto elsewhere = [](DeviceId place) { return place != kHost; };
+    const auto first = static_cast<std::ptrdiff_t>(std::size_t{model.n_layer_dense} * model.n_expert);
+    return elsewhere(embedding) || elsewhere(output) || std::ranges::any_of(layers, elsewhere) ||
+           std::any_of(experts.begin() + first, experts.end(), elsewhere) ||
+           std::ranges::any_of(n_slots, [](std::uint32_t n) { return n > 0; });
+}
+
 std::vector<std::vector<std::uint32_t>> experts_by_number(const ModelSummary& model) {
     std::vector<std::uint32_t> numbers(model.n_expert);
     std::iota(numbers.begin(), numbers.end(), 0u);

@@ -105,6 +105,8 @@ struct Plan {
 
     Bytes used(DeviceId device) const;
     std::uint32_t n_experts_on(DeviceId device) const;  // of MoE layers
+    /// Whether anything is placed elsewhere than on the host.
+    bool uses_device() const;
 };
 
 /// Experts by number, as when none is known to be more frequent. Empty for dense layers.

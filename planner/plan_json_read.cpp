@@ -161,13 +161,8 @@ void read_placement(Plan& plan, const JsonNode& node) {
     plan.expert_reasons = read_reasons(layers, "experts_reason");
 }
 
-bool uses_device(const Plan& plan) {
-    return plan.embedding != kHost || plan.output != kHost ||
-           std::ranges::any_of(plan.layers, [](DeviceId home) { return home != kHost; });
-}
-
 void check_memory(const Plan& plan, const JsonNode& node) {
-    if (plan.memory.empty() && !uses_device(plan)) return;
+    if (plan.memory.empty() && !plan.uses_device()) return;
     // Every weight is somewhere.
     Bytes weights;
     for (const MemoryLine& line : plan.memory)

@@ -20,14 +20,6 @@
 namespace lfm {
 namespace {
 
-bool uses_device(const Plan& plan) {
-    const auto elsewhere = [](DeviceId place) { return place != kHost; };
-    const auto first = std::size_t{plan.model.n_layer_dense} * plan.model.n_expert;
-    return elsewhere(plan.embedding) || elsewhere(plan.output) || std::ranges::any_of(plan.layers, elsewhere) ||
-           std::ranges::any_of(plan.n_slots, [](std::uint32_t n) { return n > 0; }) ||
-           std::any_of(plan.experts.begin() + static_cast<std::ptrdiff_t>(first), plan.experts.end(), elsewhere);
-}
-
 /// Whole pages only. Returns how many bytes.
 Bytes give_back_pages(const std::byte* from, std::size_t size) {
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
@@ -44,8 +36,8 @@ Bytes give_back_pages(const std::byte* from, std::size_t size) {
 }  // namespace
 
 Model::Model(const ModelDescription& description, const Plan& plan, Device* device)
-    : description_(description), plan_(plan), device_(uses_device(plan) ? device : nullptr) {
-    if (uses_device(plan) && device == nullptr)
+    : description_(description), plan_(plan), device_(plan.uses_device() ? device : nullptr) {
+    if (plan.uses_device() && device == nullptr)
         throw Error(ErrorCode::kUsage, "plan",
                     "expected a device (" + plan.machine.device_backend + ") for what it puts there, found none");
 }

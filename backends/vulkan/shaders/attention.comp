@@ -82,14 +82,15 @@ void load_tile(uint type, uint64_t cache, uint head_bytes, uint first, uint end)
 
 void score_tile(uint first) {
     const uint key = gl_LocalInvocationIndex % kTileKeys, first_row = gl_LocalInvocationIndex / kTileKeys;
+    if (first_row >= kRows) return;
     float sums[kScoreRows];
-    for (uint i = 0; i < kScoreRows; ++i) sums[i] = 0;
+    [[unroll]] for (uint i = 0; i < kScoreRows; ++i) sums[i] = 0;
     for (uint d = 0; d < kVectors; ++d) {
         const vec4 k = cached[key * kStride + d];
-        for (uint i = 0; i < kScoreRows; ++i)
+        [[unroll]] for (uint i = 0; i < kScoreRows; ++i)
             sums[i] += dot(queries[min(first_row + i * kScoreStep, kRows - 1) * kVectors + d], k);
     }
-    for (uint i = 0; i < kScoreRows; ++i) {
+    [[unroll]] for (uint i = 0; i < kScoreRows; ++i) {
         const uint row = first_row + i * kScoreStep;
         if (row < kRows) scores[row * kTileKeys + key] = sums[i];
     }
@@ -119,14 +120,15 @@ struct Results {
 
 void add_tile(inout Results results) {
     const uint column = gl_LocalInvocationIndex % kVectors, first_row = gl_LocalInvocationIndex / kVectors;
-    for (uint i = 0; i < kOutRows; ++i) {
+    if (first_row >= min(kOutStep, kRows)) return;
+    [[unroll]] for (uint i = 0; i < kOutRows; ++i) {
         const float shrink = shrinks[min(first_row + i * kOutStep, kRows - 1)];
         results.sums[i] *= shrink;
         results.totals[i] *= shrink;
     }
     for (uint key = 0; key < kTileKeys; ++key) {
         const vec4 v = cached[key * kStride + column];
-        for (uint i = 0; i < kOutRows; ++i) {
+        [[unroll]] for (uint i = 0; i < kOutRows; ++i) {
             const float weight = weights[min(first_row + i * kOutStep, kRows - 1) * kTileKeys + key];
             results.sums[i] = fma(vec4(weight), v, results.sums[i]);
             results.totals[i] += weight;
@@ -136,17 +138,17 @@ void add_tile(inout Results results) {
 
 void write(Results results) {
     const uint column = gl_LocalInvocationIndex % kVectors, first_row = gl_LocalInvocationIndex / kVectors;
-    for (uint i = 0; i < kOutRows; ++i) {
+    [[unroll]] for (uint i = 0; i < kOutRows; ++i) {
         const uint row = first_row + i * kOutStep;
         if (first_row >= kOutStep || row >= kRows || !row_of(row).exists) continue;
         const uint head = row_of(row).head;
         if (kSplits == 0) {
             const uint at = (row_of(row).token * n_head_kv * kHeadsShare + head) * kHeadDim + 4 * column;
             const vec4 value = results.sums[i] / results.totals[i];
-            for (uint j = 0; j < 4; ++j) result.at[at + j] = value[j];
+            [[unroll]] for (uint j = 0; j < 4; ++j) result.at[at + j] = value[j];
         } else {
             const uint at = (head * kSplits + gl_WorkGroupID.x) * (kHeadDim + 2);
-            for (uint j = 0; j < 4; ++j) result.at[at + 4 * column + j] = results.sums[i][j];
+            [[unroll]] for (uint j = 0; j < 4; ++j) result.at[at + 4 * column + j] = results.sums[i][j];
             if (column == 0) {
                 result.at[at + kHeadDim] = results.totals[i];
                 result.at[at + kHeadDim + 1] = largests[row];
@@ -174,7 +176,7 @@ void main() {
     }
     float largest = kLowest;
     Results results;
-    for (uint i = 0; i < kOutRows; ++i) {
+    [[unroll]] for (uint i = 0; i < kOutRows; ++i) {
         results.sums[i] = vec4(0);
         results.totals[i] = 0;
     }

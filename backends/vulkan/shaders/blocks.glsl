@@ -4,6 +4,7 @@
 // Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
 // Words are loaded whole and shifted: up to 7 bytes behind a block may be read, and are not used.
 // Include step.glsl first.
+#extension GL_EXT_control_flow_attributes : require
 
 // DType of memory/dtype.h
 const uint kF32 = 0;
@@ -100,7 +101,7 @@ uvec4 spread_bits_16(uint bits) {
 
 uint iq4_levels(uint nibbles) {
     uint levels = 0;
-    for (uint i = 0; i < 32; i += 8) {
+    [[unroll]] for (uint i = 0; i < 32; i += 8) {
         const uint n = nibbles >> i & 15;
         const uint table = n < 8 ? (n < 4 ? 0xbfad9881u : 0xf6eaddcfu) : (n < 12 ? 0x26190d01u : 0x71594535u);
         levels |= (table >> 8 * (n & 3) & 0xff) << i;
@@ -113,7 +114,7 @@ uvec4 iq4_levels(uvec4 nibbles) {
 
 uint mxfp4_levels(uint nibbles) {
     uint levels = 0;
-    for (uint i = 0; i < 32; i += 8) {
+    [[unroll]] for (uint i = 0; i < 32; i += 8) {
         const uint n = nibbles >> i & 15;
         const uint magnitude = 0xc8643210u >> 4 * (n & 7) & 15;
         levels |= ((n < 8 ? magnitude : 0u - magnitude) & 0xff) << i;
@@ -324,16 +325,16 @@ float load_float(uint type, uint64_t row, uint i) {
 void load_floats(uint type, uint64_t row, uint item, uint n, out vec4 w[8]) {
     const uint first = 32 * item;
     if (first + 32 > n) {
-        for (uint i = 0; i < 32; ++i) w[i / 4][i % 4] = first + i < n ? load_float(type, row, first + i) : 0;
+        [[unroll]] for (uint i = 0; i < 32; ++i) w[i / 4][i % 4] = first + i < n ? load_float(type, row, first + i) : 0;
     } else if (type == kF32) {
         Floats from = Floats(row + 128 * item);
-        for (uint i = 0; i < 8; ++i)
+        [[unroll]] for (uint i = 0; i < 8; ++i)
             w[i] = vec4(from.at[4 * i], from.at[4 * i + 1], from.at[4 * i + 2], from.at[4 * i + 3]);
     } else {
         const uint64_t from = row + 64 * item;
-        for (uint i = 0; i < 4; ++i) {
+        [[unroll]] for (uint i = 0; i < 4; ++i) {
             const uvec4 halves = load_16(from + 16 * i);
-            for (uint j = 0; j < 2; ++j) {
+            [[unroll]] for (uint j = 0; j < 2; ++j) {
                 const uvec2 words = j == 0 ? halves.xy : halves.zw;
                 w[2 * i + j] = type == kF16
                                    ? vec4(unpackHalf2x16(words.x), unpackHalf2x16(words.y))
@@ -351,7 +352,7 @@ void load_weights(uint type, uint64_t row, uint item, uint n, out vec4 w[8]) {
         return;
     }
     const Item from = load_item(type, row, item);
-    for (uint i = 0; i < 4; ++i) {
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
         w[i] = from.low.scale * vec4(levels_of(from.low.level[i])) - from.low.min;
         w[4 + i] = from.high.scale * vec4(levels_of(from.high.level[i])) - from.high.min;
     }

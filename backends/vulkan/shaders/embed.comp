@@ -22,7 +22,7 @@ void main() {
     vec4 w[8];
     load_weights(kType, table + uint64_t(min(id, n_rows - 1)) * row_bytes, item, n_cols, w);
     const uvec2 runs = runs_of(kType, item);
-    for (uint i = 0; i < 32; ++i) {
+    [[unroll]] for (uint i = 0; i < 32; ++i) {
         const uint col = 16 * (i < 16 ? runs.x : runs.y) + i % 16;
         if (col < n_cols) result.at[t * n_cols + col] = id < n_rows ? w[i / 4][i % 4] : 0;
     }

@@ -35,18 +35,18 @@ void main() {
     const uint n_items = (n_ff + 31) / 32;
     for (uint first = gl_WorkGroupID.x * kSums; first < n_out; first += gl_NumWorkGroups.x * kSums) {
         float sums[kSums];
-        for (uint i = 0; i < kSums; ++i) sums[i] = 0;
+        [[unroll]] for (uint i = 0; i < kSums; ++i) sums[i] = 0;
         for (uint at = gl_LocalInvocationID.x; at < kUsed * n_items; at += gl_WorkGroupSize.x) {
             const uint j = at / n_items, item = at % n_items;
             if (down[j] == 0) continue;
             const InputItem input_item = load_input(kType, input_row(hidden, j, n_ff), item, n_ff);
-            for (uint i = 0; i < kSums; ++i) {
+            [[unroll]] for (uint i = 0; i < kSums; ++i) {
                 const uint64_t row = down[j] + uint64_t(min(first + i, n_out - 1)) * row_bytes;
                 sums[i] = fma(weight[j], dot_item(kType, row, item, n_ff, input_item), sums[i]);
             }
         }
         sum_over_group(sums);
-        for (uint i = 0; i < kSums; ++i)
+        [[unroll]] for (uint i = 0; i < kSums; ++i)
             if (gl_LocalInvocationID.x == i && first + i < n_out) result.at[first + i] = sums[i];
     }
 }

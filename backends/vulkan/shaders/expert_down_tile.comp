@@ -43,9 +43,9 @@ void multiply(uint64_t down, uint first_out, uint first, uint end) {
         barrier();
         multiply_tiles(end - first, sums);
     }
-    for (uint t = 0; t < 4; ++t) {
+    [[unroll]] for (uint t = 0; t < 4; ++t) {
         const uint to = first + 4 * token_group() + t;
-        for (uint i = 0; i < 4; ++i)
+        [[unroll]] for (uint i = 0; i < 4; ++i)
             if (to < end && first_out + tile_row(0) + i < n_out)
                 result.at[to * n_out + first_out + tile_row(0) + i] = sums.at[0][0][t][i];
     }

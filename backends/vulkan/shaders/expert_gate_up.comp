@@ -30,18 +30,18 @@ void main() {
     const uint n_items = (n_in + 31) / 32;
     for (uint first = gl_WorkGroupID.x * kRows; first < n_ff; first += gl_NumWorkGroups.x * kRows) {
         float sums[kSums];
-        for (uint i = 0; i < kSums; ++i) sums[i] = 0;
+        [[unroll]] for (uint i = 0; i < kSums; ++i) sums[i] = 0;
         for (uint item = gl_LocalInvocationID.x; item < n_items; item += gl_WorkGroupSize.x) {
             const InputItem for_gate = load_input(kGateType, rows, item, n_in);
             const InputItem for_up = kUpType == kGateType ? for_gate : load_input(kUpType, rows, item, n_in);
-            for (uint i = 0; i < kRows; ++i) {
+            [[unroll]] for (uint i = 0; i < kRows; ++i) {
                 const uint64_t row = min(first + i, n_ff - 1);
                 sums[2 * i] += dot_item(kGateType, expert.gate + row * gate_row_bytes, item, n_in, for_gate);
                 sums[2 * i + 1] += dot_item(kUpType, expert.up + row * up_row_bytes, item, n_in, for_up);
             }
         }
         sum_over_group(sums);
-        for (uint i = 0; i < kRows; ++i)
+        [[unroll]] for (uint i = 0; i < kRows; ++i)
             if (gl_LocalInvocationID.x == i && first + i < n_ff)
                 hidden.at[gl_WorkGroupID.y * n_ff + first + i] =
                     sums[2 * i] / (1.0 + exp(-sums[2 * i])) * sums[2 * i + 1];

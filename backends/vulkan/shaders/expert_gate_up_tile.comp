@@ -56,11 +56,11 @@ void multiply(ExpertEntry expert, uint first_ff, uint first, uint end) {
         barrier();
         multiply_tiles(end - first, sums);
     }
-    for (uint t = 0; t < 4; ++t) {
+    [[unroll]] for (uint t = 0; t < 4; ++t) {
         const uint to = first + 4 * token_group() + t;
         const vec4 gate = sums.at[0][0][t];
         const vec4 value = gate / (1.0 + exp(-gate)) * sums.at[1][0][t];
-        for (uint i = 0; i < 4; ++i)
+        [[unroll]] for (uint i = 0; i < 4; ++i)
             if (to < end && first_ff + tile_row(0) + i < n_ff)
                 hidden.at[to * n_ff + first_ff + tile_row(0) + i] = value[i];
     }

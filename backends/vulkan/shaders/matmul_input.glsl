@@ -27,10 +27,10 @@ Input input_row(Input rows, uint row, uint n) {
 void load_input_floats(Input row, uint item, uint n, out vec4 x[8]) {
     Floats from = Floats(row.x + 128 * item);
     if (32 * item + 32 <= n) {
-        for (uint i = 0; i < 8; ++i)
+        [[unroll]] for (uint i = 0; i < 8; ++i)
             x[i] = vec4(from.at[4 * i], from.at[4 * i + 1], from.at[4 * i + 2], from.at[4 * i + 3]);
     } else {
-        for (uint i = 0; i < 32; ++i) x[i / 4][i % 4] = 32 * item + i < n ? from.at[i] : 0;
+        [[unroll]] for (uint i = 0; i < 32; ++i) x[i / 4][i % 4] = 32 * item + i < n ? from.at[i] : 0;
     }
 }
 
@@ -62,7 +62,7 @@ void load_input_values(uint type, Input row, uint item, uint n, out vec4 x[8]) {
     const uvec4 low = Quads(row.q).at[runs.x], high = Quads(row.q).at[runs.y];
     Floats scales = Floats(row.scale);
     const float low_scale = scales.at[runs.x / 2], high_scale = scales.at[runs.y / 2];
-    for (uint i = 0; i < 4; ++i) {
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
         x[i] = low_scale * vec4(levels_of(low[i]));
         x[4 + i] = high_scale * vec4(levels_of(high[i]));
     }
@@ -70,7 +70,7 @@ void load_input_values(uint type, Input row, uint item, uint n, out vec4 x[8]) {
 
 int dot_16(uvec4 a, uvec4 b) {
     ivec4 sum = ivec4(0);
-    for (uint i = 0; i < 4; ++i) sum += levels_of(a[i]) * levels_of(b[i]);
+    [[unroll]] for (uint i = 0; i < 4; ++i) sum += levels_of(a[i]) * levels_of(b[i]);
     return sum.x + sum.y + sum.z + sum.w;
 }
 
@@ -80,7 +80,7 @@ float dot_item(uint type, uint64_t row, uint item, uint n, InputItem input_item)
         vec4 w[8];
         load_floats(type, row, item, n, w);
         vec4 sum = w[0] * input_item.x[0];
-        for (uint i = 1; i < 8; ++i) sum = fma(w[i], input_item.x[i], sum);
+        [[unroll]] for (uint i = 1; i < 8; ++i) sum = fma(w[i], input_item.x[i], sum);
         return (sum.x + sum.y) + (sum.z + sum.w);
     }
     const Item w = load_item(type, row, item);

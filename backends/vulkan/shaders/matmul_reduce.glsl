@@ -8,16 +8,16 @@ shared float parts_of_subgroups[kSums][64];
 /// Leaves the sums in `values`, for every invocation. All must call it.
 void sum_over_group(inout float values[kSums]) {
     if (gl_NumSubgroups == 1) {
-        for (uint i = 0; i < kSums; ++i) values[i] = subgroupAdd(values[i]);
+        [[unroll]] for (uint i = 0; i < kSums; ++i) values[i] = subgroupAdd(values[i]);
         return;
     }
     barrier();  // the last call's sums are read
-    for (uint i = 0; i < kSums; ++i) {
+    [[unroll]] for (uint i = 0; i < kSums; ++i) {
         const float part = subgroupAdd(values[i]);
         if (subgroupElect()) parts_of_subgroups[i][gl_SubgroupID] = part;
     }
     barrier();
-    for (uint i = 0; i < kSums; ++i) {
+    [[unroll]] for (uint i = 0; i < kSums; ++i) {
         values[i] = 0;
         for (uint j = 0; j < gl_NumSubgroups; ++j) values[i] += parts_of_subgroups[i][j];
     }

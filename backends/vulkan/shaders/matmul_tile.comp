@@ -48,10 +48,10 @@ void main() {
         barrier();
         multiply_tiles(n_rows - first_token, sums);
     }
-    for (uint v = 0; v < kTileVectors; ++v)
-        for (uint t = 0; t < 4; ++t) {
+    [[unroll]] for (uint v = 0; v < kTileVectors; ++v)
+        [[unroll]] for (uint t = 0; t < 4; ++t) {
             const uint token = first_token + 4 * token_group() + t;
-            for (uint i = 0; i < 4; ++i) {
+            [[unroll]] for (uint i = 0; i < 4; ++i) {
                 const uint row = first_row + tile_row(v) + i;
                 if (token < n_rows && row < n_out) result.at[token * n_out + row] = sums.at[0][v][t][i];
             }

@@ -19,27 +19,29 @@ uint row_group() { return gl_LocalInvocationIndex % kRowGroups; }
 uint token_group() { return gl_LocalInvocationIndex / kRowGroups; }
 
 void clear(out TileSums sums) {
-    for (uint m = 0; m < kMatrices; ++m)
-        for (uint v = 0; v < kTileVectors; ++v)
-            for (uint t = 0; t < 4; ++t) sums.at[m][v][t] = vec4(0);
+    [[unroll]] for (uint m = 0; m < kMatrices; ++m)
+        [[unroll]] for (uint v = 0; v < kTileVectors; ++v)
+            [[unroll]] for (uint t = 0; t < 4; ++t) sums.at[m][v][t] = vec4(0);
 }
 
 void put_weights(uint matrix, uint row, vec4 w[8]) {
-    for (uint i = 0; i < 32; ++i) weight_tile[matrix][i * kTileRows / 4 + row / 4][row % 4] = w[i / 4][i % 4];
+    [[unroll]] for (uint i = 0; i < 32; ++i)
+        weight_tile[matrix][i * kTileRows / 4 + row / 4][row % 4] = w[i / 4][i % 4];
 }
 void put_input(uint form, uint token, vec4 x[8]) {
-    for (uint i = 0; i < 32; ++i) input_tile[form][i * kTileTokens / 4 + token / 4][token % 4] = x[i / 4][i % 4];
+    [[unroll]] for (uint i = 0; i < 32; ++i)
+        input_tile[form][i * kTileTokens / 4 + token / 4][token % 4] = x[i / 4][i % 4];
 }
 
 /// Adds the products of the 32 columns in shared memory, for the tokens that the tile has.
 void multiply_tiles(uint n_tokens, inout TileSums sums) {
     if (4 * token_group() >= n_tokens) return;
     for (uint i = 0; i < 32; ++i)
-        for (uint m = 0; m < kMatrices; ++m) {
+        [[unroll]] for (uint m = 0; m < kMatrices; ++m) {
             const vec4 x = input_tile[min(m, kInputs - 1)][i * kTileTokens / 4 + token_group()];
-            for (uint v = 0; v < kTileVectors; ++v) {
+            [[unroll]] for (uint v = 0; v < kTileVectors; ++v) {
                 const vec4 w = weight_tile[m][i * kTileRows / 4 + row_group() + v * kRowGroups];
-                for (uint t = 0; t < 4; ++t) sums.at[m][v][t] = fma(w, vec4(x[t]), sums.at[m][v][t]);
+                [[unroll]] for (uint t = 0; t < 4; ++t) sums.at[m][v][t] = fma(w, vec4(x[t]), sums.at[m][v][t]);
             }
         }
 }

@@ -30,16 +30,16 @@ void main() {
     const uint n_items = (n_in + 31) / 32;
     for (uint first = gl_WorkGroupID.x * kSums; first < n_out; first += gl_NumWorkGroups.x * kSums) {
         float sums[kSums];
-        for (uint i = 0; i < kSums; ++i) sums[i] = 0;
+        [[unroll]] for (uint i = 0; i < kSums; ++i) sums[i] = 0;
         for (uint item = gl_LocalInvocationID.x; item < n_items; item += gl_WorkGroupSize.x) {
             const InputItem input_item = load_input(kType, row, item, n_in);
-            for (uint i = 0; i < kSums; ++i) {
+            [[unroll]] for (uint i = 0; i < kSums; ++i) {
                 const uint64_t weight_row = weight + uint64_t(min(first + i, n_out - 1)) * row_bytes;
                 sums[i] += dot_item(kType, weight_row, item, n_in, input_item);
             }
         }
         sum_over_group(sums);
-        for (uint i = 0; i < kSums; ++i)
+        [[unroll]] for (uint i = 0; i < kSums; ++i)
             if (gl_LocalInvocationID.x == i && first + i < n_out)
                 result.at[gl_WorkGroupID.y * n_out + first + i] = sums[i];
     }

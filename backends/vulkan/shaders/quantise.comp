@@ -2,6 +2,7 @@
 // even (backends/cpu/kernels.h has the definition).
 #version 460
 #extension GL_GOOGLE_include_directive : require
+#extension GL_EXT_control_flow_attributes : require
 #include "step.glsl"
 
 layout(local_size_x = 64) in;
@@ -30,16 +31,16 @@ void main() {
     const uint at = row * n_blocks + block;
     vec4 values[8];
     vec4 largest = vec4(0);
-    for (uint i = 0; i < 8; ++i) {
-        for (uint j = 0; j < 4; ++j) values[i][j] = x.at[32 * at + 4 * i + j];
+    [[unroll]] for (uint i = 0; i < 8; ++i) {
+        [[unroll]] for (uint j = 0; j < 4; ++j) values[i][j] = x.at[32 * at + 4 * i + j];
         largest = max(largest, abs(values[i]));
     }
     float scale = divide(vec4(max(max(largest.x, largest.y), max(largest.z, largest.w))), 127.0).x;
     if (scale < 1.17549435e-38) scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
     uint sum = 0;
-    for (uint half_block = 0; half_block < 2; ++half_block) {
+    [[unroll]] for (uint half_block = 0; half_block < 2; ++half_block) {
         int total = 0;
-        for (uint i = 4 * half_block; i < 4 * half_block + 4; ++i) {
+        [[unroll]] for (uint i = 4 * half_block; i < 4 * half_block + 4; ++i) {
             const ivec4 levels = scale == 0 ? ivec4(0) : ivec4(roundEven(divide(values[i], scale)));
             total += levels.x + levels.y + levels.z + levels.w;
             const uvec4 bytes = uvec4(levels & 0xff);

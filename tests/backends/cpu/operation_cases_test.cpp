@@ -30,7 +30,7 @@ TEST_P(CpuOperationCases, MeetTheBars) {
     HostPlace place;
     Bed bed(*backend_, place, bars, kHost);
     const std::vector<Group> all = groups();
-    group_called(all, std::get<0>(GetParam())).run(bed, *backend_, 1);
+    group_called(all, std::get<0>(GetParam())).run(bed, *backend_);
 }
 
 TEST(CpuOperationCases, AreMoreThanAThousand) {

@@ -59,8 +59,8 @@ template <typename Table>
 Group group(std::string name, Table table) {
     return {.name = std::move(name),
             .n_cases = [table](const Backend& backend) { return runnable(table(), backend).size(); },
-            .run = [table](Bed& bed, const Backend& backend,
-                           std::size_t every) { run_cases(bed, thinned(runnable(table(), backend), every)); }};
+            .run_every = [table](Bed& bed, const Backend& backend,
+                                 std::size_t every) { run_cases(bed, thinned(runnable(table(), backend), every)); }};
 }
 
 }  // namespace

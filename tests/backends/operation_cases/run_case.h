@@ -28,8 +28,10 @@ struct Group {
     std::string name;  // "matmul_Q4_K"
     /// The cases that this backend runs: all but those with a weight type that it does not support.
     std::function<std::size_t(const Backend&)> n_cases;
-    /// Runs them, or every so many, stops after a few failed ones, and prints how many there were.
-    std::function<void(Bed&, const Backend&, std::size_t every)> run;
+    std::function<void(Bed&, const Backend&, std::size_t every)> run_every;
+
+    /// Runs them, or one of every so many, stops after a few failed ones, and prints how many there were.
+    void run(Bed& bed, const Backend& backend, std::size_t every = 1) const { run_every(bed, backend, every); }
 };
 
 /// Embed, rms_norm, one matmul group for each weight type, and so on.

@@ -21,7 +21,7 @@ TEST_P(SimOperationCases, MeetTheBars) {
     DevicePlace place(*device_);
     Bed bed(*device_, place, Bars::cpu(reference::Activations::kQuantised), device_->id());
     const std::vector<Group> all = groups();
-    group_called(all, GetParam()).run(bed, *device_, 1);
+    group_called(all, GetParam()).run(bed, *device_);
 }
 
 TEST_F(SimOperationCases, AreMoreThanAThousand) {

@@ -1,0 +1,63 @@
+// A model and a session where the plan puts them; with smaller plans when the device refuses memory, at last on the
+// host alone.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "backends/device.h"
+#include "planner/make_plan.h"
+#include "runtime/devices.h"
+#include "runtime/model.h"
+#include "runtime/session.h"
+
+namespace lfm {
+
+/// What plans are made with.
+struct Planning {
+    MachineProfile machine;
+    PlanRequest request;  // its sizes are the session's
+};
+
+struct PlacedOptions {
+    const ModelDescription& model;
+    SessionOptions session;
+    /// A plan to obey, or what to make one with; neither: the host alone.
+    std::variant<std::monostate, Plan, Planning> plan;
+    /// Empty: there is no device.
+    std::function<std::unique_ptr<Device>(const DeviceOptions& options)> open;
+    std::function<Model(const Plan& plan, const DeviceLoad& to)> load;
+    LoadProgress progress;
+    /// Told what went otherwise than planned. May be empty.
+    std::function<void(const std::string& text)> note;
+};
+
+class PlacedSession {
+public:
+    /// Throws Error{kShortfall} with the figures when there is no plan within the budgets, and what loading on the host
+    /// alone throws. `ledger` outlives it.
+    PlacedSession(const PlacedOptions& options, Ledger& ledger);
+    PlacedSession(const PlacedSession&) = delete;
+    PlacedSession& operator=(const PlacedSession&) = delete;
+
+    const Plan& plan() const { return model_->plan(); }
+    const Model& model() const { return *model_; }
+    Session& session() { return *session_; }
+    const Session& session() const { return *session_; }
+    /// Null when everything is on the host.
+    const Device* device() const { return device_.get(); }
+
+private:
+    void place(const Plan& plan, const PlacedOptions& options, Ledger& ledger);
+
+    std::unique_ptr<Device> device_;
+    std::optional<Model> model_;
+    std::optional<Session> session_;
+};
+
+/// Throws Error{kShortfall} saying which budget is too small, by how much.
+Plan plan_or_throw(const ModelDescription& model, const MachineProfile& machine, const PlanRequest& request);
+
+}  // namespace lfm

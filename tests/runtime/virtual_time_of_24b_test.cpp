@@ -1,0 +1,282 @@
+// How long steps of the largest model take on a simulated machine, beside the least that they could take and beside what
+// the plan says. Virtual time; no arithmetic.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <random>
+
+#include "planner/machine_json.h"
+#include "planner/make_plan.h"
+#include "planner/placement.h"
+#include "planner/shape.h"
+#include "runtime/session.h"
+#include "runtime/simulation.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr std::uint32_t kPrompt = 512;
+constexpr std::uint32_t kDecoded = 50;
+constexpr std::uint32_t kContext = 1024;
+
+MachineProfile stored_machine() {
+    std::vector<MachinePart> parts;
+    for (const char* name : {"gpu/rtx-4060-ti-16gb", "host/ddr5-5600"}) {
+        const std::string path = std::string(LFM_SOURCE_DIR "/profiles/") + name + ".json";
+        std::ifstream file(path);
+        parts.push_back(parse_machine_part(std::string(std::istreambuf_iterator(file), {}), path));
+    }
+    return merge_parts(parts, nullptr);
+}
+
+/// Random experts for every layer and token: drawn on their own by their frequency, on condition that there are as many
+/// as a token uses, as the plan takes it.
+class RandomRouting {
+public:
+    RandomRouting(const HyperParameters& hyper, const Routing& routing, std::uint32_t n_tokens) : hyper_(hyper) {
+        std::mt19937 random(5);
+        std::uniform_real_distribution<double> chance(0, 1);
+        for (std::uint32_t layer = hyper.n_layer_dense; layer < hyper.n_layer; ++layer)
+            for (std::uint32_t token = 0; token < n_tokens; ++token) {
+                std::vector<std::int32_t> drawn;
+                while (drawn.size() != hyper.n_expert_used) {
+                    drawn.clear();
+                    for (std::uint32_t e = 0; e < hyper.n_expert && drawn.size() <= hyper.n_expert_used; ++e)
+                        if (chance(random) < routing.use[layer][e]) drawn.push_back(static_cast<std::int32_t>(e));
+                }
+                experts_.insert(experts_.end(), drawn.begin(), drawn.end());
+            }
+        n_tokens_ = n_tokens;
+    }
+
+    std::int32_t expert(std::uint32_t moe_layer, std::uint32_t position, std::uint32_t choice) const {
+        return experts_[(std::size_t{moe_layer} * n_tokens_ + position) * hyper_.n_expert_used + choice];
+    }
+    /// [n_expert]: tokens of a step that use each.
+    std::vector<std::uint32_t> counts(std::uint32_t layer, std::uint32_t position, std::uint32_t n_tokens) const {
+        std::vector<std::uint32_t> counts(hyper_.n_expert);
+        for (std::uint32_t t = position; t < position + n_tokens; ++t)
+            for (std::uint32_t j = 0; j < hyper_.n_expert_used; ++j)
+                ++counts[static_cast<std::size_t>(expert(layer - hyper_.n_layer_dense, t, j))];
+        return counts;
+    }
+
+private:
+    const HyperParameters& hyper_;
+    std::uint32_t n_tokens_ = 0;
+    std::vector<std::int32_t> experts_;
+};
+
+struct Step {
+    std::uint32_t position = 0, n_tokens = 1;
+};
+
+/// The least that a step could take: every operation of the model once, at the machine's rates, nothing waiting but for
+/// routing, the host's experts and the bus. All layers are at home on the device.
+class Bound {
+public:
+    Bound(const ModelDescription& model, const Plan& plan, const MachineRates& rates, const RandomRouting& routing)
+        : model_(model), plan_(plan), rates_(rates), routing_(routing) {}
+
+    double seconds(const Step& step) const {
+        const ProcessorRates& device = *rates_.device;
+        double sum = rates_.link.handshake_seconds, bus = 0;
+        sum += device.operation_seconds;                              // the embedding
+        sum += 3 * device.operation_seconds + matrix(device, model_.output_or_tied(), 1, {step.position, 1}, 1);
+        for (std::uint32_t layer = 0; layer < model_.hyper.n_layer; ++layer) {
+            sum += before_experts(layer, step);
+            if (model_.layers[layer].is_moe()) sum += experts(layer, step, bus);
+        }
+        return std::max(sum, bus);
+    }
+
+private:
+    double matrix(const ProcessorRates& rates, const TensorRef& tensor, double share, const Step& step,
+                  double n_tokens) const {
+        const double bytes = static_cast<double>(tensor.bytes.value) * share * rates.matvec(tensor.type);
+        if (step.n_tokens == 1) return bytes;
+        const double weights = static_cast<double>(tensor.dims[0] * tensor.dims[1] * tensor.dims[2]) * share;
+        return std::max(bytes, 2 * n_tokens * weights * rates.gemm(tensor.type));
+    }
+
+    double before_experts(std::uint32_t layer, const Step& step) const {
+        const ProcessorRates& rates = *rates_.device;
+        const HyperParameters& hyper = model_.hyper;
+        const LayerDescription& from = model_.layers[layer];
+        const double n = step.n_tokens;
+        double sum = 0;
+        std::uint32_t n_operations = 3;  // two norms, one addition
+        const auto multiply = [&](std::initializer_list<const TensorRef*> tensors) {
+            for (const TensorRef* tensor : tensors) sum += matrix(rates, *tensor, 1, step, n);
+        };
+        if (const auto* attention = std::get_if<AttentionTensors>(&from.mixer)) {
+            multiply({&attention->q, &attention->k, &attention->v, &attention->output});
+            const std::uint64_t n_kv = std::uint64_t{attention->n_head_kv} * hyper.head_dim;
+            const auto row = static_cast<double>(2 * row_bytes(DType::kF16, n_kv));
+            sum += step.n_tokens == 1 ? row * (step.position + 1) * rates.attention_seconds_per_byte
+                                      : 4 * n * (step.position + n / 2) * hyper.n_head * hyper.head_dim *
+                                            rates.gemm(DType::kF16);
+            n_operations += 5;
+        } else {
+            const auto& conv = std::get<ShortConvTensors>(from.mixer);
+            multiply({&conv.in_proj, &conv.out_proj});
+            n_operations += 3;
+        }
+        if (const auto* dense = std::get_if<DenseTensors>(&from.ffn)) {
+            multiply({&dense->gate, &dense->up, &dense->down});
+            n_operations += 4;  // with the addition
+        } else {
+            multiply({&std::get<MoeTensors>(from.ffn).router});
+            n_operations += 1;
+        }
+        return sum + n_operations * rates.operation_seconds;
+    }
+
+    double expert(const ProcessorRates& rates, const MoeTensors& moe, const Step& step, double n_tokens) const {
+        double sum = 0;
+        for (const auto* tensor : {&moe.gate, &moe.up, &moe.down})
+            sum += matrix(rates, *tensor, 1.0 / model_.hyper.n_expert, step, n_tokens);
+        return sum;
+    }
+
+    /// From the routing to the sum of all experts. Adds to `bus` what travels.
+    double experts(std::uint32_t layer, const Step& step, double& bus) const {
+        const ProcessorRates& device = *rates_.device;
+        const LinkRates& link = rates_.link;
+        const auto& moe = std::get<MoeTensors>(model_.layers[layer].ffn);
+        const std::vector<std::uint32_t> counts = routing_.counts(layer, step.position, step.n_tokens);
+        const auto on_device = [&](std::uint32_t n) {
+            return expert(device, moe, step, step.n_tokens == 1 ? n : (n + 63) / 64 * 64);
+        };
+        double hot = device.operation_seconds;
+        std::vector<std::uint32_t> cold;  // the most frequent first
+        for (const std::uint32_t e : plan_.by_use[layer]) {
+            if (plan_.experts[std::size_t{layer} * model_.hyper.n_expert + e] != kHost)
+                hot += counts[e] > 0 ? on_device(counts[e]) : 0;
+            else if (counts[e] > 0 || step.n_tokens > 1)
+                cold.push_back(e);
+        }
+        const double copy =
+            static_cast<double>(expert_bytes(moe, model_.hyper.n_expert).value) * link.h2d_seconds_per_byte;
+        if (cold.empty()) return hot + device.operation_seconds;
+        // Of prompts what travels is the plan's choice; of single tokens, as many as is best.
+        const auto streamed_in = [&](std::uint32_t streamed) {
+            double on_host = 0, with_streamed = hot;
+            for (std::uint32_t i = 0; i < cold.size(); ++i)
+                if (i < streamed)
+                    with_streamed += counts[cold[i]] > 0 ? on_device(counts[cold[i]]) : 0;
+                else if (counts[cold[i]] > 0)
+                    on_host += expert(rates_.host, moe, step, counts[cold[i]]);
+            if (on_host > 0)
+                on_host = rates_.host.operation_seconds + on_host * (streamed > 0 ? link.host_slowdown : 1);
+            const double arrival = step.n_tokens == 1 && streamed > 0
+                                       ? link.handshake_seconds + link.copy_seconds + streamed * copy
+                                       : 0;
+            return std::max({with_streamed, arrival, link.handshake_seconds + on_host}) + device.operation_seconds;
+        };
+        if (step.n_tokens > 1) {
+            bus += plan_.n_streamed[layer] * copy;
+            return streamed_in(plan_.n_streamed[layer]);
+        }
+        double best = streamed_in(0);
+        for (std::uint32_t streamed = 1; streamed <= cold.size(); ++streamed)
+            best = std::min(best, streamed_in(streamed));
+        return best;
+    }
+
+    const ModelDescription& model_;
+    const Plan& plan_;
+    const MachineRates& rates_;
+    const RandomRouting& routing_;
+};
+
+struct Measured {
+    double prefill = 0, decode = 0;              // seconds a step
+    double prefill_bound = 0, decode_bound = 0;  // the least
+    double prefill_plan = 0, decode_plan = 0;    // predicted
+};
+
+struct Case {
+    const char* shape;
+    double budget;  // GiB
+    double skew;
+};
+
+Measured measure(const Case& wanted) {
+    const ModelDescription model = describe_shape(wanted.shape);
+    const MachineProfile machine = stored_machine();
+    const Routing routing = skewed_routing(model.hyper, wanted.skew, 0);
+    const Bytes budget{static_cast<std::uint64_t>(wanted.budget * 1073741824.0)};
+    const Plan plan = std::get<Plan>(make_plan(model, machine,
+                                               {.sizes = {.n_ctx = kContext, .n_batch = kPrompt},
+                                                .vram_budget = budget,
+                                                .depth = kPrompt + kDecoded / 2,
+                                                .routing = routing}));
+    EXPECT_TRUE(std::ranges::all_of(plan.layers, [](DeviceId home) { return home == kDevice; }));
+    EXPECT_EQ(plan.embedding, kDevice);
+    const MachineRates rates = rates_of(machine, 0, FigureEnd::kMid);
+    Ledger ledger;
+    const auto device = make_simulated({.machine = machine,
+                                        .budget = budget,
+                                        .limits = {.n_batch = kPrompt, .n_ctx = kContext},
+                                        .arithmetic = sim::Arithmetic::kSkip},
+                                       ledger);
+    const Model weights = Model::absent(model, plan, ledger, {device.get()});
+    const RandomRouting experts(model.hyper, routing, kPrompt + kDecoded);
+    Session session(weights,
+                    {.n_ctx = kContext,
+                     .n_batch = kPrompt,
+                     .n_threads = 1,
+                     .expert_times = expert_times(model, rates),
+                     .host_seconds = host_clock(rates),
+                     .host_arithmetic = HostArithmetic::kSkip},
+                    ledger);
+    session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
+        return experts.expert(layer, position, choice);
+    });
+    const Bound bound(model, plan, rates, experts);
+    const std::vector<std::int32_t> tokens(kPrompt, 1);
+    const auto step = [&](std::uint32_t n_tokens) {
+        session.append(std::span(tokens).first(n_tokens));
+        device->finish_step();
+        return device->step_seconds();
+    };
+    Measured times;
+    times.prefill = step(kPrompt);
+    times.prefill_bound = bound.seconds({0, kPrompt});
+    times.prefill_plan = kPrompt / plan.prefill.mid;
+    for (std::uint32_t i = 0; i < kDecoded; ++i) {
+        times.decode += step(1) / kDecoded;
+        times.decode_bound += bound.seconds({kPrompt + i, 1}) / kDecoded;
+    }
+    times.decode_plan = 1 / plan.decode.mid;
+    return times;
+}
+
+TEST(VirtualTimeOf24B, IsNearTheBoundAndThePlan) {
+    std::printf("%-24s %-8s %9s %9s %9s %8s %8s\n", "", "", "virtual", "bound", "plan", "/ bound", "/ plan");
+    for (const char* shape : {"lfm2-24b-a2b:Q8_0", "lfm2-24b-a2b:Q4_K_M"})
+        for (const double budget : {16.0, 8.0})
+            for (const double skew : {0.0, 0.8}) {
+                char name[64];
+                std::snprintf(name, sizeof name, "%s %2.0f GiB %3.1f", shape + 13, budget, skew);
+                SCOPED_TRACE(name);
+                const Measured times = measure({shape, budget, skew});
+                const auto print = [&](const char* what, double seconds, double bound, double plan) {
+                    std::printf("%-24s %-8s %6.2f ms %6.2f ms %6.2f ms %8.3f %8.3f\n", name, what, seconds * 1e3,
+                                bound * 1e3, plan * 1e3, seconds / bound, seconds / plan);
+                };
+                print("decode", times.decode, times.decode_bound, times.decode_plan);
+                print("prefill", times.prefill, times.prefill_bound, times.prefill_plan);
+                EXPECT_LE(times.decode, 1.10 * times.decode_bound);
+                EXPECT_LE(times.prefill, 1.15 * times.prefill_bound);
+                EXPECT_NEAR(times.decode, times.decode_plan, 0.10 * times.decode);
+                EXPECT_NEAR(times.prefill, times.prefill_plan, 0.10 * times.prefill);
+            }
+}
+
+}  // namespace
+}  // namespace lfm::test
