@@ -1,6 +1,7 @@
 #include "runtime/placed_session.h"
 
 #include "memory/error.h"
+#include "planner/placement.h"
 
 namespace lfm {
 namespace {
@@ -39,7 +40,8 @@ PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
     }
     for (int attempt = 0; plan && plan->uses_device() && options.open && attempt <= kSmallerPlans; ++attempt) {
         try {
-            return place(*plan, options, ledger);
+            place(*plan, options, ledger);
+            return;
         } catch (const Error& error) {
             session_.reset();
             model_.reset();

@@ -47,10 +47,12 @@ double nmse(const std::vector<float>& a, const std::vector<float>& b) {
 }
 
 ForwardResult forward(const GoldenModel& golden, const Forward& how) {
-    Ledger ledger;
+    Ledger ledger;  // of the host; the device has its own
     GgufFile file = GgufFile::open(golden.path);
     const ModelDescription description = describe_model(file);
-    const Model model = Model::load(std::move(file), description, make_host_plan(description, {}), ledger);
+    const Model model =
+        Model::load(std::move(file), description, how.plan != nullptr ? *how.plan : make_host_plan(description, {}),
+                    ledger, {how.device});
     SessionOptions options = how.options;
     options.n_ctx = static_cast<std::uint32_t>(golden.tokens.size());
     options.n_batch = std::min(options.n_batch, options.n_ctx);
@@ -63,7 +65,7 @@ ForwardResult forward(const GoldenModel& golden, const Forward& how) {
     ForwardResult result;
     const std::size_t n_moe_layer = description.hyper.n_layer - description.hyper.n_layer_dense;
     result.routes.resize(n_moe_layer);
-    session.append_all(golden.tokens, [&](std::size_t, std::span<const float> rows) {
+    const auto keep = [&](std::size_t, std::span<const float> rows) {
         result.logits.insert(result.logits.end(), rows.begin(), rows.end());
         for (std::uint32_t layer = 0; layer < n_moe_layer; ++layer) {
             const auto experts = session.last_experts(layer);
@@ -71,9 +73,20 @@ ForwardResult forward(const GoldenModel& golden, const Forward& how) {
                 result.routes[layer].emplace_back(experts.begin() + at,
                                                   experts.begin() + at + description.hyper.n_expert_used);
         }
-    });
+    };
+    const std::span tokens(golden.tokens);
+    const std::size_t n_together = tokens.size() - how.n_single;
+    session.append_all(tokens.first(n_together), keep);
+    for (std::size_t i = n_together; i < tokens.size(); ++i) session.append_all(tokens.subspan(i, 1), keep);
     return result;
 }
+
+SessionSizes golden_sizes(const GoldenModel& golden) {
+    const auto n_tokens = static_cast<std::uint32_t>(golden.tokens.size());
+    return {.n_ctx = n_tokens, .n_batch = n_tokens, .n_outputs = n_tokens};
+}
+
+ModelDescription describe(const GoldenModel& golden) { return describe_model(GgufFile::open(golden.path)); }
 
 SessionOptions exact_options() {
     SessionOptions options;

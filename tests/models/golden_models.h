@@ -32,12 +32,18 @@ enum class Routing { kRouter, kGolden };
 struct Forward {
     SessionOptions options;  // n_ctx and n_outputs are filled in
     Routing routing = Routing::kRouter;
+    const Plan* plan = nullptr;  // null: everything on the host
+    Device* device = nullptr;
+    std::uint32_t n_single = 0;  // of the last tokens: appended one by one
 };
 struct ForwardResult {
     std::vector<float> logits;                                   // [n_tokens, n_vocab]
     std::vector<std::vector<std::vector<std::int32_t>>> routes;  // as in GoldenModel
 };
 ForwardResult forward(const GoldenModel& golden, const Forward& how);
+/// For plans: all tokens in one step.
+SessionSizes golden_sizes(const GoldenModel& golden);
+ModelDescription describe(const GoldenModel& golden);
 
 /// Options of exact arithmetic: reference kernels, f32 cache.
 SessionOptions exact_options();

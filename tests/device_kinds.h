@@ -1,0 +1,55 @@
+// The devices that tests of everything above a device run on: the simulated one, and a real one where there is any.
+#pragma once
+
+#include <array>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include <gtest/gtest.h>
+
+#include "backends/sim/sim_device.h"
+#include "runtime/devices.h"
+
+namespace lfm::test {
+
+/// For suites with a parameter. Those without such a device skip, with the reason.
+struct DeviceKind {
+    const char* name;
+    std::unique_ptr<Device> (*open)(const DeviceOptions& options, Ledger& ledger);
+    std::string (*absence)();  // why there is none; empty: there is one
+    double float_nmse;         // whole models of F16 weights against float64, at most
+    double placement_nmse;     // the device in any placement against the host alone, routes forced, at most
+};
+
+inline std::unique_ptr<Device> open_sim(const DeviceOptions& options, Ledger& ledger) {
+    return sim::make_sim_device({.budget = options.budget, .limits = options.limits}, ledger);
+}
+
+/// The first Vulkan device that can be used, emulated or not.
+inline std::optional<FoundDevice> vulkan_device() {
+    for (const FoundDevice& device : find_devices(BackendName::kVulkan))
+        if (device.why_unusable.empty()) return device;
+    return std::nullopt;
+}
+inline std::unique_ptr<Device> open_vulkan(const DeviceOptions& options, Ledger& ledger) {
+    return open_device(*vulkan_device(), options, ledger);
+}
+inline std::string vulkan_absence() {
+    if (vulkan_device()) return {};
+    std::string why = why_no_device(BackendName::kVulkan);
+    for (const FoundDevice& device : find_devices(BackendName::kVulkan))
+        why += "; " + device.description.name + ": " + device.why_unusable;
+    return why;
+}
+
+inline constexpr std::array kDeviceKinds{
+    // The host's own arithmetic.
+    DeviceKind{"Sim", open_sim, [] { return std::string(); }, 5e-6, 1e-5},
+    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, 5e-4, 1e-4},
+};
+
+/// For INSTANTIATE_TEST_SUITE_P.
+inline std::string kind_name(const testing::TestParamInfo<DeviceKind>& info) { return info.param.name; }
+
+}  // namespace lfm::test

@@ -1,0 +1,94 @@
+// The golden models on a device: all of it there, and split as the planner does.
+#include <gtest/gtest.h>
+
+#include <iomanip>
+#include <iostream>
+
+#include "tests/device_kinds.h"
+#include "tests/models/golden_models.h"
+#include "tests/runtime/random_placement.h"
+#include "tests/scaled_plan.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr Bytes kBudget{std::uint64_t{256} << 20};
+constexpr std::uint32_t kSingle = 6;  // tokens at the end, one by one
+
+class GoldenHybrid : public testing::TestWithParam<DeviceKind> {
+protected:
+    void SetUp() override {
+        if (models_.empty()) GTEST_SKIP() << "golden data absent: set LFM_GOLDEN to its folder";
+        if (const std::string why = kind().absence(); !why.empty()) GTEST_SKIP() << why;
+    }
+    const DeviceKind& kind() const { return GetParam(); }
+
+    double limit(const GoldenModel& golden) const {
+        if (golden.name.find("-F16") != std::string::npos) return kind().float_nmse;
+        return golden.routes.empty() ? 1.25 * golden.other_nmse : 0.005;
+    }
+
+    using MakePlan = std::function<Plan(const ModelDescription&, const SessionSizes&)>;
+    /// Every model by its plan within the bars.
+    void check(const MakePlan& make) {
+        for (const GoldenModel& golden : models_) {
+            SCOPED_TRACE(golden.name);
+            const ModelDescription description = describe(golden);
+            const SessionSizes sizes = golden_sizes(golden);
+            Ledger ledger;
+            const auto device = kind().open({.budget = kBudget, .limits = {sizes.n_batch, sizes.n_ctx}}, ledger);
+            const Plan plan = with_supported_only(make(description, sizes), description, *device);
+            const ForwardResult result =
+                forward(golden, {.options = {.n_threads = 2},
+                                 .routing = golden.routes.empty() ? Routing::kRouter : Routing::kGolden,
+                                 .plan = &plan,
+                                 .device = device.get(),
+                                 .n_single = kSingle});
+            ASSERT_EQ(result.logits.size(), golden.logits.size());
+            const double error = nmse(result.logits, golden.logits);
+            EXPECT_LE(error, limit(golden));
+            EXPECT_EQ(result.routes, golden.routes);
+            report(golden, plan, error);
+        }
+    }
+
+    void report(const GoldenModel& golden, const Plan& plan, double error) const {
+        const auto n_layer = std::ranges::count(plan.layers, kDevice);
+        std::cout << std::left << std::setw(20) << golden.name << n_layer << " of " << plan.layers.size() << " layers, "
+                  << plan.n_experts_on(kDevice) << " of "
+                  << plan.model.n_expert * (plan.model.n_layer - plan.model.n_layer_dense)
+                  << " experts on the device: nmse " << error << " (at most " << limit(golden) << ")\n";
+    }
+
+    std::vector<GoldenModel> models_ = golden_models();
+};
+
+TEST_P(GoldenHybrid, EverythingOnTheDevice) {
+    EXPECT_EQ(models_.size(), 17u);
+    check([](const ModelDescription& description, const SessionSizes& sizes) {
+        return placed_plan(description, sizes, Placing::kAllOnDevice);
+    });
+}
+
+TEST_P(GoldenHybrid, SplitByThePlanner) {
+    const MachineProfile machine = scaled_machine({});
+    check([&](const ModelDescription& description, const SessionSizes& sizes) {
+        const Bytes budget = budget_at(0.5, description, machine, sizes);
+        Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = sizes, .vram_budget = budget}));
+        const bool moe = description.hyper.n_expert > 0;
+        const auto n_layer = std::ranges::count(plan.layers, kDevice);
+        EXPECT_GT(n_layer, 0);
+        if (moe) {
+            EXPECT_GT(plan.n_experts_on(kDevice), 0u);
+            EXPECT_GT(plan.n_experts_on(kHost), 0u);
+        } else {
+            EXPECT_LT(n_layer, description.hyper.n_layer);
+        }
+        return plan;
+    });
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, GoldenHybrid, testing::ValuesIn(kDeviceKinds), kind_name);
+
+}  // namespace
+}  // namespace lfm::test
