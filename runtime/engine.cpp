@@ -24,8 +24,10 @@ std::unique_ptr<Backend> make_host(const EngineOptions& options, Ledger& ledger)
 }  // namespace
 
 Engine::Engine(const Inputs& in, Ledger& ledger)
-    : state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
-      residency_(in.plan, in.weights, in.device),
+    : params_(in.params),
+      device_(in.device),
+      state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
+      residency_({in.plan, in.weights, in.device, in.options.expert_times, in.options.adaptation}),
       staging_(in.plan, in.weights, in.device),
       rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
             ledger),
@@ -46,6 +48,14 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
             };
     }
     executor_.emplace(std::move(inputs));
+}
+
+void Engine::run(const std::atomic<bool>* stop) {
+    if (device_ != nullptr && device_->allocated() > device_->budget()) given_up_ += residency_.fit_budget();
+    executor_->run(stop);
+    if (device_ == nullptr) return;
+    streamed_ += streams_->travelled();
+    residency_.end_step(rows_.host().choices, params_.n_tokens);
 }
 
 }  // namespace lfm

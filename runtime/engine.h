@@ -33,6 +33,7 @@ struct EngineOptions {
     /// See DeviceSide. For simulated devices.
     std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
     HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    Adaptation adaptation = Adaptation::kOn;
 };
 
 class Engine {
@@ -51,16 +52,24 @@ public:
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
-    /// As Executor::run.
-    void run(const std::atomic<bool>* stop) { executor_->run(stop); }
+    /// As Executor::run; then experts may change places for the steps to come.
+    void run(const std::atomic<bool>* stop);
 
     SequenceState& state() { return state_; }
     const SequenceState& state() const { return state_; }
     /// Logits and choices of the last step.
     const Activations& rows() const { return rows_.host(); }
     const Executor& executor() const { return *executor_; }
+    const ExpertResidency& residency() const { return residency_; }
+    /// What travelled for single steps, so far.
+    Bytes streamed() const { return streamed_; }
+    /// Slots given up because others took the device's memory, so far.
+    Bytes given_up() const { return given_up_; }
 
 private:
+    const StepParams& params_;
+    Device* device_;
+    Bytes streamed_, given_up_;
     SequenceState state_;
     ExpertResidency residency_;
     Staging staging_;

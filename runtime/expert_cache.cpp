@@ -243,7 +243,7 @@ void ExpertCache::collect_arrived() {
     arrived_.clear();
     for (std::uint32_t i = 0; i < layers_.size(); ++i)
         for (std::uint32_t s = 0; s < layers_[i].slots.size(); ++s) {
-            const ExpertSlot& slot = layers_[i].slots[s];
+            const CacheSlot& slot = layers_[i].slots[s];
             if (slot.expert >= 0 && slot.usable_from == step_)
                 arrived_.push_back({.moe_layer = i, .slot = s, .expert = static_cast<std::uint16_t>(slot.expert)});
         }

@@ -43,7 +43,7 @@ struct CacheLayer {
     std::uint32_t n_slots = 0;
 };
 
-struct ExpertSlot {
+struct CacheSlot {
     std::int32_t expert = -1;       // -1: empty
     std::uint64_t usable_from = 0;  // step
 };
@@ -81,7 +81,7 @@ public:
     /// Where the coming step finds it; nothing: not in a slot, or still on its way.
     std::optional<std::uint32_t> slot_of(std::uint32_t moe_layer, std::uint16_t expert) const;
     /// With those on their way.
-    std::span<const ExpertSlot> slots(std::uint32_t moe_layer) const { return layers_[moe_layer].slots; }
+    std::span<const CacheSlot> slots(std::uint32_t moe_layer) const { return layers_[moe_layer].slots; }
 
     /// What the present step's tokens used, once a layer.
     void add_uses(std::uint32_t moe_layer, std::span<const ExpertUse> uses);
@@ -109,7 +109,7 @@ private:
     struct Layer {
         UseForecast forecast;
         std::vector<char> pinned;            // [n_expert]
-        std::vector<ExpertSlot> slots;       // capacity n_expert
+        std::vector<CacheSlot> slots;       // capacity n_expert
         std::vector<std::int32_t> slot_of;   // [n_expert]; -1: none
         std::vector<ExpertUse> uses;         // of the present step; capacity n_expert
         std::vector<char> hinted, promised;  // [n_expert]: for the next step; for the present one, when it began

@@ -45,7 +45,8 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
                       .kernels = options.kernels,
                       .expert_times = options.expert_times,
                       .host_seconds = options.host_seconds,
-                      .host_arithmetic = options.host_arithmetic} {
+                      .host_arithmetic = options.host_arithmetic,
+                      .adaptation = options.adaptation} {
     const HyperParameters& hyper = model.hyper();
     Carver measuring;
     carve_params(measuring, hyper, options.n_batch);

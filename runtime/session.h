@@ -28,6 +28,7 @@ struct SessionOptions {
     std::vector<ExpertTimes> expert_times;  // see EngineOptions, as the next two
     std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
     HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    Adaptation adaptation = Adaptation::kOn;
     /// What to do when the device is lost: go on with the host alone, from the token log, or throw Error{kDeviceLost}.
     AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 };

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <array>
+#include <cstdlib>
 #include <memory>
 #include <optional>
+#include <ostream>
 #include <string>
 
 #include <gtest/gtest.h>
@@ -18,6 +20,7 @@ struct DeviceKind {
     const char* name;
     std::unique_ptr<Device> (*open)(const DeviceOptions& options, Ledger& ledger);
     std::string (*absence)();  // why there is none; empty: there is one
+    bool (*is_slow)();         // emulated: shorter suites unless LFM_FULL is set
     double float_nmse;         // whole models of F16 weights against float64, at most
     double placement_nmse;     // the device in any placement against the host alone, routes forced, at most
 };
@@ -43,11 +46,15 @@ inline std::string vulkan_absence() {
     return why;
 }
 
+inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("LFM_FULL") == nullptr; }
+
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
-    DeviceKind{"Sim", open_sim, [] { return std::string(); }, 5e-6, 1e-5},
-    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, 5e-4, 1e-4},
+    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-5},
+    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-4},
 };
+
+inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }
 
 /// For INSTANTIATE_TEST_SUITE_P.
 inline std::string kind_name(const testing::TestParamInfo<DeviceKind>& info) { return info.param.name; }

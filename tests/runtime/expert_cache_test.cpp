@@ -316,7 +316,7 @@ void check(const ExpertCache& cache, const std::vector<std::uint32_t>& n_slots,
         ASSERT_EQ(cache.slots(layer).size(), n_slots[layer]);
         std::set<std::int32_t> held;
         for (std::uint32_t slot = 0; slot < cache.slots(layer).size(); ++slot) {
-            const ExpertSlot& content = cache.slots(layer)[slot];
+            const CacheSlot& content = cache.slots(layer)[slot];
             if (content.expert < 0) continue;
             const auto expert = static_cast<std::uint16_t>(content.expert);
             ASSERT_TRUE(held.insert(content.expert).second);

@@ -90,13 +90,6 @@ public:
             sum += before_experts(layer, step);
             if (model_.layers[layer].is_moe()) sum += experts(layer, step, bus);
         }
-        if (step.n_tokens > 1) {
-            std::printf("DEBUG sum %.2f bus %.2f  streamed:", sum * 1e3, bus * 1e3);
-            for (auto n : plan_.n_streamed) std::printf(" %u", n);
-            std::printf("\n  cold:");
-            for (std::uint32_t l = 0; l < model_.hyper.n_layer; ++l) { int c = 0; for (int e = 0; e < 64; ++e) c += l >= 2 && plan_.experts[l*64+e] == kHost; std::printf(" %d", c); }
-            std::printf("\n");
-        }
         return std::max(sum, bus);
     }
 

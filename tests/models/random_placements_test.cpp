@@ -1,0 +1,175 @@
+// Any layer with its state, any expert, embedding and output anywhere: what the host alone gives, routes forced.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "planner/shape.h"
+#include "tests/device_kinds.h"
+#include "tests/models/golden_models.h"
+#include "tests/runtime/random_placement.h"
+#include "tests/scaled_plan.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr Bytes kBudget{std::uint64_t{1} << 30};
+constexpr std::uint32_t kTokens = 48;
+constexpr std::uint32_t kSingle = 6;  // of them, at the end, one by one
+constexpr SessionSizes kSizes{.n_ctx = kTokens, .n_batch = kTokens, .n_outputs = kTokens};
+
+/// The flagship's routing and expert width in a model that is small otherwise.
+constexpr const char* kFlagshipRouting =
+    "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=1536,n_expert=64,"
+    "n_expert_used=4,n_vocab=512:Q4_K_M";
+/// Instead of a golden one where there is none.
+constexpr const char* kSmallMoe =
+    "lfm2moe,n_layer=6,n_layer_dense=2,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=64,n_expert=8,"
+    "n_expert_used=3,n_vocab=500:Q4_0";
+
+/// A model in any placement: logits [kTokens, n_vocab] on the same tokens and routes.
+class Case {
+public:
+    virtual ~Case() = default;
+    virtual ModelDescription description() const = 0;
+    /// `device` null: everything on the host.
+    virtual std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const = 0;
+};
+
+class GoldenCase final : public Case {
+public:
+    explicit GoldenCase(GoldenModel golden) : golden_(std::move(golden)) {}
+
+    ModelDescription description() const override { return describe(golden_); }
+    std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const override {
+        return forward(golden_, {.options = options,
+                                 .routing = golden_.routes.empty() ? Routing::kRouter : Routing::kGolden,
+                                 .plan = &plan,
+                                 .device = device,
+                                 .n_single = kSingle})
+            .logits;
+    }
+
+private:
+    GoldenModel golden_;
+};
+
+class RandomCase final : public Case {
+public:
+    explicit RandomCase(std::string shape) : description_(describe_shape(shape)) {}
+
+    ModelDescription description() const override { return description_; }
+    std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const override {
+        Ledger ledger;
+        const Model model = Model::random(description_, plan, 11, ledger, {device});
+        Session session(model, options, ledger);
+        const HyperParameters& hyper = description_.hyper;
+        session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
+            // Neighbours in number, so never one twice; some come often.
+            const std::uint32_t first = (layer * 7 + position * position) % hyper.n_expert;
+            return static_cast<std::int32_t>((first + choice) % hyper.n_expert);
+        });
+        std::vector<std::int32_t> tokens;
+        for (std::uint32_t i = 0; i < kTokens; ++i) tokens.push_back(static_cast<std::int32_t>(1 + i * 7919 % 400));
+        std::vector<float> logits;
+        const auto keep = [&](std::size_t, std::span<const float> rows) {
+            logits.insert(logits.end(), rows.begin(), rows.end());
+        };
+        session.append_all(std::span(tokens).first(kTokens - kSingle), keep);
+        for (std::size_t i = kTokens - kSingle; i < kTokens; ++i)
+            session.append_all(std::span(tokens).subspan(i, 1), keep);
+        return logits;
+    }
+
+private:
+    ModelDescription description_;
+};
+
+int n_placements(int normally, int full) { return std::getenv("LFM_FULL") != nullptr ? full : normally; }
+
+class RandomPlacements : public testing::TestWithParam<DeviceKind> {
+protected:
+    void SetUp() override {
+        if (const std::string why = kind().absence(); !why.empty()) GTEST_SKIP() << why;
+    }
+    const DeviceKind& kind() const { return GetParam(); }
+
+    static SessionOptions options() {
+        return {.n_ctx = kTokens, .n_batch = kTokens, .n_outputs = kTokens, .n_threads = 2};
+    }
+    static std::vector<float> on_host(const Case& model) {
+        return model.run(make_host_plan(model.description(), kSizes), nullptr, options());
+    }
+
+    double error_of(const Case& model, const Plan& plan, const SessionOptions& options,
+                    const std::vector<float>& expected) const {
+        Ledger ledger;
+        const auto device = kind().open({.budget = kBudget, .limits = {kTokens, kTokens}}, ledger);
+        const auto logits = model.run(with_supported_only(plan, model.description(), *device), device.get(), options);
+        EXPECT_EQ(logits.size(), expected.size());
+        return nmse(logits, expected);
+    }
+
+    /// `n` placements, by seeds from `first_seed` on. Returns the largest error.
+    double check(const Case& model, std::uint32_t first_seed, int n) const {
+        const auto expected = on_host(model);
+        const ModelDescription description = model.description();
+        double largest = 0;
+        for (int i = 0; i < n; ++i) {
+            const std::uint32_t seed = first_seed + static_cast<std::uint32_t>(i);
+            SCOPED_TRACE("seed " + std::to_string(seed));
+            SessionOptions how = options();
+            if (seed % 2 == 0)  // copying costs nothing: every missing expert travels
+                how.expert_times.assign(description.hyper.n_layer, ExpertTimes{.host = 1, .host_while_copying = 1});
+            const Plan plan = placed_plan(description, kSizes, Placing::kRandom, seed);
+            const double error = error_of(model, plan, how, expected);
+            EXPECT_LE(error, kind().placement_nmse);
+            largest = std::max(largest, error);
+        }
+        return largest;
+    }
+};
+
+TEST_P(RandomPlacements, OfOneMoeModel) {
+    std::unique_ptr<Case> model;
+    for (GoldenModel& golden : golden_models())
+        if (golden.name == "tinymoe-Q4_K_M.gguf") model = std::make_unique<GoldenCase>(std::move(golden));
+    if (!model) model = std::make_unique<RandomCase>(kSmallMoe);
+    const double largest = check(*model, 0, n_placements(kind().is_slow() ? 3 : 40, 200));
+    std::cout << "largest nmse " << largest << '\n';
+}
+
+TEST_P(RandomPlacements, OfEveryGoldenModel) {
+    const auto models = golden_models();
+    if (models.empty()) GTEST_SKIP() << "golden data absent: set LFM_GOLDEN to its folder";
+    std::uint32_t seed = 1000;
+    for (std::size_t i = 0; i < models.size(); i += kind().is_slow() ? 8 : 1) {
+        SCOPED_TRACE(models[i].name);
+        // From 2 on: the first seed of five puts nothing but slots on the device.
+        const double largest = check(GoldenCase(models[i]), seed + 2, n_placements(kind().is_slow() ? 1 : 2, 8));
+        std::cout << models[i].name << ": largest nmse " << largest << '\n';
+        seed += 20;
+    }
+}
+
+TEST_P(RandomPlacements, OfTheFlagshipsRouting) {
+    const RandomCase model(kFlagshipRouting);
+    const double largest = check(model, 2, n_placements(kind().is_slow() ? 1 : 4, 16));
+    std::cout << "largest nmse " << largest << '\n';
+    if (kind().is_slow()) return;
+    const auto expected = on_host(model);
+    const ModelDescription description = model.description();
+    EXPECT_LE(error_of(model, placed_plan(description, kSizes, Placing::kAllOnDevice), options(), expected),
+              kind().placement_nmse);
+    const MachineProfile machine = scaled_machine({});
+    const Bytes budget = budget_at(0.4, description, machine, kSizes);
+    const Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = kSizes, .vram_budget = budget}));
+    EXPECT_GT(plan.n_experts_on(kDevice), 0u);
+    EXPECT_GT(plan.n_experts_on(kHost), 0u);
+    EXPECT_LE(error_of(model, plan, options(), expected), kind().placement_nmse) << "the planner's";
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, RandomPlacements, testing::ValuesIn(kDeviceKinds), kind_name);
+
+}  // namespace
+}  // namespace lfm::test
