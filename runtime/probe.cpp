@@ -94,7 +94,9 @@ ProbeResult probe_machine(const ProbeOptions& options, std::span<ProbedDevice* c
             result.machine.devices.push_back(profile);
         } catch (const Error& error) {
             if (error.code() == ErrorCode::kInterrupted) throw;
-            result.remarks.push_back("left out: " + std::string(error.what()));
+            const std::string why = error.what();
+            const bool is_named = why.find(profile.name) != std::string::npos;
+            result.remarks.push_back("left out: " + (is_named ? why : profile.name + ": " + why));
         }
     }
     const std::string load = load_remark(before, processor_times());
@@ -105,9 +107,15 @@ ProbeResult probe_machine(const ProbeOptions& options, std::span<ProbedDevice* c
 }
 
 MachineIdentity present_identity(std::span<ProbedDevice* const> devices) {
+    std::vector<DeviceProfile> descriptions;
+    for (ProbedDevice* device : devices) descriptions.push_back(device->description());
+    return present_identity(descriptions);
+}
+
+MachineIdentity present_identity(std::span<const DeviceProfile> devices) {
     MachineProfile machine;
     machine.host = describe_host(default_thread_count());
-    for (ProbedDevice* device : devices) machine.devices.push_back(device->description());
+    machine.devices.assign(devices.begin(), devices.end());
     return identity_of(machine);
 }
 

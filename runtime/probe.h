@@ -12,7 +12,7 @@
 #include <string_view>
 #include <vector>
 
-#include "backends/backend.h"
+#include "backends/device.h"
 #include "planner/machine.h"
 
 namespace lfm {
@@ -27,6 +27,8 @@ public:
 
     /// Prepared for kProbeLimits; lives as long as the place.
     virtual Backend& backend() = 0;
+    /// The same when it is a device, whose work is enqueued; null: it does what it is asked at once.
+    virtual Device* device() { return nullptr; }
     /// Lives as long as the place. Throws Error{kShortfall} when refused.
     virtual std::byte* take(std::size_t size) = 0;
     /// `to` lies in what take gave. Blocks.
@@ -84,6 +86,7 @@ ProbeResult probe_machine(const ProbeOptions& options, std::span<ProbedDevice* c
 
 /// The identity that probe_machine's profile would have, without measuring.
 MachineIdentity present_identity(std::span<ProbedDevice* const> devices = {});
+MachineIdentity present_identity(std::span<const DeviceProfile> devices);
 
 /// The present date and time, UTC, as profiles and results write it: "2026-03-01T12:00:00Z".
 std::string utc_now();

@@ -19,6 +19,16 @@ double copy_gb_per_s(ProbedDevice& device, CopyDirection direction, HostPages pa
            device.copy_seconds({.direction = direction, .pages = pages, .size = kLargestProbeCopy}) * 1e-9;
 }
 
+/// A card's caches hold what a processor's do not: a type's weights are to be larger than they are.
+std::size_t memory_for(const ProbeShare& share, ProbedDevice& device, const DeviceProfile& profile) {
+    const std::uint64_t free = profile.free.value_or(profile.memory).value;
+    const std::uint64_t wanted = profile.memory_kind == DeviceMemory::kOwn ? 2 * share.memory : share.memory;
+    std::uint64_t memory = std::min<std::uint64_t>(wanted, free / 4);
+    // It is one block, with some rows beside it.
+    if (device.device() != nullptr) memory = std::min(memory, device.device()->limits().largest_block.value / 4 * 3);
+    return memory;
+}
+
 /// Gigabytes a second of both sides while both are at work.
 struct BothSides {
     double bus = 0;
@@ -53,11 +63,14 @@ BothSides read_while_copying(ProbedDevice& device, std::span<const std::byte> me
 
 std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& device, DeviceProfile& profile) {
     profile = device.description();
-    const std::uint64_t free = profile.free.value_or(profile.memory).value;
+    const std::vector<DType> types = probed_types(share.effort, device.backend());
+    if (types.empty()) throw Error(ErrorCode::kInvalidInput, profile.name, "expected weight types, found none");
+    const bool enqueued = device.device() != nullptr;
     ProbeOperations operations({.place = device,
-                                .types = probed_types(share.effort, device.backend()),
-                                .memory = std::min<std::size_t>(share.memory, free / 4),
-                                .n_threads = share.n_threads,
+                                .types = types,
+                                .memory = memory_for(share, device, profile),
+                                // A device's own figures do not depend on the host's threads.
+                                .n_threads = enqueued ? 1 : share.n_threads,
                                 .longest_sample = 0.02,
                                 .stop = share.time.stop,
                                 .progress = [&](double done) { share.progress("filling memory", done); }});
@@ -97,8 +110,8 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
     TrialTime time = share.time;
     time.progress = [&](double done) { share.progress("measuring", done); };
     const std::vector<std::string> remarks = run_trials(trials, time);
-    assume_others(profile.matvec_gb_per_s);
-    assume_others(profile.gemm_gflop_per_s);
+    assume_others(profile.matvec_gb_per_s, device.backend());
+    assume_others(profile.gemm_gflop_per_s, device.backend());
     return remarks;
 }
 

@@ -91,8 +91,8 @@ std::vector<std::string> probe_host(const ProbeShare& share, HostProfile& host) 
     TrialTime time = share.time;
     time.progress = [&](double done) { share.progress("measuring", done); };
     std::vector<std::string> remarks = run_trials(trials, time);
-    assume_others(host.matvec_gb_per_s);
-    assume_others(host.gemm_gflop_per_s);
+    assume_others(host.matvec_gb_per_s, place.backend());
+    assume_others(host.gemm_gflop_per_s, place.backend());
     const std::string caches = caches_remark(operations.memory().size());
     if (!caches.empty()) remarks.push_back(caches);
     return remarks;

@@ -13,6 +13,7 @@ namespace {
 constexpr std::uint32_t kWidth = 2048;  // n_embd
 constexpr std::uint32_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
 constexpr std::uint32_t kGemmRows = 2048, kMostGemmRows = 8192;
+constexpr std::uint32_t kMostCaches = 4, kMostTimes = 32;
 constexpr std::size_t kPositionBytes = std::size_t{2} * kKvHeads * kHeadDim * 2;  // key and value in f16
 
 constexpr std::uint32_t kRowStep = 64;                      // rows come in multiples: no kernel meets a ragged end
@@ -55,7 +56,11 @@ ProbeOperations::~ProbeOperations() = default;
 void ProbeOperations::lay_out() {
     n_positions_ = to_step(static_cast<double>(setup_.memory / 4 / kPositionBytes), kRowStep, kProbeLimits.n_ctx);
     last_token_ = {.n_tokens = 1, .position = n_positions_ - 1};
-    const std::size_t cache_bytes = n_positions_ * kPositionBytes;
+    if (on_device()) {
+        const std::size_t caches = setup_.memory / 4 / (n_positions_ * kPositionBytes);
+        n_caches_ = static_cast<std::uint32_t>(std::clamp<std::size_t>(caches, 1, kMostCaches));
+    }
+    const std::size_t cache_bytes = n_caches_ * n_positions_ * kPositionBytes;
     const std::size_t share = (setup_.memory - std::min(cache_bytes, setup_.memory)) / weights_.size();
     // A piece of work is at least 64 rows of many tokens: every thread gets one, within reason.
     const std::uint32_t least_gemm = std::min(kRowStep * setup_.n_threads, kMostGemmRows);
@@ -105,7 +110,7 @@ void ProbeOperations::fill(Weights& weights) {
 
 void ProbeOperations::fill_cache() {
     const std::vector<std::byte> piece = random_rows(DType::kF16, kPieceBytes / row_bytes(DType::kF16, kWidth));
-    const std::size_t size = n_positions_ * kPositionBytes;
+    const std::size_t size = n_caches_ * n_positions_ * kPositionBytes;
     for (std::size_t at = 0; at < size; at += piece.size()) {
         setup_.place.write(cache_ + at, std::span(piece).first(std::min(piece.size(), size - at)));
         report(static_cast<std::size_t>(cache_ - memory_.data()) + at);
@@ -120,9 +125,13 @@ MatmulArgs ProbeOperations::multiply(RowsView x, const WeightView& weight) const
     return {.x = x, .outputs = {MatmulOutput{weight, {y_, weight.n_out}}}, .n_outputs = 1};
 }
 
+/// Stages are a device's when the place is one: then they are enqueued, a step at a time, as a model's are.
 std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<Stage> program, const StepParams& params) {
+    if (on_device())
+        for (Stage& stage : program) stage.kind = StageKind::kOnDevice;
     return std::make_unique<Executor>(ExecutorInputs{.program = std::move(program),
                                                      .host = setup_.place.backend(),
+                                                     .beside = {.device = setup_.place.device()},
                                                      .params = params,
                                                      .n_threads = setup_.n_threads});
 }
@@ -132,36 +141,62 @@ void ProbeOperations::record_matvec(Weights& weights) {
     const auto record = [&](std::uint32_t n_rows) {
         weights.matvec_rows = n_rows;
         Stage segment{.name = "matvec"};
-        for (std::uint32_t first = 0; first < n_rows; first += most)
-            segment.operations.push_back(
-                multiply({x_, kWidth}, matrix(weights, first, std::min(most, n_rows - first))));
+        for (std::uint32_t done = 0, n = 0; done < n_rows; done += n) {
+            const std::uint32_t first = done % weights.n_rows;
+            n = std::min({most, n_rows - done, weights.n_rows - first});
+            segment.operations.push_back(multiply({x_, kWidth}, matrix(weights, first, n)));
+        }
         weights.matvec = make_executor({segment}, one_token_);
     };
     record(most);
     weights.matvec->run(setup_.stop);  // wakes the threads
     const double seconds = seconds_of([&] { weights.matvec->run(setup_.stop); });
-    record(to_step(most * setup_.longest_sample / seconds, most, weights.n_rows));
+    const std::uint32_t most_rows =
+        on_device() ? std::min(weights.n_rows, (1u << 30) / kMostTimes) * kMostTimes : weights.n_rows;
+    record(to_step(most * setup_.longest_sample / seconds, most, most_rows));
 }
 
 void ProbeOperations::record_gemm(Weights& weights) {
-    const auto record = [&](std::uint32_t n_rows) {
-        weights.gemm_rows = n_rows;
-        const MatmulArgs args = multiply({x_, kWidth}, matrix(weights, 0, n_rows));
-        weights.gemm = make_executor({{.name = "gemm", .operations = {args}}}, batch_);
+    const auto record = [&](std::uint32_t n_rows, std::uint32_t times) {
+        weights.gemm_rows = n_rows * times;
+        const std::vector<Operation> operations(times, multiply({x_, kWidth}, matrix(weights, 0, n_rows)));
+        weights.gemm = make_executor({{.name = "gemm", .operations = operations}}, batch_);
     };
     const std::uint32_t least = std::min({kRowStep * setup_.n_threads, kMostGemmRows, weights.n_rows});
-    record(least);
+    record(least, 1);
+    if (on_device()) weights.gemm->run(setup_.stop);  // what is slow at first
     const double seconds = seconds_of([&] { weights.gemm->run(setup_.stop); });
     const std::uint32_t n_rows =
         to_step(least * setup_.longest_sample / seconds, least, std::min(largest_gemm_, weights.n_rows));
-    if (n_rows != least) record(n_rows);
+    if (n_rows != least) record(n_rows, 1);
+    if (!on_device()) return;
+    const std::uint32_t times = times_for(seconds_of([&] { weights.gemm->run(setup_.stop); }));
+    if (times > 1) record(n_rows, times);
+}
+
+std::unique_ptr<Executor> ProbeOperations::make_attention(std::uint32_t times) {
+    Stage stage{.name = "attention"};
+    for (std::uint32_t i = 0; i < times; ++i) {
+        std::byte* const keys = cache_ + i % n_caches_ * n_positions_ * kPositionBytes;
+        const KvView cache{
+            .k = keys, .v = keys + n_positions_ * kPositionBytes / 2, .n_head_kv = kKvHeads, .head_dim = kHeadDim};
+        stage.operations.push_back(
+            AttentionArgs{.q = {x_, kHeads * kHeadDim}, .cache = cache, .out = {y_, kHeads * kHeadDim}});
+    }
+    attention_times_ = times;
+    return make_executor({stage}, last_token_);
 }
 
 void ProbeOperations::record_attention() {
-    const KvView cache{
-        .k = cache_, .v = cache_ + n_positions_ * kPositionBytes / 2, .n_head_kv = kKvHeads, .head_dim = kHeadDim};
-    const AttentionArgs args{.q = {x_, kHeads * kHeadDim}, .cache = cache, .out = {y_, kHeads * kHeadDim}};
-    attention_ = make_executor({{.name = "attention", .operations = {args}}}, last_token_);
+    attention_ = make_attention(1);
+    if (!on_device()) return;
+    attention_->run(setup_.stop);  // what is slow at first
+    const std::uint32_t times = times_for(seconds_of([&] { attention_->run(setup_.stop); }));
+    if (times > 1) attention_ = make_attention(times);
+}
+
+std::uint32_t ProbeOperations::times_for(double seconds) const {
+    return static_cast<std::uint32_t>(std::clamp(setup_.longest_sample / seconds, 1.0, 1.0 * kMostTimes));
 }
 
 void ProbeOperations::record_layers() {
@@ -196,7 +231,7 @@ double ProbeOperations::gemm_gflop_per_s(DType type) {
 
 double ProbeOperations::attention_gb_per_s() {
     const double seconds = seconds_of([&] { attention_->run(setup_.stop); });
-    return static_cast<double>(n_positions_ * kPositionBytes) / seconds * 1e-9;
+    return static_cast<double>(attention_times_ * n_positions_ * kPositionBytes) / seconds * 1e-9;
 }
 
 double ProbeOperations::operation_us() {

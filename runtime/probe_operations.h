@@ -59,17 +59,22 @@ private:
         DType type = DType::kF32;
         std::byte* data = nullptr;
         std::size_t row_bytes = 0;
-        std::uint32_t n_rows = 0;  // of 2048 weights
-        std::uint32_t matvec_rows = 0, gemm_rows = 0;
+        std::uint32_t n_rows = 0;                      // of 2048 weights
+        std::uint32_t matvec_rows = 0, gemm_rows = 0;  // of one sample; rows read twice count twice
         std::unique_ptr<Executor> matvec, gemm;
     };
 
+    bool on_device() const { return setup_.place.device() != nullptr; }
     void lay_out();
     void fill(Weights& weights);
     void fill_cache();
     void record_matvec(Weights& weights);
     void record_gemm(Weights& weights);
     void record_attention();
+    std::unique_ptr<Executor> make_attention(std::uint32_t times);
+    /// How often work that takes so long is done within a sample: on a device handing over a step takes as long as
+    /// little work does.
+    std::uint32_t times_for(double seconds) const;
     void record_layers();
     void report(std::size_t done);
     MatmulArgs multiply(RowsView x, const WeightView& weight) const;
@@ -80,8 +85,10 @@ private:
     StepParams one_token_, batch_, last_token_;
     std::map<DType, Weights> weights_;
     std::uint32_t n_positions_ = 0;
-    std::uint32_t largest_gemm_ = 0;  // rows
-    std::byte* cache_ = nullptr;      // keys, then values
+    std::uint32_t n_caches_ = 1;         // devices': together more than their own caches hold
+    std::uint32_t attention_times_ = 1;  // in a sample
+    std::uint32_t largest_gemm_ = 0;     // rows
+    std::byte* cache_ = nullptr;         // [n_caches]: keys, then values
     float *x_ = nullptr, *y_ = nullptr;
     float *normed_ = nullptr, *norm_ = nullptr;
     std::span<const std::byte> memory_;

@@ -30,7 +30,8 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
 /// The weight types that an effort measures, of those the backend supports.
 std::vector<DType> probed_types(ProbeEffort effort, const Backend& backend);
 
-/// Figures for types that were not measured, taken from those that were: a whole profile has one for each.
-void assume_others(TypeFigures& figures);
+/// Figures for types that the backend supports and that were not measured, taken from those that were. Types that it
+/// does not support get none.
+void assume_others(TypeFigures& figures, const Backend& backend);
 
 }  // namespace lfm

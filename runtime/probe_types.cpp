@@ -28,12 +28,26 @@ std::vector<DType> probed_types(ProbeEffort effort, const Backend& backend) {
     return types;
 }
 
-void assume_others(TypeFigures& figures) {
+void assume_others(TypeFigures& figures, const Backend& backend) {
     for (const DType type : {DType::kF32, DType::kBF16})
-        if (!figures.types.contains(type) && figures.types.contains(DType::kF16))
+        if (!figures.types.contains(type) && figures.types.contains(DType::kF16) && backend.supports(type))
             figures.types[type] = assumed_from(figures.types[DType::kF16], DType::kF16);
-    if (figures.types.size() == all_dtypes().size()) return;
-    if (figures.types.contains(kStandIn)) figures.others = assumed_from(figures.types[kStandIn], kStandIn);
+    if (!figures.types.contains(kStandIn)) return;
+    std::vector<DType> others;
+    bool all_supported = true;
+    for (const DTypeInfo& info : all_dtypes()) {
+        if (figures.types.contains(info.type)) continue;
+        others.push_back(info.type);
+        all_supported = all_supported && backend.supports(info.type);
+    }
+    if (others.empty()) return;
+    const Figure assumed = assumed_from(figures.types[kStandIn], kStandIn);
+    if (all_supported) {
+        figures.others = assumed;
+        return;
+    }
+    for (const DType type : others)
+        if (backend.supports(type)) figures.types[type] = assumed;
 }
 
 }  // namespace lfm

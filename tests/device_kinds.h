@@ -21,8 +21,11 @@ struct DeviceKind {
     std::unique_ptr<Device> (*open)(const DeviceOptions& options, Ledger& ledger);
     std::string (*absence)();  // why there is none; empty: there is one
     bool (*is_slow)();         // emulated: shorter suites unless LFM_FULL is set
-    double float_nmse;         // whole models of F16 weights against float64, at most
-    double placement_nmse;     // the device in any placement against the host alone, routes forced, at most
+    double f16_nmse;           // a whole model of F16 weights against float64, at most
+    /// The device in any placement against the host alone, routes forced, at most: with float weights, and with
+    /// quantised ones, where one activation of many that is rounded the other way moves all that follow. The CPU's own
+    /// kernels are up to 1.7e-4 apart on such models.
+    double float_placement_nmse, quantised_placement_nmse;
 };
 
 inline std::unique_ptr<Device> open_sim(const DeviceOptions& options, Ledger& ledger) {
@@ -50,8 +53,8 @@ inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("
 
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
-    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-5},
-    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-4},
+    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5},
+    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4},
 };
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }

@@ -17,16 +17,19 @@
 namespace lfm::tools {
 namespace {
 
-constexpr std::string_view kHelp = R"(usage: lfm-probe [--quick|--full] [-o FILE|-] [-t N] [-q]
+constexpr std::string_view kHelp = R"(usage: lfm-probe [--quick|--full] [-o FILE|-] [--backend NAME] [-t N] [-q]
 
-Measures this machine: memory bandwidth, matrix products by weight type,
-attention, the cost of an operation. Writes a profile, and a table to stdout.
+Measures the processor and every GPU: bandwidth, matrix products by weight
+type, attention, operations, copies. Writes a profile, and a table to stdout.
 
       --quick        the weight types in use; within 10 s (default)
       --full         every weight type, more samples; within 3 minutes
   -o, --output FILE  default: $XDG_CACHE_HOME/lfm/machine.json, else
                      ~/.cache/lfm/machine.json, where the other tools look;
                      - prints the profile to stdout instead of the table
+      --backend NAME   a device by name (vulkan), also one that is emulated:
+      --device N       the first, or number N from 0. An emulated one goes
+                       into machine-vulkan.json beside machine.json
   -t, --threads N    default: one per core
   -q, --quiet        nothing on stderr but errors
   -h, --help, --version
@@ -38,6 +41,7 @@ po::options_description probe_options() {
     po::options_description options;
     options.add_options()("help,h", "")("version", "")("quick", "")("full", "")("quiet,q", "");
     options.add_options()("output,o", po::value<std::string>())("threads,t", po::value<std::uint32_t>());
+    options.add_options()("backend", po::value<std::string>())("device", po::value<std::uint32_t>());
     return options;
 }
 
@@ -60,11 +64,47 @@ private:
     std::string step_;
 };
 
-ProbeResult measure(const ProbeOptions& options, const Console& console) {
+/// What --backend and --device name; nothing: what is measured anyway.
+std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
+    if (values.count("backend") == 0) {
+        if (values.count("device") > 0)
+            throw Error(ErrorCode::kUsage, "--device", "expected --backend beside it, found none");
+        return {};
+    }
+    const auto& name = values["backend"].as<std::string>();
+    const auto backend = backend_from_name(name);
+    if (!backend || backend == BackendName::kSim)
+        throw Error(ErrorCode::kUsage, "--backend", "expected auto, cpu, cuda, hip or vulkan, found " + name);
+    if (backend == BackendName::kAuto || backend == BackendName::kCpu) return {};
+    std::vector<FoundDevice> devices = find_devices(*backend);
+    std::erase_if(devices, [](const FoundDevice& device) { return !device.why_unusable.empty(); });
+    if (devices.empty())
+        throw Error(ErrorCode::kUsage, "--backend", "expected a device, found none (" + why_no_device(*backend) + ")");
+    const std::uint32_t index = values.count("device") > 0 ? values["device"].as<std::uint32_t>() : 0;
+    if (index >= devices.size())
+        throw Error(ErrorCode::kUsage, "--device",
+                    "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
+    return {devices[index]};
+}
+
+/// Devices that the profile will not have, and why.
+void name_others(std::span<const FoundDevice> found, const ProfileScope& scope, const Console& console) {
+    for (const FoundDevice& device : found) {
+        const std::string& name = device.description.name;
+        if (!device.why_unusable.empty())
+            console.note("not measured: " + name + " cannot be used: " + device.why_unusable);
+        else if (device.emulated && scope.file == ProfileScope{}.file)
+            console.note("not measured: " + name + " is emulated; --backend " + backend_text(device.backend) +
+                         " asks for it");
+    }
+}
+
+ProbeResult measure(const ProbeOptions& options, const ProfileScope& scope, const Console& console) {
     Progress progress(console);
     ProbeOptions told = options;
     told.progress = [&](std::string_view step, double share_done) { progress.update(step, share_done); };
-    return probe_machine(told, {});
+    const ProbedDevices devices(scope);
+    return probe_machine(told, devices.all());
 }
 
 /// Minutes of measuring are not to end in "no such folder".
@@ -88,9 +128,12 @@ std::optional<MachineProfile> earlier_profile(const std::string& path, const Mac
     return std::nullopt;
 }
 
-int probe(const ProbeOptions& options, const std::optional<std::string>& output, const Console& console) {
+int probe(const ProbeOptions& options, const std::vector<FoundDevice>& asked, const std::optional<std::string>& output,
+          const Console& console) {
     const bool to_stdout = output == "-";
-    const std::optional<std::string> path = output ? output : machine_cache_path();
+    const std::vector<FoundDevice> found = find_devices(BackendName::kAuto);
+    const ProfileScope scope = profile_scope(found, asked);
+    const std::optional<std::string> path = output ? output : machine_cache_path(scope.file);
     if (!path) throw Error(ErrorCode::kUsage, "HOME", "expected an absolute path, found none; -o names a file");
     if (!output) {
         std::error_code failed;
@@ -98,7 +141,8 @@ int probe(const ProbeOptions& options, const std::optional<std::string>& output,
         if (failed) throw Error(ErrorCode::kIo, *path, failed.message());
     }
     if (!to_stdout) check_writable(*path);
-    const ProbeResult result = measure(options, console);
+    name_others(found, scope, console);
+    const ProbeResult result = measure(options, scope, console);
     for (const std::string& remark : result.remarks) console.note(remark);
     if (to_stdout) return write_stdout(to_json(to_part(result.machine))), 0;
     if (const auto earlier = earlier_profile(*path, result.machine)) {
@@ -132,7 +176,7 @@ int run(const std::vector<std::string>& arguments) {
     const Console console("lfm-probe", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     install_stop_signals();
     try {
-        return probe(options, output, console);
+        return probe(options, asked_devices(values), output, console);
     } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) throw;
         return stop_exit_code();

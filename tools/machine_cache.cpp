@@ -1,5 +1,6 @@
 #include "tools/machine_cache.h"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -15,31 +16,60 @@ namespace fs = std::filesystem;
 constexpr std::uintmax_t kMostBytes = 4u << 20;
 
 /// Nothing, with the reason on the console, when there is no profile of this machine.
-std::optional<MachineProfile> find_cached(const std::string& path, const MachineCacheOptions& options) {
+std::optional<MachineProfile> find_cached(const std::string& path, const ProfileScope& scope, const Console& console) {
     try {
         auto machine = read_cached_machine(path);
         if (!machine) {
-            options.console.note("measuring this machine, once");
+            console.note("measuring this machine, once");
             return std::nullopt;
         }
-        const std::string differs = difference(present_identity(options.devices), identity_of(*machine));
+        const std::string differs = difference(identity_of(scope), identity_of(*machine));
         if (differs.empty()) return machine;
-        options.console.note("the profile in " + path + " is of another machine (" + differs + "); measuring this one");
+        console.note("the profile in " + path + " is of another machine (" + differs + "); measuring this one");
     } catch (const Error& error) {
         if (error.code() != ErrorCode::kInvalidInput && error.code() != ErrorCode::kIo) throw;
-        options.console.note("warning: " + std::string(error.what()) + "; measuring again");
+        console.note("warning: " + std::string(error.what()) + "; measuring again");
     }
     return std::nullopt;
 }
 
+bool is_one_of(std::span<const FoundDevice> devices, const FoundDevice& device) {
+    return std::ranges::any_of(devices, [&](const FoundDevice& other) {
+        return other.backend == device.backend && other.index == device.index;
+    });
+}
+
 }  // namespace
 
-std::optional<std::string> machine_cache_path() {
+std::optional<std::string> machine_cache_path(const std::string& file) {
     const char* cache = std::getenv("XDG_CACHE_HOME");
-    if (cache != nullptr && *cache == '/') return std::string(cache) + "/lfm/machine.json";  // others count as unset
+    if (cache != nullptr && *cache == '/') return std::string(cache) + "/lfm/" + file;  // others count as unset
     const char* home = std::getenv("HOME");
-    if (home != nullptr && *home == '/') return std::string(home) + "/.cache/lfm/machine.json";
+    if (home != nullptr && *home == '/') return std::string(home) + "/.cache/lfm/" + file;
     return std::nullopt;
+}
+
+ProfileScope profile_scope(std::span<const FoundDevice> found, std::span<const FoundDevice> asked) {
+    ProfileScope scope;
+    for (const FoundDevice& device : found)
+        if (device.why_unusable.empty() && !device.emulated) scope.devices.push_back(device);
+    const std::size_t n_by_themselves = scope.devices.size();
+    for (const FoundDevice& device : asked)
+        if (!is_one_of(scope.devices, device)) scope.devices.push_back(device);
+    if (scope.devices.size() > n_by_themselves)
+        scope.file = std::string("machine-") + backend_text(scope.devices[n_by_themselves].backend) + ".json";
+    return scope;
+}
+
+MachineIdentity identity_of(const ProfileScope& scope) {
+    std::vector<DeviceProfile> descriptions;
+    for (const FoundDevice& device : scope.devices) descriptions.push_back(device.description);
+    return present_identity(descriptions);
+}
+
+ProbedDevices::ProbedDevices(const ProfileScope& scope) {
+    for (const FoundDevice& device : scope.devices)
+        all_.push_back(owned_.emplace_back(std::make_unique<DeviceProbe>(device)).get());
 }
 
 std::optional<MachineProfile> read_cached_machine(const std::string& path) {
@@ -83,11 +113,13 @@ std::string difference(const MachineIdentity& here, const MachineIdentity& there
 }
 
 MachineProfile this_machine(const MachineCacheOptions& options) {
-    const std::optional<std::string> path = machine_cache_path();
+    const ProfileScope scope = profile_scope(find_devices(BackendName::kAuto), options.devices);
+    const std::optional<std::string> path = machine_cache_path(scope.file);
     if (path) {
-        if (const auto machine = find_cached(*path, options)) return *machine;
+        if (const auto machine = find_cached(*path, scope, options.console)) return *machine;
     }
-    const ProbeResult result = probe_machine(options.probe, options.devices);
+    const ProbedDevices devices(scope);
+    const ProbeResult result = probe_machine(options.probe, devices.all());
     for (const std::string& remark : result.remarks) options.console.note(remark);
     try {
         if (!path) throw Error(ErrorCode::kIo, "HOME", "expected an absolute path, found none");

@@ -130,16 +130,19 @@ KvTypes cache_types(const po::variables_map& values) {
 
 std::optional<Bytes> find_budget(const po::variables_map& values, const char* option, Bytes whole) {
     if (values.count(option) == 0) return std::nullopt;
-    const auto& text = values[option].as<std::string>();
+    return parse_budget(values[option].as<std::string>(), std::string("--") + option, whole);
+}
+
+Bytes parse_budget(const std::string& text, const std::string& option, Bytes whole) {
     if (text.ends_with('%')) {
         double percent = 0;
         const auto [end, status] = std::from_chars(text.data(), text.data() + text.size() - 1, percent);
         if (status == std::errc{} && end == text.data() + text.size() - 1 && percent >= 0 && percent <= 100)
             return Bytes{static_cast<std::uint64_t>(static_cast<double>(whole.value) * percent / 100)};
     } else if (const auto bytes = parse_bytes(text)) {
-        return bytes;
+        return *bytes;
     }
-    throw Error(ErrorCode::kUsage, std::string("--") + option, "expected a size (8GiB) or share (80%), found " + text);
+    throw Error(ErrorCode::kUsage, option, "expected a size (8GiB) or share (80%), found " + text);
 }
 
 GgufFile open_model_file(const std::string& path) {

@@ -24,6 +24,9 @@ KvTypes cache_types(const po::variables_map& values);
 /// "8GiB", or "80%" of `whole`. Nothing when the option is absent. Throws Error{kUsage}.
 std::optional<Bytes> find_budget(const po::variables_map& values, const char* option, Bytes whole);
 
+/// The same of a text. `option` begins an error's message.
+Bytes parse_budget(const std::string& text, const std::string& option, Bytes whole);
+
 /// Throws Error{kInvalidModel} also for a file that is not there: for whoever calls, a model that cannot be used.
 GgufFile open_model_file(const std::string& path);
 

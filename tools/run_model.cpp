@@ -85,6 +85,12 @@ std::string sampling_text(const SamplingParams& params, const FileSampling& file
     return text.str();
 }
 
+/// A step of loading; ends it when a stop is asked for.
+void advance(ProgressLine& progress, Bytes done, Bytes total) {
+    if (stop_flag()) throw Error(ErrorCode::kInterrupted, "loading", "stopped on request");
+    progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
+}
+
 std::string_view confidence_text(Confidence confidence) {
     switch (confidence) {
         case Confidence::kExact: return "the model's template, known";
@@ -96,29 +102,18 @@ std::string_view confidence_text(Confidence confidence) {
 
 }  // namespace
 
-RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger)
-    : RunModel(
-          options,
-          [&] {
-              const std::string path = options.model ? *options.model : shipped_model();
-              GgufFile file = open_model_file(path);
-              ModelDescription description = describe_model(file);
-              PlannedRun planned = plan_run(options, description, console);
-              return Opened{path, std::move(file), std::move(description), std::move(planned)};
-          }(),
-          ledger) {
-    const auto begin = std::chrono::steady_clock::now();
-    ProgressLine progress(console, "loading");
-    model_.read_ahead([&](Bytes done, Bytes total) {
-        if (stop_flag()) throw Error(ErrorCode::kInterrupted, "loading", "stopped on request");
-        progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
-    });
-    load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-    session_.set_stop_flag(&stop_flag());
-    say_what_was_chosen(options, console, ledger);
+RunModel::Opened RunModel::open(const RunOptions& options, const Console& console) {
+    const std::string path = options.model ? *options.model : shipped_model();
+    GgufFile file = open_model_file(path);
+    ModelDescription description = describe_model(file);
+    PlannedRun planned = plan_run(options, description, console);
+    return {path, std::move(file), std::move(description), std::move(planned)};
 }
 
-RunModel::RunModel(const RunOptions& options, Opened opened, Ledger& ledger)
+RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger)
+    : RunModel(options, console, ledger, open(options, console)) {}
+
+RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Opened opened)
     : path_(std::move(opened.path)),
       tokenizer_(Tokenizer::from_gguf(opened.file)),
       recognised_(recognise_template(tokenizer_.chat_template())),
@@ -126,11 +121,41 @@ RunModel::RunModel(const RunOptions& options, Opened opened, Ledger& ledger)
       file_sampling_(read_sampling(opened.file)),
       generation_(make_generation(options, opened.description.hyper.name, file_sampling_, recognised_.think_start)),
       session_options_(opened.planned.session),
-      model_(Model::load(std::move(opened.file), opened.description, opened.planned.plan, ledger)),
-      session_(model_, session_options_, ledger) {}
+      device_name_(opened.planned.device.name) {
+    const auto begin = std::chrono::steady_clock::now();
+    place(opened, console, ledger);
+    {
+        ProgressLine progress(console, "loading");
+        placed_->model().read_ahead([&](Bytes done, Bytes total) { advance(progress, done, total); });
+    }
+    load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+    placed_->session().set_stop_flag(&stop_flag());
+    say_what_was_chosen(options, console, ledger);
+}
+
+void RunModel::place(Opened& opened, const Console& console, Ledger& ledger) {
+    std::optional<GgufFile> file = std::move(opened.file);
+    const DeviceChoice& device = opened.planned.device;
+    ProgressLine progress(console, "copying to " + device.name);
+    PlacedOptions placing{.model = opened.description,
+                          .session = session_options_,
+                          .plan = opened.planned.plan,
+                          .open = nullptr,
+                          .load =
+                              [&](const Plan& plan, const DeviceLoad& to) {
+                                  // A second attempt opens the file again: the first one has taken it.
+                                  GgufFile taken = file ? std::move(*file) : open_model_file(path_);
+                                  file.reset();
+                                  return Model::load(std::move(taken), opened.description, plan, ledger, to);
+                              },
+                          .progress = [&](Bytes done, Bytes total) { advance(progress, done, total); },
+                          .note = [&](const std::string& text) { console.note(text); }};
+    if (device.open) placing.open = [&](const DeviceOptions& options) { return device.open(options, ledger); };
+    placed_.emplace(placing, ledger);
+}
 
 void RunModel::say_what_was_chosen(const RunOptions& options, const Console& console, const Ledger& ledger) const {
-    const HyperParameters& hyper = model_.hyper();
+    const HyperParameters& hyper = model().hyper();
     const bool chats = options.form == PromptForm::kChat;
     if (chats && !options.chat_format && recognised_.confidence == Confidence::kUnknown)
         console.note("warning: unknown chat template, using the plain form; --chat-template chooses one");
@@ -138,8 +163,8 @@ void RunModel::say_what_was_chosen(const RunOptions& options, const Console& con
         console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) +
                      " tokens of context, not " + std::to_string(session_options_.n_ctx));
 
-    console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model_.description())) +
-                   ", mostly " + std::string(dtype_name(main_type(model_.description()))));
+    console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model().description())) +
+                   ", mostly " + std::string(dtype_name(main_type(model().description()))));
     const cpu::Kernels& kernels = session_options_.kernels != nullptr ? *session_options_.kernels : cpu::best_kernels();
     console.detail("computing: " + std::to_string(session_options_.n_threads) + " threads, kernels " +
                    std::string(kernels.name));

@@ -37,8 +37,16 @@ Computing:
                              KV cache in f16 (default), f32 or q8_0
       --kernels NAME         portable, avx2, avx512; default: the fastest
       --exact                reference arithmetic, slow
-      --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
+
+Device:
+      --backend NAME         auto (default), cpu, vulkan, sim (needs --profile)
+      --device N             of the backend's devices; default: the first
+      --vram-budget SIZE     as 8GiB or 80% of what is free; default: auto, all
+      --ram-budget SIZE      at most that much in RAM
+      --profile FILE         what to plan with; default: this machine, measured
       --plan FILE            of lfm-plan -o json; has budgets, -c -b -ctk -ctv
+      --adapt on|off         off: experts stay where the plan puts them
+      --trace FILE           what ran when, for ui.perfetto.dev
 
 Output:
       --output-format text|json (one object when all is done)
@@ -143,8 +151,8 @@ po::options_description run_option_descriptions() {
     options.add_options()("top-k", po::value<int>(), "")("repeat-last-n", po::value<int>(), "");
     options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"),
                                                                                                 "");
-    options.add_options()("vram-budget", text(), "")("ram-budget", text(), "")("plan", text(), "");
-    options.add(compute_options());
+    options.add_options()("plan", text(), "")("trace", text(), "");
+    options.add(compute_options()).add(device_options());
     return options;
 }
 
@@ -168,8 +176,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
         if (options.plan_file && values.count(decided) > 0 && !values[decided].defaulted())
             throw Error(ErrorCode::kUsage, "--plan",
                         "expected no --" + std::string(decided) + " beside it: the plan decides");
-    options.vram_budget = find_budget(values, "vram-budget", Bytes{});
-    options.ram_budget = find_budget(values, "ram-budget", installed_memory());
+    options.device = device_request(values);
+    options.trace_file = find<std::string>(values, "trace");
     options.sampling = find_sampling(values);
     const auto seed = find_integer(values, "seed", -1, std::numeric_limits<std::int64_t>::max());
     if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);

@@ -12,6 +12,7 @@
 #include "runtime/session.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
+#include "tools/device_choice.h"
 
 namespace lfm::tools {
 
@@ -29,8 +30,8 @@ struct RunOptions {
     std::uint32_t n_ctx = 0;  // 0: the model's, at most kDefaultContext
     SessionOptions compute;   // all but n_ctx
     std::optional<std::string> plan_file;
-    std::optional<Bytes> vram_budget;  // no backend of this version uses a device yet
-    std::optional<Bytes> ram_budget;
+    DeviceRequest device;
+    std::optional<std::string> trace_file;
     FileSampling sampling;  // what the user set, over the recommended values
     std::optional<std::uint64_t> seed;
     std::string system;

@@ -13,13 +13,18 @@ namespace {
 Plan read_plan(const std::string& path, const ModelDescription& model) {
     Plan plan = parse_plan(read_text(path), path);
     if (const auto difference = mismatch(plan, model)) throw Error(ErrorCode::kInvalidInput, path, *difference);
-    if (const auto difference = mismatch(plan, present_identity()))
-        throw Error(ErrorCode::kInvalidInput, path, *difference);
-    if (plan.used(kDevice).value > 0)
+    return plan;
+}
+
+/// A plan for a device needs that device, a measured one the machine it was measured on.
+void check_device(const Plan& plan, const std::string& path, const DeviceChoice& device) {
+    const MachineIdentity here = device.machine ? identity_of(*device.machine) : present_identity();
+    if (!device.simulated)
+        if (const auto difference = mismatch(plan, here)) throw Error(ErrorCode::kInvalidInput, path, *difference);
+    if (plan.uses_device() && !device.open)
         throw Error(ErrorCode::kInvalidInput, path,
                     "expected a plan for the CPU alone, found one for " + plan.machine.device_name + " (" +
-                        plan.machine.device_backend + "), for which this program has no backend");
-    return plan;
+                        plan.machine.device_backend + "), which is not here");
 }
 
 void check_ram(const ModelDescription& model, const SessionSizes& sizes, Bytes budget) {
@@ -35,23 +40,29 @@ void check_ram(const ModelDescription& model, const SessionSizes& sizes, Bytes b
 }  // namespace
 
 PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, const Console& console) {
-    PlannedRun run{{}, options.compute};
+    PlannedRun run{options.compute, {}, {}};
     SessionOptions& session = run.session;
+    session.adaptation = options.device.adaptation;
     if (options.plan_file) {
-        run.plan = read_plan(*options.plan_file, model);
-        session.n_ctx = run.plan.sizes.n_ctx;
-        session.n_batch = run.plan.sizes.n_batch;
-        session.kv = run.plan.sizes.kv;
+        Plan plan = read_plan(*options.plan_file, model);
+        DeviceRequest request = options.device;
+        if (!plan.uses_device()) request.backend = BackendName::kCpu;
+        run.device = choose_device(request, console);
+        check_device(plan, *options.plan_file, run.device);
+        session.n_ctx = plan.sizes.n_ctx;
+        session.n_batch = plan.sizes.n_batch;
+        session.n_outputs = plan.sizes.n_outputs;
+        session.kv = plan.sizes.kv;
+        run.plan = std::move(plan);
         return run;
     }
     const std::uint32_t n_ctx_train = model.hyper.n_ctx_train > 0 ? model.hyper.n_ctx_train : kDefaultContext;
     session.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(n_ctx_train, kDefaultContext);
     session.n_batch = std::min(session.n_batch, session.n_ctx);
+    run.device = choose_device(options.device, console);
+    run.plan = planning_for(run.device);
     const SessionSizes sizes{session.n_ctx, session.n_batch, session.n_outputs, session.kv};
-    if (options.ram_budget) check_ram(model, sizes, *options.ram_budget);
-    if (options.vram_budget && options.vram_budget->value > 0)
-        console.note("this program has no GPU backend: everything in RAM, no VRAM is used");
-    run.plan = make_host_plan(model, sizes);
+    if (!run.device.open && run.device.ram_budget) check_ram(model, sizes, *run.device.ram_budget);
     return run;
 }
 

@@ -81,8 +81,7 @@ Point CopyLane::copy(std::span<const CopyRegion> regions, std::span<const Point>
 void CopyLane::upload(std::span<const CopyRegion> regions) {
     if (staging_ == nullptr) {
         for (const CopyRegion& region : regions)
-            if (region.size > 0)
-                std::memcpy(memory_.part(region.to, region.size).host, region.from, region.size);
+            if (region.size > 0) std::memcpy(memory_.part(region.to, region.size).host, region.from, region.size);
         return;
     }
     std::unique_lock lock(mutex_);

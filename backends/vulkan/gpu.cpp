@@ -85,8 +85,8 @@ Bytes own_memory(const GpuFacts& facts) {
 }
 
 void read_limits(GpuFacts& facts, std::string& missing) {
-    VkPhysicalDeviceMaintenance4Properties buffers{
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES, .maxBufferSize = ~VkDeviceSize{0}};
+    VkPhysicalDeviceMaintenance4Properties buffers{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
+                                                   .maxBufferSize = ~VkDeviceSize{0}};
     VkPhysicalDeviceVulkan11Properties v11{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_PROPERTIES};
     VkPhysicalDeviceVulkan12Properties v12{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
                                            .pNext = &v11};
@@ -167,9 +167,8 @@ Gpu::~Gpu() { vkDestroyDevice(handle_, nullptr); }
 
 void Gpu::submit_compute(std::span<const VkSubmitInfo> batches) {
     const std::lock_guard lock(compute_mutex_);
-    health_.check(
-        vkQueueSubmit(compute_, static_cast<std::uint32_t>(batches.size()), batches.data(), VK_NULL_HANDLE),
-        "vkQueueSubmit");
+    health_.check(vkQueueSubmit(compute_, static_cast<std::uint32_t>(batches.size()), batches.data(), VK_NULL_HANDLE),
+                  "vkQueueSubmit");
 }
 
 void Gpu::submit_copy(const VkSubmitInfo& batch) {

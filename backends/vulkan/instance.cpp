@@ -69,8 +69,7 @@ Instance::Instance(Validation validation, Report report) : report_(std::move(rep
         .pNext = &features,
         .messageSeverity =
             VK_DEBUG_UTILS_MESSAGE_SEVERITY_ERROR_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_SEVERITY_WARNING_BIT_EXT,
-        .messageType =
-            VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
+        .messageType = VK_DEBUG_UTILS_MESSAGE_TYPE_VALIDATION_BIT_EXT | VK_DEBUG_UTILS_MESSAGE_TYPE_PERFORMANCE_BIT_EXT,
         .pfnUserCallback = on_message,
         .pUserData = &report_};
     const char* extensions[] = {VK_EXT_DEBUG_UTILS_EXTENSION_NAME, VK_EXT_VALIDATION_FEATURES_EXTENSION_NAME};
@@ -89,8 +88,7 @@ Instance::Instance(Validation validation, Report report) : report_(std::move(rep
     if (validates && report_) {
         VkDebugUtilsMessengerCreateInfoEXT later = messages;
         later.pNext = nullptr;
-        const auto create =
-            extension<PFN_vkCreateDebugUtilsMessengerEXT>(handle_, "vkCreateDebugUtilsMessengerEXT");
+        const auto create = extension<PFN_vkCreateDebugUtilsMessengerEXT>(handle_, "vkCreateDebugUtilsMessengerEXT");
         if (create != nullptr) create(handle_, &later, nullptr, &messenger_);
     }
 }
@@ -98,7 +96,7 @@ Instance::Instance(Validation validation, Report report) : report_(std::move(rep
 Instance::~Instance() {
     if (messenger_ != VK_NULL_HANDLE)
         extension<PFN_vkDestroyDebugUtilsMessengerEXT>(handle_, "vkDestroyDebugUtilsMessengerEXT")(handle_, messenger_,
-                                                                                                  nullptr);
+                                                                                                   nullptr);
     vkDestroyInstance(handle_, nullptr);
 }
 

@@ -15,8 +15,7 @@ constexpr std::size_t kAlignment = 256;
 constexpr std::size_t kSpare = kAlignment;
 
 constexpr VkMemoryPropertyFlags kOwn = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
-constexpr VkMemoryPropertyFlags kMapped =
-    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+constexpr VkMemoryPropertyFlags kMapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 constexpr VkMemoryPropertyFlags kCached = VK_MEMORY_PROPERTY_HOST_CACHED_BIT;
 
 std::string where_of(Purpose purpose) { return "device memory (" + std::string(purpose_name(purpose)) + ")"; }
@@ -33,10 +32,11 @@ std::optional<std::uint32_t> Memory::type_for(const GpuFacts& facts, MemoryUse u
     // Best first; the last of each is what every driver has.
     using Wishes = std::array<VkMemoryPropertyFlags, 4>;
     const bool shares = shares_host_memory(facts.info.kind);
-    const Wishes wishes = use == MemoryUse::kDevice && shares ? Wishes{kOwn | kMapped | kCached, kOwn | kMapped, kOwn, 0}
-                          : use == MemoryUse::kDevice         ? Wishes{kOwn, kOwn, kOwn, kOwn}
-                          : use == MemoryUse::kShared         ? Wishes{kMapped | kCached, kMapped, kMapped, kMapped}
-                                                              : Wishes{kOwn | kMapped, kMapped, kMapped, kMapped};
+    const Wishes wishes = use == MemoryUse::kDevice && shares
+                              ? Wishes{kOwn | kMapped | kCached, kOwn | kMapped, kOwn, 0}
+                          : use == MemoryUse::kDevice ? Wishes{kOwn, kOwn, kOwn, kOwn}
+                          : use == MemoryUse::kShared ? Wishes{kMapped | kCached, kMapped, kMapped, kMapped}
+                                                      : Wishes{kOwn | kMapped, kMapped, kMapped, kMapped};
     for (const VkMemoryPropertyFlags wish : wishes) {
         std::optional<std::uint32_t> found;
         for (std::uint32_t i = 0; i < facts.memory.memoryTypeCount; ++i) {
@@ -176,9 +176,9 @@ BufferPart Memory::part(const std::byte* address, std::size_t size) const {
         if (!block.released && offset <= block.size && size <= block.size - offset)
             return {block.buffer, block.skipped + offset, block.host != nullptr ? block.host + offset : nullptr};
     }
-    throw Error(ErrorCode::kUsage, "device memory",
-                "expected an address within a block of this device, found " + std::to_string(size) +
-                    " bytes elsewhere");
+    throw Error(
+        ErrorCode::kUsage, "device memory",
+        "expected an address within a block of this device, found " + std::to_string(size) + " bytes elsewhere");
 }
 
 Bytes Memory::allocated() const {

@@ -19,15 +19,15 @@ void reserve(ScratchSizes& sizes, const RouteArgs& args);
 void reserve(ScratchSizes& sizes, const ExpertFfnArgs& args);
 
 // Each throws Error{kUnsupportedModel} for what it cannot do.
-void lower(Recorder& recorder, const EmbedArgs& args);      // ops_matmul.cpp
-void lower(Recorder& recorder, const MatmulArgs& args);     // ops_matmul.cpp
-void lower(Recorder& recorder, const RouteArgs& args);      // ops_moe.cpp
-void lower(Recorder& recorder, const ExpertFfnArgs& args);  // ops_moe.cpp
-void lower(Recorder& recorder, const AttentionArgs& args);  // ops_attention.cpp
-void lower(Recorder& recorder, const RmsNormArgs& args);    // ops_rows.cpp
-void lower(Recorder& recorder, const SwigluArgs& args);     // ops_rows.cpp
-void lower(Recorder& recorder, const AddArgs& args);        // ops_rows.cpp
-void lower(Recorder& recorder, const CopyArgs& args);       // ops_rows.cpp
+void lower(Recorder& recorder, const EmbedArgs& args);       // ops_matmul.cpp
+void lower(Recorder& recorder, const MatmulArgs& args);      // ops_matmul.cpp
+void lower(Recorder& recorder, const RouteArgs& args);       // ops_moe.cpp
+void lower(Recorder& recorder, const ExpertFfnArgs& args);   // ops_moe.cpp
+void lower(Recorder& recorder, const AttentionArgs& args);   // ops_attention.cpp
+void lower(Recorder& recorder, const RmsNormArgs& args);     // ops_rows.cpp
+void lower(Recorder& recorder, const SwigluArgs& args);      // ops_rows.cpp
+void lower(Recorder& recorder, const AddArgs& args);         // ops_rows.cpp
+void lower(Recorder& recorder, const CopyArgs& args);        // ops_rows.cpp
 void lower(Recorder& recorder, const QkNormRopeArgs& args);  // ops_mixers.cpp
 void lower(Recorder& recorder, const KvAppendArgs& args);    // ops_mixers.cpp
 void lower(Recorder& recorder, const ShortConvArgs& args);   // ops_mixers.cpp

@@ -28,9 +28,9 @@ AppendShader append_shader(DType type) {
 void append(Recorder& recorder, const RowsView& x, std::byte* cache, DType type) {
     const AppendShader shader = append_shader(type);
     if (x.n_cols % shader.item != 0)
-        throw Error(ErrorCode::kUnsupportedModel, "kv_append",
-                    "expected rows of a multiple of " + std::to_string(shader.item) + ", found " +
-                        std::to_string(x.n_cols));
+        throw Error(
+            ErrorCode::kUnsupportedModel, "kv_append",
+            "expected rows of a multiple of " + std::to_string(shader.item) + ", found " + std::to_string(x.n_cols));
     struct {
         std::uint64_t step, x, cache;
         std::uint32_t n_cols, row_bytes;
@@ -50,11 +50,16 @@ void lower(Recorder& recorder, const QkNormRopeArgs& args) {
         std::uint64_t step, q, k, q_norm, k_norm;
         std::uint32_t n_head, n_head_kv, head_dim;
         float eps;
-    } const push{recorder.params(),       address_of(args.q.data), address_of(args.k.data),
-                 address_of(args.q_norm), address_of(args.k_norm), n_head,
-                 n_head_kv,               args.head_dim,           args.eps};
-    recorder.dispatch(Kernel("qk_norm_rope"), push,
-                      {fixed(n_head + n_head_kv), per_row(RowSet::kTokens), fixed(1)});
+    } const push{recorder.params(),
+                 address_of(args.q.data),
+                 address_of(args.k.data),
+                 address_of(args.q_norm),
+                 address_of(args.k_norm),
+                 n_head,
+                 n_head_kv,
+                 args.head_dim,
+                 args.eps};
+    recorder.dispatch(Kernel("qk_norm_rope"), push, {fixed(n_head + n_head_kv), per_row(RowSet::kTokens), fixed(1)});
 }
 
 void lower(Recorder& recorder, const KvAppendArgs& args) {
@@ -66,9 +71,8 @@ void lower(Recorder& recorder, const ShortConvArgs& args) {
     struct {
         std::uint64_t step, bcx, taps, state, out;
         std::uint32_t n_embd, l_cache;
-    } const push{recorder.params(),          address_of(args.bcx.data), address_of(args.taps),
-                 address_of(args.state),     address_of(args.out.data), args.out.n_cols,
-                 args.l_cache};
+    } const push{recorder.params(),         address_of(args.bcx.data), address_of(args.taps), address_of(args.state),
+                 address_of(args.out.data), args.out.n_cols,           args.l_cache};
     const Axis channels = fixed(groups_of(args.out.n_cols, kGroup));
     if (recorder.step_class() == StepClass::kOne) {
         recorder.dispatch(Kernel("short_conv_one"), push, {channels, fixed(1), fixed(1)});

@@ -13,7 +13,9 @@ struct ElementsPush {
 };
 
 /// Elements side by side in one row, rows along y.
-Grid by_elements(std::uint32_t n_cols, RowSet rows) { return {fixed(groups_of(n_cols, kGroup)), per_row(rows), fixed(1)}; }
+Grid by_elements(std::uint32_t n_cols, RowSet rows) {
+    return {fixed(groups_of(n_cols, kGroup)), per_row(rows), fixed(1)};
+}
 
 struct CopyPush {
     std::uint64_t step, from, to;
@@ -28,8 +30,12 @@ void lower(Recorder& recorder, const RmsNormArgs& args) {
         std::uint32_t n_cols;
         float eps;
         std::uint32_t row_set;
-    } const push{recorder.params(),     address_of(args.x.data), address_of(args.weight),
-                 address_of(args.out.data), args.x.n_cols,       args.eps,
+    } const push{recorder.params(),
+                 address_of(args.x.data),
+                 address_of(args.weight),
+                 address_of(args.out.data),
+                 args.x.n_cols,
+                 args.eps,
                  static_cast<std::uint32_t>(args.rows)};
     recorder.dispatch(Kernel("rms_norm"), push, {per_row(args.rows), fixed(1), fixed(1)});
 }

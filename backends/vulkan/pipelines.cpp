@@ -60,8 +60,7 @@ VkPipeline Pipelines::make(const Kernel& kernel) {
                                                      .pSpecializationInfo = &constants},
                                            .layout = layout_};
     VkPipeline pipeline = VK_NULL_HANDLE;
-    const VkResult result =
-        vkCreateComputePipelines(gpu_.handle(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
+    const VkResult result = vkCreateComputePipelines(gpu_.handle(), VK_NULL_HANDLE, 1, &info, nullptr, &pipeline);
     vkDestroyShaderModule(gpu_.handle(), module, nullptr);
     require_created(result, "vkCreateComputePipelines");
     return pipeline;

@@ -111,7 +111,8 @@ void Programs::take_memory(const ScratchSizes& scratch, std::span<const StepNeed
     }
     for (std::size_t i = 0; i < areas_.size(); ++i)
         if (areas_[i].step != nullptr && !areas_[i].step->holds(needs[i])) areas_[i].step.reset();
-    if (regrow && scratch.total() > 0) scratch_ = OwnBlock(memory_, MemoryUse::kDevice, Purpose::kScratch, scratch.total());
+    if (regrow && scratch.total() > 0)
+        scratch_ = OwnBlock(memory_, MemoryUse::kDevice, Purpose::kScratch, scratch.total());
     if (regrow) scratch_sizes_ = scratch;
     for (std::size_t i = 0; i < areas_.size(); ++i)
         if (areas_[i].step == nullptr)

@@ -30,8 +30,8 @@ StepArea::StepArea(Memory& memory, const BackendLimits& limits, const StepParams
     tokens_at_ = grids_at_ + align(kMaxGrids * sizeof(VkDispatchIndirectCommand));
     rope_at_ = tokens_at_ + align(std::size_t{limits.n_batch} * sizeof(std::int32_t));
     forced_at_ = rope_at_ + align(std::size_t{limits.n_batch} * needs.head_dim * sizeof(float));
-    const std::size_t size =
-        forced_at_ + align(std::size_t{needs.n_moe_layer} * limits.n_batch * needs.n_expert_used * sizeof(std::int32_t));
+    const std::size_t size = forced_at_ + align(std::size_t{needs.n_moe_layer} * limits.n_batch * needs.n_expert_used *
+                                                sizeof(std::int32_t));
     grids_.reserve(kMaxGrids);
     block_ = OwnBlock(memory, MemoryUse::kWritten, Purpose::kScratch, size);
     std::memset(block_.host(), 0, size);
@@ -81,7 +81,7 @@ void StepArea::fill() {
                         std::to_string(limits_.n_ctx) + ", found " + std::to_string(step.n_tokens) + " from position " +
                         std::to_string(step.position));
     const std::uint64_t base = block_.address();
-    header_ = {step.n_tokens,     step.position,   step.n_outputs,    step.forced_experts != nullptr ? 1u : 0u,
+    header_ = {step.n_tokens,     step.position,   step.n_outputs,   step.forced_experts != nullptr ? 1u : 0u,
                base + tokens_at_, base + rope_at_, base + forced_at_};
     std::memcpy(block_.host(), &header_, sizeof header_);
     if (step.token_ids != nullptr)

@@ -46,8 +46,10 @@ bool TimelineSemaphore::wait_for_host(std::uint64_t value) {
 }
 
 bool TimelineSemaphore::wait_for_device(std::uint64_t value) {
-    const VkSemaphoreWaitInfo info{
-        .sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO, .semaphoreCount = 1, .pSemaphores = &handle_, .pValues = &value};
+    const VkSemaphoreWaitInfo info{.sType = VK_STRUCTURE_TYPE_SEMAPHORE_WAIT_INFO,
+                                   .semaphoreCount = 1,
+                                   .pSemaphores = &handle_,
+                                   .pValues = &value};
     const VkResult result = vkWaitSemaphores(gpu_.handle(), &info, static_cast<std::uint64_t>(kSlice.count()));
     gpu_.health().check(result, "vkWaitSemaphores");
     return result == VK_SUCCESS;

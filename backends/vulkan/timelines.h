@@ -67,7 +67,9 @@ public:
     void open(Timeline timeline) noexcept;
 
 private:
-    const std::atomic<std::uint64_t>& slot(Timeline timeline) const { return last_[static_cast<std::size_t>(timeline)]; }
+    const std::atomic<std::uint64_t>& slot(Timeline timeline) const {
+        return last_[static_cast<std::size_t>(timeline)];
+    }
 
     std::array<TimelineSemaphore, kTimelines> semaphores_;
     std::array<std::atomic<std::uint64_t>, kTimelines> last_{};

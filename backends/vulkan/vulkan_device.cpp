@@ -114,9 +114,7 @@ public:
     }
 
 private:
-    bool at_rest() {
-        return timelines_.settled(Timeline::kCompute) && timelines_.settled(Timeline::kCopy);
-    }
+    bool at_rest() { return timelines_.settled(Timeline::kCompute) && timelines_.settled(Timeline::kCopy); }
     void release(const DeviceBlock::Place& place) noexcept override {
         bool in_use = true;
         try {

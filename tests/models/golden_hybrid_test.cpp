@@ -24,7 +24,7 @@ protected:
     const DeviceKind& kind() const { return GetParam(); }
 
     double limit(const GoldenModel& golden) const {
-        if (golden.name.find("-F16") != std::string::npos) return kind().float_nmse;
+        if (golden.name.find("-F16") != std::string::npos) return kind().f16_nmse;
         return golden.routes.empty() ? 1.25 * golden.other_nmse : 0.005;
     }
 

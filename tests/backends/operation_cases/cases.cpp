@@ -127,7 +127,7 @@ std::vector<AttentionCase> attention_cases() {
         AttentionCase next{.k_type = kTypes[i % 5][0], .v_type = kTypes[i % 5][1], .seed = i};
         const std::size_t j = i / 5 + i % 5;
         next.head_dim = turn(kHeadDims, j);
-        next.n_group = turn(kGroups, j / 3 + i);
+        next.n_group = turn(kGroups, i);
         next.n_head_kv = turn(kKvHeads, j / 2);
         next.n_tokens = i / 5 < std::size(kTokens) ? kTokens[i / 5] : turn(kTokens, i);
         next.position = next.n_tokens > 40 && i % 2 == 0 ? 0 : turn(kPositions, j + i / 5);

@@ -1,5 +1,5 @@
-// Transfers of a device whose memory the host cannot reach. Where the driver's memory is the host's, as on this machine's
-// CPU, it is told to be a card of its own: then everything goes through staging, on the one queue there is.
+// Transfers of a device whose memory the host cannot reach. Where the driver's memory is the host's, as on this
+// machine's CPU, it is told to be a card of its own: then everything goes through staging, on the one queue there is.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -155,8 +155,8 @@ TEST_F(Staging, EveryByteTheDriverGivesIsCounted) {
         StepParams step{.n_tokens = 1};
         std::vector<DeviceBlock> blocks;
         for (std::size_t size = 1; size < (4u << 20); size = size * 5 + 3)
-            blocks.push_back(device->allocate(size % 2 == 0 ? MemoryKind::kDevice : MemoryKind::kShared,
-                                              Purpose::kExperts, size));
+            blocks.push_back(
+                device->allocate(size % 2 == 0 ? MemoryKind::kDevice : MemoryKind::kShared, Purpose::kExperts, size));
         const RowsView x{reinterpret_cast<float*>(blocks.front().address()), 64};
         const Operation rotate = QkNormRopeArgs{.q = x, .k = x, .head_dim = 64, .eps = 1e-5f};
         device->record(std::span(&rotate, 1), step);

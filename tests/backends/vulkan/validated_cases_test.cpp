@@ -23,11 +23,10 @@ INSTANTIATE_TEST_SUITE_P(All, ValidatedCases,
                                     (std::get<1>(at.param) == Validation::kCalls ? "_calls" : "_shaders");
                          });
 
-/// Checked addresses make a matmul ten times slower, and the driver takes minutes to compile embed with them: of the
-/// types one is enough for every day.
+/// With checked addresses the driver takes minutes to compile the shaders that unpack weights.
 bool is_long(const std::string& group, Validation validation) {
     return validation == Validation::kShaders &&
-           (group == "embed" || (group.starts_with("matmul_") && group != "matmul_Q4_0"));
+           (group.starts_with("matmul_") || group == "embed" || group == "expert_ffn");
 }
 
 TEST_P(ValidatedCases, ReportNothing) {

@@ -108,10 +108,9 @@ TEST_F(VulkanDevice, ADriverThatRefusesIsAShortfall) {
     const auto device = this->device(ledger);
     const Bytes before = device->allocated();
     {
-        const ReplacedCall refusing(vkAllocateMemory, +[](VkDevice, const VkMemoryAllocateInfo*,
-                                                          const VkAllocationCallbacks*, VkDeviceMemory*) {
-            return VK_ERROR_OUT_OF_DEVICE_MEMORY;
-        });
+        const ReplacedCall refusing(
+            vkAllocateMemory, +[](VkDevice, const VkMemoryAllocateInfo*, const VkAllocationCallbacks*,
+                                  VkDeviceMemory*) { return VK_ERROR_OUT_OF_DEVICE_MEMORY; });
         EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, 4096); }),
                   ErrorCode::kShortfall);
     }
@@ -287,9 +286,8 @@ TEST_F(VulkanDevice, ALostDeviceStaysLostAndReleasesWhoWaits) {
     std::thread waiter([&] { seen = error_of([&] { device->wait({Timeline::kHost, 100}); }); });
     device->submit(work.program, {});
     {
-        const ReplacedCall losing(vkQueueSubmit, +[](VkQueue, std::uint32_t, const VkSubmitInfo*, VkFence) {
-            return VK_ERROR_DEVICE_LOST;
-        });
+        const ReplacedCall losing(
+            vkQueueSubmit, +[](VkQueue, std::uint32_t, const VkSubmitInfo*, VkFence) { return VK_ERROR_DEVICE_LOST; });
         EXPECT_EQ(error_of([&] { device->flush(); }), ErrorCode::kDeviceLost);
     }
     waiter.join();

@@ -1,0 +1,50 @@
+// Which device a model runs on, and what is planned for it: the options that lfm-run, lfm-eval and lfm-bench share.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "runtime/devices.h"
+#include "runtime/placed_session.h"
+#include "tools/command_line.h"
+#include "tools/console.h"
+
+namespace lfm::tools {
+
+struct DeviceRequest {
+    BackendName backend = BackendName::kAuto;
+    std::optional<std::uint32_t> index;      // --device
+    std::optional<std::string> vram_budget;  // "8GiB", "80%", "auto"; nothing: auto
+    std::optional<std::string> ram_budget;
+    std::vector<std::string> profiles;  // --profile
+    Adaptation adaptation = Adaptation::kOn;
+};
+
+/// --backend, --device, --vram-budget, --ram-budget, --profile, --adapt.
+po::options_description device_options();
+
+/// Throws Error{kUsage}.
+DeviceRequest device_request(const po::variables_map& values);
+
+struct DeviceChoice {
+    /// Empty: the host alone.
+    std::function<std::unique_ptr<Device>(const DeviceOptions& options, Ledger& ledger)> open;
+    std::string name;                       // of the device, with its backend; empty: none
+    std::optional<MachineProfile> machine;  // to plan with; always there with a device
+    std::size_t device = 0;                 // of machine->devices
+    std::optional<Bytes> vram_budget, ram_budget;
+    bool simulated = false;
+};
+
+/// Finds the device that is asked for, and the machine's profile when one is needed: --profile, else the stored one,
+/// else it is measured now. Throws Error{kUsage} when a backend asked for by name has no device.
+DeviceChoice choose_device(const DeviceRequest& request, const Console& console);
+
+/// What a PlacedSession needs of it. `sizes` in `session`.
+std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice);
+
+}  // namespace lfm::tools
