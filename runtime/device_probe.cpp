@@ -18,7 +18,7 @@ constexpr std::uint64_t kMostBudget = std::uint64_t{4} << 30;
 constexpr std::uint32_t kWidth = 2048;       // of the F32 matrices that memory is read as
 constexpr std::uint32_t kMatrixRows = 4096;  // 32 MiB
 constexpr std::size_t kRowBytes = kWidth * sizeof(float);
-constexpr double kLongEnough = 0.01;  // seconds: handing over one step hardly counts
+constexpr double kLongEnough = 0.02;  // seconds: handing over one step hardly counts
 constexpr std::uint32_t kMostPasses = 16;
 constexpr std::size_t kCopyRowBytes = std::size_t{128} << 10;  // 512 rows are the largest copy
 constexpr std::uint32_t kMostHandshakes = 1024;
@@ -69,13 +69,12 @@ public:
         if (is_new) {
             record_read(read, memory, 1);
             run(read.program);  // what is slow at first
-            const double once = run(read.program);
-            const auto passes = static_cast<std::uint32_t>(std::clamp(kLongEnough / once, 1.0, 1.0 * kMostPasses));
-            if (passes > 1) record_read(read, memory, passes);
+            const double times = kLongEnough / run(read.program);
+            const double most = 1.0 * kMostPasses * static_cast<double>(memory.size() / (kRowBytes * kMatrixRows) + 1);
+            const auto n_matrices = static_cast<std::uint32_t>(std::clamp(times, 1.0, most));
+            if (n_matrices > 1) record_read(read, memory, n_matrices);
         }
-        const double share =
-            static_cast<double>(memory.size()) / static_cast<double>(memory.size() / kRowBytes * kRowBytes);
-        return run(read.program) * share / read.passes;
+        return run(read.program) * static_cast<double>(memory.size()) / static_cast<double>(read.bytes);
     }
 
     double upload_seconds(std::size_t size, HostPages pages) {
@@ -117,25 +116,28 @@ public:
 private:
     struct Read {
         ProgramId program;
-        std::uint32_t passes = 0;
+        std::size_t bytes = 0;  // by the program
     };
     struct Download {
         StepParams step;
         ProgramId program;
     };
 
-    void record_read(Read& read, std::span<const std::byte> memory, std::uint32_t passes) {
+    /// One matrix after the other, and from the first again after the last.
+    void record_read(Read& read, std::span<const std::byte> memory, std::uint32_t n_matrices) {
         const RowsView x{reinterpret_cast<float*>(rows_.address()), kWidth};
         const std::size_t n_rows = memory.size() / kRowBytes;
         std::vector<Operation> operations;
-        for (std::uint32_t pass = 0; pass < passes; ++pass)
-            for (std::size_t first = 0; first < n_rows; first += kMatrixRows) {
-                const auto n_out = static_cast<std::uint32_t>(std::min<std::size_t>(kMatrixRows, n_rows - first));
-                const WeightView weight{memory.data() + first * kRowBytes, DType::kF32, n_out, kWidth, kRowBytes};
-                operations.push_back(
-                    MatmulArgs{.x = x, .outputs = {MatmulOutput{weight, {x.data + kWidth, n_out}}}, .n_outputs = 1});
-            }
-        read = {device_->record(operations, one_token_), passes};
+        read.bytes = 0;
+        for (std::size_t first = 0; operations.size() < n_matrices;
+             first = first + kMatrixRows < n_rows ? first + kMatrixRows : 0) {
+            const auto n_out = static_cast<std::uint32_t>(std::min<std::size_t>(kMatrixRows, n_rows - first));
+            const WeightView weight{memory.data() + first * kRowBytes, DType::kF32, n_out, kWidth, kRowBytes};
+            operations.push_back(
+                MatmulArgs{.x = x, .outputs = {MatmulOutput{weight, {x.data + kWidth, n_out}}}, .n_outputs = 1});
+            read.bytes += n_out * kRowBytes;
+        }
+        read.program = device_->record(operations, one_token_);
     }
 
     /// Rows of equal length, as many as a step may have.

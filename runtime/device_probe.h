@@ -27,7 +27,8 @@ public:
     std::byte* take(std::size_t size) override;
     void write(std::byte* to, std::span<const std::byte> from) override;
     DeviceProfile description() override { return description_; }
-    /// A token through F32 matrices that the memory is taken for; at least a row of 8 KiB, else Error{kUsage}.
+    /// A token through F32 matrices that the memory is taken for, of a slow device through the first of them; at least
+    /// a row of 8 KiB, else Error{kUsage}.
     double read_seconds(std::span<const std::byte> memory) override;
     /// To the device: the copy lane. From it: a recorded copy into pinned memory, or a download. Throws Error{kUsage}
     /// for a size of 0 or beyond kLargestProbeCopy.

@@ -1,5 +1,7 @@
 #include "runtime/engine.h"
 
+#include "backends/sim/sim_device.h"
+
 namespace lfm {
 namespace {
 
@@ -32,11 +34,16 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
       rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
             ledger),
       host_(make_host(in.options, ledger)) {
-    ExecutorInputs inputs{.program = make_layer_program(
-                              {in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()}),
+    auto program =
+        make_layer_program({in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()});
+    // A simulated device's own clock says more than the host's.
+    simulated_ = dynamic_cast<sim::SimDevice*>(in.device);
+    if (in.options.trace != nullptr) trace_.emplace(*in.options.trace, program);
+    ExecutorInputs inputs{.program = std::move(program),
                           .host = *host_,
                           .params = in.params,
-                          .n_threads = in.options.n_threads};
+                          .n_threads = in.options.n_threads,
+                          .trace = trace_ && simulated_ == nullptr ? &*trace_ : nullptr};
     if (in.device != nullptr) {
         streams_.emplace(
             ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, in.options.expert_times});
@@ -50,10 +57,23 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
     executor_.emplace(std::move(inputs));
 }
 
+void Engine::finish_virtual_step() {
+    simulated_->finish_step();
+    if (trace_)
+        trace_->record_virtual(simulated_->events(), simulated_->step_seconds(), params_.n_tokens, params_.position);
+}
+
+StepTimes Engine::last_times() const {
+    StepTimes times = executor_->last_times();
+    if (simulated_ != nullptr) times.total = simulated_->step_seconds();
+    return times;
+}
+
 void Engine::run(const std::atomic<bool>* stop) {
     if (device_ != nullptr && device_->allocated() > device_->budget()) given_up_ += residency_.fit_budget();
     executor_->run(stop);
     if (device_ == nullptr) return;
+    if (simulated_ != nullptr) finish_virtual_step();
     streamed_ += streams_->travelled();
     residency_.end_step(rows_.host().choices, params_.n_tokens);
 }

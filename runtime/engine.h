@@ -19,6 +19,10 @@
 #include "runtime/staging.h"
 #include "runtime/weights.h"
 
+namespace lfm::sim {
+class SimDevice;
+}
+
 namespace lfm {
 
 /// kSkip: the host computes nothing, for studies of time on simulated devices.
@@ -34,6 +38,7 @@ struct EngineOptions {
     std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
     HostArithmetic host_arithmetic = HostArithmetic::kRun;
     Adaptation adaptation = Adaptation::kOn;
+    Trace* trace = nullptr;  // outlives the engine
 };
 
 class Engine {
@@ -61,15 +66,21 @@ public:
     const Activations& rows() const { return rows_.host(); }
     const Executor& executor() const { return *executor_; }
     const ExpertResidency& residency() const { return residency_; }
+    /// Of the last step: by the host's clock, or the device's virtual time.
+    StepTimes last_times() const;
     /// What travelled for single steps, so far.
     Bytes streamed() const { return streamed_; }
     /// Slots given up because others took the device's memory, so far.
     Bytes given_up() const { return given_up_; }
 
 private:
+    void finish_virtual_step();
+
     const StepParams& params_;
     Device* device_;
     Bytes streamed_, given_up_;
+    std::optional<StepTrace> trace_;
+    sim::SimDevice* simulated_ = nullptr;
     SequenceState state_;
     ExpertResidency residency_;
     Staging staging_;

@@ -18,6 +18,10 @@ using HostNode = tbb::flow::continue_node<Message>;
 using DeviceNode = tbb::flow::async_node<Message, Message>;
 using Sender = tbb::flow::sender<Message>;
 
+using Clock = StepTrace::Clock;
+
+double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
+
 bool on_device(const Stage& stage) { return stage.kind == StageKind::kOnDevice || stage.kind == StageKind::kStaged; }
 
 }  // namespace
@@ -51,16 +55,23 @@ public:
         interrupted_ = false;
         failed_ = false;
         failure_ = nullptr;
+        host_seconds_ = expert_seconds_ = 0;
+        const auto begin = Clock::now();
+        device_free_ = begin;
         if (device() != nullptr) enqueue_device();
         arena_.execute([&] {
             host_nodes_.front().try_put(Message{});
             graph_->wait_for_all();
         });
+        const auto end = Clock::now();
+        times_ = {seconds(end - begin), host_seconds_, expert_seconds_};
+        if (in_.trace != nullptr) in_.trace->record_step(in_.params.n_tokens, in_.params.position, begin, end);
         if (failed_) std::rethrow_exception(failure_);
         if (interrupted_) throw Error(ErrorCode::kInterrupted, "step", "stopped on request");
     }
 
     std::vector<std::string> describe() const { return names_; }
+    StepTimes last_times() const { return times_; }
 
 private:
     Device* device() const { return in_.beside.device; }
@@ -75,6 +86,7 @@ private:
         points_.resize(n_stages());
         copy_points_.resize(n_stages());
         waits_.reserve(8);
+        begun_.resize(n_stages());
     }
 
     /// Which host stages the device waits for, and which device stages the host.
@@ -99,11 +111,11 @@ private:
 
     /// A node that ends when the device has reached the point that `begin` gives; at once for none.
     Sender& add_device_node(std::string name, Sender& before, std::optional<PointWatch>& watch,
-                            std::function<std::optional<Point>()> begin) {
+                            std::function<std::optional<Point>()> begin, std::uint32_t stage) {
         names_.push_back(std::move(name));
         device_nodes_.emplace_back(
             *graph_, tbb::flow::unlimited,
-            [this, &watch, begin = std::move(begin)](Message, DeviceNode::gateway_type& gateway) {
+            [this, &watch, begin = std::move(begin), stage](Message, DeviceNode::gateway_type& gateway) {
                 std::optional<Point> point;
                 try {
                     point = begin();
@@ -115,8 +127,10 @@ private:
                     return;
                 }
                 gateway.reserve_wait();
-                watch->watch(*point, [this, &gateway](std::exception_ptr failure) {
+                begun_[stage] = Clock::now();
+                watch->watch(*point, [this, &gateway, stage](std::exception_ptr failure) {
                     if (failure) fail(failure);
+                    if (in_.trace != nullptr) trace_device(stage);
                     gateway.try_put(Message{});
                     gateway.release_wait();
                 });
@@ -153,14 +167,16 @@ private:
                     break;
                 }
                 case StageKind::kStaged:
-                    add_device_node(stage.name + " (bus)", *split, copy_watch_,
-                                    [this, i, routed] { return begin_stream(i, routed); });
+                    add_device_node(
+                        stage.name + " (bus)", *split, copy_watch_,
+                        [this, i, routed] { return begin_stream(i, routed); }, i);
                     break;
                 case StageKind::kOnDevice: break;
             }
             if (on_device(stage) && watched_[i]) {
-                last_watch = &add_device_node(stage.name + " (device)", *last_watch, compute_watch_,
-                                              [this, i] { return std::optional(points_[i]); });
+                last_watch = &add_device_node(
+                    stage.name + " (device)", *last_watch, compute_watch_,
+                    [this, i] { return std::optional(points_[i]); }, i);
                 nodes[i] = last_watch;
             }
         }
@@ -219,16 +235,29 @@ private:
 
     void run_host(std::uint32_t i) {
         if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) interrupted_ = true;
+        const auto begin = Clock::now();
         if (!interrupted_ && !failed_) try {
                 in_.host.submit(programs_[i]);
                 in_.host.wait();
             } catch (...) {
                 fail(std::current_exception());
             }
+        const auto end = Clock::now();
+        host_seconds_ += seconds(end - begin);
+        if (stage(i).kind == StageKind::kExperts) expert_seconds_ += seconds(end - begin);
+        if (in_.trace != nullptr) in_.trace->record(StepTrace::Lane::kHost, i, begin, end);
         if (device() == nullptr) return;
         // Also after a failure: the device must not wait for ever.
         report(i);
         if (signals_[i]) device()->signal();
+    }
+
+    /// On the watch's thread. The device's part begins where the one before it was seen to end.
+    void trace_device(std::uint32_t i) {
+        const auto end = Clock::now();
+        if (stage(i).kind == StageKind::kStaged) return in_.trace->record(StepTrace::Lane::kBus, i, begun_[i], end);
+        in_.trace->record(StepTrace::Lane::kDevice, i, std::max(device_free_, begun_[i]), end);
+        device_free_ = end;
     }
 
     void report(std::uint32_t i) {
@@ -251,6 +280,10 @@ private:
     std::optional<std::uint32_t> last_on_device_;
     std::vector<Point> points_, copy_points_;  // [n_stages], of the present step
     std::vector<Point> waits_;
+    std::vector<Clock::time_point> begun_;  // [n_stages]: when the host began to wait for it
+    Clock::time_point device_free_;         // of the watch's thread
+    StepTimes times_;
+    std::atomic<double> host_seconds_{0}, expert_seconds_{0};
     std::optional<PointWatch> compute_watch_, copy_watch_;
     tbb::global_control parallelism_;
     tbb::task_arena arena_;
@@ -269,6 +302,8 @@ Executor::Executor(ExecutorInputs inputs) : graph_(std::make_unique<Graph>(std::
 Executor::~Executor() = default;
 
 void Executor::run(const std::atomic<bool>* stop) { graph_->run(stop); }
+
+StepTimes Executor::last_times() const { return graph_->last_times(); }
 
 std::vector<std::string> Executor::describe() const { return graph_->describe(); }
 

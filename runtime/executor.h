@@ -11,6 +11,7 @@
 #include "backends/device.h"
 #include "runtime/expert_streams.h"
 #include "runtime/layer_program.h"
+#include "runtime/step_trace.h"
 
 namespace lfm {
 
@@ -29,6 +30,14 @@ struct ExecutorInputs {
     DeviceSide beside;  // none: every stage is the host's
     const StepParams& params;
     std::uint32_t n_threads = 1;
+    StepTrace* trace = nullptr;  // outlives the executor
+};
+
+/// Seconds of a step by the host's clock.
+struct StepTimes {
+    double total = 0;
+    double host = 0;     // that the host computed
+    double experts = 0;  // of it, experts beside the device
 };
 
 class Executor {
@@ -42,6 +51,7 @@ public:
     /// throws; the device's part has ended, or the device is lost, in every case.
     void run(const std::atomic<bool>* stop);
 
+    StepTimes last_times() const;
     /// The graph's nodes in order, for people: "blk.3 (device)", "blk.3 cold (host, beside the device)".
     std::vector<std::string> describe() const;
 

@@ -109,7 +109,7 @@ private:
     struct Layer {
         UseForecast forecast;
         std::vector<char> pinned;            // [n_expert]
-        std::vector<CacheSlot> slots;       // capacity n_expert
+        std::vector<CacheSlot> slots;        // capacity n_expert
         std::vector<std::int32_t> slot_of;   // [n_expert]; -1: none
         std::vector<ExpertUse> uses;         // of the present step; capacity n_expert
         std::vector<char> hinted, promised;  // [n_expert]: for the next step; for the present one, when it began

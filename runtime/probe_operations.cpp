@@ -14,6 +14,9 @@ constexpr std::uint32_t kWidth = 2048;  // n_embd
 constexpr std::uint32_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
 constexpr std::uint32_t kGemmRows = 2048, kMostGemmRows = 8192;
 constexpr std::uint32_t kMostCaches = 4, kMostTimes = 32;
+// A device that takes longer for one piece of work than a sample is to take gets less of it.
+constexpr std::uint32_t kFewRows = 1024, kFewPositions = 2048;
+constexpr double kSlow = 4;  // samples: the attention of a long context is worth them
 constexpr std::size_t kPositionBytes = std::size_t{2} * kKvHeads * kHeadDim * 2;  // key and value in f16
 
 constexpr std::uint32_t kRowStep = 64;                      // rows come in multiples: no kernel meets a ragged end
@@ -55,6 +58,7 @@ ProbeOperations::~ProbeOperations() = default;
 
 void ProbeOperations::lay_out() {
     n_positions_ = to_step(static_cast<double>(setup_.memory / 4 / kPositionBytes), kRowStep, kProbeLimits.n_ctx);
+    n_attended_ = n_positions_;
     last_token_ = {.n_tokens = 1, .position = n_positions_ - 1};
     if (on_device()) {
         const std::size_t caches = setup_.memory / 4 / (n_positions_ * kPositionBytes);
@@ -151,9 +155,12 @@ void ProbeOperations::record_matvec(Weights& weights) {
     record(most);
     weights.matvec->run(setup_.stop);  // wakes the threads
     const double seconds = seconds_of([&] { weights.matvec->run(setup_.stop); });
-    const std::uint32_t most_rows =
-        on_device() ? std::min(weights.n_rows, (1u << 30) / kMostTimes) * kMostTimes : weights.n_rows;
-    record(to_step(most * setup_.longest_sample / seconds, most, most_rows));
+    if (!on_device()) {
+        record(to_step(most * setup_.longest_sample / seconds, most, weights.n_rows));
+        return;
+    }
+    const std::uint32_t most_rows = std::min(weights.n_rows, (1u << 30) / kMostTimes) * kMostTimes;
+    record(to_step(most * setup_.longest_sample / seconds, std::min(kFewRows, most), most_rows));
 }
 
 void ProbeOperations::record_gemm(Weights& weights) {
@@ -190,8 +197,15 @@ std::unique_ptr<Executor> ProbeOperations::make_attention(std::uint32_t times) {
 void ProbeOperations::record_attention() {
     attention_ = make_attention(1);
     if (!on_device()) return;
-    attention_->run(setup_.stop);  // what is slow at first
-    const std::uint32_t times = times_for(seconds_of([&] { attention_->run(setup_.stop); }));
+    const auto run_with = [&](std::uint32_t n_positions) {
+        n_attended_ = n_positions;
+        last_token_.position = n_positions - 1;
+        return seconds_of([&] { attention_->run(setup_.stop); });
+    };
+    run_with(kRowStep);  // what is slow at first
+    const std::uint32_t some = std::min(kFewPositions, n_positions_);
+    n_attended_ = to_step(some * kSlow * setup_.longest_sample / run_with(some), some, n_positions_);
+    const std::uint32_t times = times_for(run_with(n_attended_));
     if (times > 1) attention_ = make_attention(times);
 }
 
@@ -215,6 +229,9 @@ void ProbeOperations::record_layers() {
     for (int layer = 0; layer < kLayers; ++layer)
         program.push_back({.name = "layer", .operations = {norm, matmul, matmul, add, norm, matmul, matmul, add}});
     layers_ = make_executor(std::move(program), one_token_);
+    if (!on_device()) return;
+    layers_->run(setup_.stop);  // what is slow at first
+    layers_times_ = std::min(layers_times_, times_for(seconds_of([&] { layers_->run(setup_.stop); })));
 }
 
 double ProbeOperations::matvec_gb_per_s(DType type) {
@@ -231,15 +248,14 @@ double ProbeOperations::gemm_gflop_per_s(DType type) {
 
 double ProbeOperations::attention_gb_per_s() {
     const double seconds = seconds_of([&] { attention_->run(setup_.stop); });
-    return static_cast<double>(attention_times_ * n_positions_ * kPositionBytes) / seconds * 1e-9;
+    return static_cast<double>(attention_times_ * n_attended_ * kPositionBytes) / seconds * 1e-9;
 }
 
 double ProbeOperations::operation_us() {
-    constexpr int kSteps = 16;
     const double seconds = seconds_of([&] {
-        for (int step = 0; step < kSteps; ++step) layers_->run(setup_.stop);
+        for (std::uint32_t step = 0; step < layers_times_; ++step) layers_->run(setup_.stop);
     });
-    return seconds / (kSteps * kLayers * 8) * 1e6;
+    return seconds / (layers_times_ * kLayers * 8) * 1e6;
 }
 
 std::vector<Trial> ProbeOperations::trials(const Figures& figures) {

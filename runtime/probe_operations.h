@@ -86,7 +86,9 @@ private:
     std::map<DType, Weights> weights_;
     std::uint32_t n_positions_ = 0;
     std::uint32_t n_caches_ = 1;         // devices': together more than their own caches hold
+    std::uint32_t n_attended_ = 0;       // positions; of a slow device fewer
     std::uint32_t attention_times_ = 1;  // in a sample
+    std::uint32_t layers_times_ = 16;    // likewise
     std::uint32_t largest_gemm_ = 0;     // rows
     std::byte* cache_ = nullptr;         // [n_caches]: keys, then values
     float *x_ = nullptr, *y_ = nullptr;

@@ -46,7 +46,8 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
                       .expert_times = options.expert_times,
                       .host_seconds = options.host_seconds,
                       .host_arithmetic = options.host_arithmetic,
-                      .adaptation = options.adaptation} {
+                      .adaptation = options.adaptation,
+                      .trace = options.trace} {
     const HyperParameters& hyper = model.hyper();
     Carver measuring;
     carve_params(measuring, hyper, options.n_batch);

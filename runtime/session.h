@@ -29,6 +29,7 @@ struct SessionOptions {
     std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
     HostArithmetic host_arithmetic = HostArithmetic::kRun;
     Adaptation adaptation = Adaptation::kOn;
+    Trace* trace = nullptr;  // outlives the session
     /// What to do when the device is lost: go on with the host alone, from the token log, or throw Error{kDeviceLost}.
     AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 };

@@ -128,7 +128,7 @@ GpuFacts read_facts(VkPhysicalDevice device, std::uint32_t index) {
         Features offered;
         vkGetPhysicalDeviceFeatures2(device, &offered.all);
         for (const Need& need : kNeeds)
-            if (need.of(offered) == VK_FALSE) missing += " " + std::string(need.name) + ";";
+            if (need.of(offered) == VK_FALSE) missing.append(" ").append(need.name).append(";");
         read_limits(facts, missing);
     }
     if (!choose_queues(facts)) missing += " a queue that computes;";

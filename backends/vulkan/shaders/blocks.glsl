@@ -2,7 +2,7 @@
 // stored word belongs to one item, or to two that lie side by side. backends/cpu/unpack.h is the plain form.
 //
 // Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
-// Words are loaded whole and shifted: up to 7 bytes behind a block may be read, and are not used.
+// Words are loaded whole and shifted: up to 4 bytes behind a block may be read, and are not used.
 // Include step.glsl first.
 #extension GL_EXT_control_flow_attributes : require
 
@@ -33,11 +33,11 @@ struct Run {
     float min;
 };
 
-/// An item and where its runs begin in the row, in units of 16 weights.
 struct Item {
     Run low, high;
 };
 
+/// Where its runs begin in the row, in units of 16 weights.
 uvec2 runs_of(uint type, uint item) {
     const uint block = item / 8, i = item % 8;
     switch (type) {

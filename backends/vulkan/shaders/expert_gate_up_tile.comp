@@ -1,5 +1,5 @@
-// Many tokens: hidden[row] = silu(gate · x) ⊙ up · x for the rows of each expert, sorted by expert_sort.comp. A group
-// takes 64 rows of both matrices of one expert and tiles of its tokens.
+// Many tokens: hidden[row] = silu(gate · x) ⊙ up · x for the rows of each expert, sorted by expert_sort.comp. A
+// group takes 64 rows of both matrices of one expert and tiles of its tokens.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"

@@ -23,10 +23,11 @@ INSTANTIATE_TEST_SUITE_P(All, ValidatedCases,
                                     (std::get<1>(at.param) == Validation::kCalls ? "_calls" : "_shaders");
                          });
 
-/// With checked addresses the driver takes minutes to compile the shaders that unpack weights.
+/// With checked addresses the driver takes minutes to compile the shaders that unpack weights or caches.
 bool is_long(const std::string& group, Validation validation) {
-    return validation == Validation::kShaders &&
-           (group.starts_with("matmul_") || group == "embed" || group == "expert_ffn");
+    const bool unpacks = group.starts_with("matmul_") || group == "embed" || group == "route" ||
+                         group == "expert_ffn" || group == "attention";
+    return unpacks && validation == Validation::kShaders;
 }
 
 TEST_P(ValidatedCases, ReportNothing) {

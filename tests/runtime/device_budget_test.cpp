@@ -1,0 +1,143 @@
+// Budgets from everything down to the least: what the device takes stays within, and is what the plan says.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <iostream>
+
+#include "memory/error.h"
+#include "planner/shape.h"
+#include "runtime/placed_session.h"
+#include "tests/device_kinds.h"
+#include "tests/scaled_plan.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr const char* kMoe =
+    "lfm2moe,n_layer=8,n_layer_dense=2,n_embd=256,n_head=4,n_head_kv=2,n_ff=512,n_ff_exp=128,n_expert=16,"
+    "n_expert_used=4,n_vocab=600:Q4_0";
+constexpr SessionSizes kSizes{.n_ctx = 64, .n_batch = 32, .n_outputs = 1};
+constexpr int kBudgets = 20;
+constexpr std::uint32_t kPrompt = 33, kDecoded = 10;
+
+struct RunAt {
+    Bytes budget, planned, peak;
+    std::uint32_t n_experts = 0;
+    std::vector<std::int32_t> text;
+};
+
+class DeviceBudget : public testing::TestWithParam<DeviceKind> {
+protected:
+    void SetUp() override {
+        if (const std::string why = kind().absence(); !why.empty()) GTEST_SKIP() << why;
+        machine_ = scaled_machine(context());
+        least_ = budget_at(0, description_, machine_, kSizes);
+        most_ = budget_at(1, description_, machine_, kSizes);
+    }
+    const DeviceKind& kind() const { return GetParam(); }
+
+    /// What a device takes as it is opened, and what it rounds up and keeps for itself later.
+    Bytes context() const {
+        Ledger ledger;
+        const auto device = kind().open({.budget = {std::uint64_t{1} << 30}, .limits = {32, 64}}, ledger);
+        return device->allocated();
+    }
+
+    /// The greedy continuation of a prompt.
+    static std::vector<std::int32_t> text(Session& session) {
+        std::vector<std::int32_t> tokens;
+        for (std::uint32_t i = 0; i < kPrompt; ++i) tokens.push_back(static_cast<std::int32_t>((1 + i * 7919) % 600));
+        for (std::uint32_t i = 0; i < kDecoded; ++i) {
+            const auto logits = i == 0 ? session.append(tokens) : session.append(std::span(tokens).last(1));
+            tokens.push_back(static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin()));
+        }
+        return tokens;
+    }
+
+    /// What was not planned comes as `notes`.
+    RunAt run(Bytes budget, std::string& notes) {
+        Ledger ledger;
+        PlacedSession placed({.model = description_,
+                              .session = {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2},
+                              .plan = Planning{machine_, {.sizes = kSizes, .vram_budget = budget}},
+                              .open = [&](const DeviceOptions& options) { return kind().open(options, ledger); },
+                              .load =
+                                  [&](const Plan& plan, const DeviceLoad& to) {
+                                      return Model::random(description_, plan, 5, ledger, to);
+                                  },
+                              .progress = {},
+                              .note = [&](const std::string& note) { notes += note + '\n'; }},
+                             ledger);
+        RunAt result{.budget = budget, .planned = placed.plan().used(kDevice), .text = text(placed.session())};
+        result.n_experts = placed.plan().n_experts_on(kDevice);
+        if (placed.device() != nullptr) result.peak = placed.device()->peak();
+        return result;
+    }
+
+    ModelDescription description_ = describe_shape(kMoe);
+    MachineProfile machine_;
+    Bytes least_, most_;
+};
+
+TEST_P(DeviceBudget, IsKeptFromEverythingDownToTheLeast) {
+    const int n = kind().is_slow() ? 3 : kBudgets;
+    std::uint32_t fewest = ~0u, most = 0;
+    for (int i = 0; i < n; ++i) {
+        const double share = 1 - static_cast<double>(i) / (n - 1);
+        const Bytes budget = budget_at(share, description_, machine_, kSizes);
+        SCOPED_TRACE(format_bytes(budget));
+        std::string notes;
+        const RunAt first = run(budget, notes);
+        EXPECT_EQ(notes, "");
+        EXPECT_LE(first.peak, budget);
+        EXPECT_LE(first.planned, budget);
+        if (first.planned.value > 0 && kind().takes_what_is_planned) {
+            EXPECT_NEAR(static_cast<double>(first.peak.value) / static_cast<double>(first.planned.value), 1, 0.02);
+        }
+        std::cout << "budget " << format_bytes(budget) << ": planned " << format_bytes(first.planned) << ", peak "
+                  << format_bytes(first.peak) << ", " << first.n_experts << " experts on the device\n";
+        EXPECT_EQ(run(budget, notes).text, first.text);
+        fewest = std::min(fewest, first.n_experts);
+        most = std::max(most, first.n_experts);
+    }
+    EXPECT_LT(fewest, most);
+    EXPECT_EQ(most, 6 * 16);
+}
+
+TEST_P(DeviceBudget, BelowTheLeastIsAnErrorWithTheFigures) {
+    const auto result = make_plan(description_, machine_, {.sizes = kSizes, .vram_budget = Bytes{least_.value - 1}});
+    ASSERT_TRUE(std::holds_alternative<Shortfall>(result));
+    EXPECT_EQ(std::get<Shortfall>(result).needed, least_);
+    EXPECT_EQ(std::get<Shortfall>(result).available, Bytes{least_.value - 1});
+    std::string notes;
+    try {
+        run({least_.value - 1}, notes);
+        FAIL() << "expected an error";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kShortfall);
+        EXPECT_NE(std::string(error.what()).find(format_bytes(least_)), std::string::npos) << error.what();
+    }
+}
+
+/// A driver that gives less than the plan was made for.
+TEST_P(DeviceBudget, ADeviceThatGivesLessIsAnErrorWithTheFigures) {
+    Ledger ledger;
+    const Plan plan = std::get<Plan>(make_plan(description_, machine_, {.sizes = kSizes, .vram_budget = most_}));
+    const Bytes less{plan.used(kDevice).value * 9 / 10};
+    const auto device = kind().open({.budget = less, .limits = {kSizes.n_batch, kSizes.n_ctx}}, ledger);
+    try {
+        const Model model = Model::random(description_, plan, 5, ledger, {device.get()});
+        Session session(model, {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2}, ledger);
+        FAIL() << "expected an error";
+    } catch (const Error& error) {
+        EXPECT_EQ(error.code(), ErrorCode::kShortfall);
+        EXPECT_NE(std::string(error.what()).find("expected"), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find(format_bytes(less)), std::string::npos) << error.what();
+    }
+    EXPECT_LE(device->peak(), less);
+}
+
+INSTANTIATE_TEST_SUITE_P(Devices, DeviceBudget, testing::ValuesIn(kDeviceKinds), kind_name);
+
+}  // namespace
+}  // namespace lfm::test

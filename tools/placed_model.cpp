@@ -1,0 +1,86 @@
+#include "tools/placed_model.h"
+
+#include "planner/inventory.h"
+#include "planner/placement.h"
+#include "tools/model_options.h"
+
+namespace lfm::tools {
+namespace {
+
+/// The host alone needs no plan, only room.
+void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
+    const Inventory inventory = take_inventory(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv});
+    const Bytes needed = inventory.weights() + inventory.kv() + inventory.conv_state() + inventory.activations +
+                         inventory.scratch + inventory.vectors;
+    if (needed > budget)
+        throw Error(ErrorCode::kShortfall, "--ram-budget",
+                    "needs " + format_bytes(needed) + ", there is " + format_bytes(budget) +
+                        ": the model, its context and working memory do not fit in RAM");
+}
+
+void note_device(const PlacedSession& placed, const DeviceChoice& device, const Console& console) {
+    if (placed.device() == nullptr) return;
+    const ModelSummary& model = placed.plan().model;
+    const std::uint32_t n_experts = (model.n_layer - model.n_layer_dense) * model.n_expert;
+    console.note(device.name + ": " + format_bytes(placed.device()->peak()) + " of " +
+                 format_bytes(placed.plan().vram_budget) + " VRAM" +
+                 (n_experts == 0 ? ""
+                                 : ", " + std::to_string(placed.plan().n_experts_on(kDevice)) + " of " +
+                                       std::to_string(n_experts) + " experts"));
+}
+
+}  // namespace
+
+DeviceRequest placed_device_request(const po::variables_map& values) {
+    DeviceRequest request = device_request(values);
+    const bool own_arithmetic = values.count("exact") + values.count("kernels") > 0;
+    if (own_arithmetic && request.backend == BackendName::kAuto) request.backend = BackendName::kCpu;
+    return request;
+}
+
+PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger) {
+    const DeviceChoice& device = request.device;
+    if (!device.open && device.ram_budget) check_ram(request.model, request.session, *device.ram_budget);
+    ProgressLine progress(console, "copying to " + device.name);
+    PlacedOptions options{
+        .model = request.model,
+        .session = request.session,
+        .plan = planning_for(device),
+        .open = nullptr,
+        .load = request.load,
+        .progress =
+            [&](Bytes done, Bytes total) {
+                progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
+            },
+        .note = [&](const std::string& text) { console.note(text); }};
+    if (device.open) options.open = [&](const DeviceOptions& wanted) { return device.open(wanted, ledger); };
+    if (auto* planning = std::get_if<Planning>(&options.plan)) planning->request.routing = request.routing;
+    return PlacedSession(options, ledger);
+}
+
+ModelLoader file_loader(const std::string& path, const ModelDescription& model, Ledger& ledger) {
+    return [path, &model, &ledger](const Plan& plan, const DeviceLoad& to) {
+        return Model::load(open_model_file(path), model, plan, ledger, to);
+    };
+}
+
+PlacedModel::PlacedModel(const po::variables_map& values, const SessionOptions& session, const Console& console)
+    : PlacedModel(values["model"].as<std::string>(), session, placed_device_request(values), console) {}
+
+PlacedModel::PlacedModel(const std::string& path, SessionOptions session, const DeviceRequest& wanted,
+                         const Console& console)
+    : PlacedModel(path, describe_model(open_model_file(path)), choose_device(wanted, console),
+                  with_adaptation(std::move(session), wanted.adaptation), console) {}
+
+PlacedModel::PlacedModel(const std::string& path, const ModelDescription& model, const DeviceChoice& device,
+                         const SessionOptions& session, const Console& console)
+    : placed_(open_placed({model, device, session, {}, file_loader(path, model, ledger_)}, console, ledger_)) {
+    note_device(placed_, device, console);
+}
+
+void PlacedModel::note_loss(const Console& console) const {
+    if (const auto& loss = placed_.session().loss())
+        console.note("the device was lost, the CPU went on alone (" + *loss + ")");
+}
+
+}  // namespace lfm::tools

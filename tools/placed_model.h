@@ -1,0 +1,53 @@
+// A model and its session where the device options put them: what lfm-eval and lfm-bench share.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+#include "planner/routing.h"
+#include "tools/device_choice.h"
+
+namespace lfm::tools {
+
+using ModelLoader = std::function<Model(const Plan& plan, const DeviceLoad& to)>;
+
+struct PlacedRequest {
+    const ModelDescription& model;
+    const DeviceChoice& device;
+    SessionOptions session;
+    std::optional<Routing> routing;  // to plan for; nothing: uniform
+    ModelLoader load;
+};
+
+/// device_request of the options; but as --exact and --kernels ask for the CPU's own arithmetic, a device is used
+/// beside them only when its backend is asked for by name. Throws Error{kUsage}.
+DeviceRequest placed_device_request(const po::variables_map& values);
+
+/// Plans, loads, and says on the console what went otherwise than planned. Throws Error{kShortfall} with the figures
+/// when a budget is too small, and what loading throws.
+PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger);
+
+/// Opens the file anew for every attempt to load it. `model` and `ledger` outlive the loader.
+ModelLoader file_loader(const std::string& path, const ModelDescription& model, Ledger& ledger);
+
+/// All of that for the file of --model.
+class PlacedModel {
+public:
+    /// Says on the console which device takes part.
+    PlacedModel(const po::variables_map& values, const SessionOptions& session, const Console& console);
+
+    const Model& model() const { return placed_.model(); }
+    Session& session() { return placed_.session(); }
+    /// Says that the device was lost, if it was.
+    void note_loss(const Console& console) const;
+
+private:
+    PlacedModel(const std::string& path, const ModelDescription& model, const DeviceChoice& device,
+                const SessionOptions& session, const Console& console);
+
+    Ledger ledger_;
+    PlacedSession placed_;
+};
+
+}  // namespace lfm::tools
