@@ -18,39 +18,34 @@ double expert_seconds(const ProcessorRates& rates, const MoeTensors& moe, std::u
     return sum;
 }
 
-/// A layer but for its experts, on one processor. Operations as in runtime/layer_program.cpp.
+/// A layer but for its experts, on one processor.
 TimeParts home_time(const HyperParameters& hyper, const LayerDescription& layer, const ProcessorRates& rates,
                     TimePart weights, KvTypes kv, std::uint32_t depth) {
     TimeParts time;
-    std::uint32_t n_operations = 4;  // two norms, two additions
+    time[TimePart::kOperations] = home_operations(layer) * rates.operation_seconds;
     if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
         for (const auto* tensor : {&attention->q, &attention->k, &attention->v, &attention->output})
             time[weights] += matvec_seconds(rates, *tensor);
         const std::uint64_t n = std::uint64_t{attention->n_head_kv} * hyper.head_dim;
         const std::uint64_t bytes = (row_bytes(kv.k, n) + row_bytes(kv.v, n)) * (std::uint64_t{depth} + 1);
         time[TimePart::kAttention] += static_cast<double>(bytes) * rates.attention_seconds_per_byte;
-        n_operations += 5;
     } else {
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         time[weights] += matvec_seconds(rates, conv.in_proj) + matvec_seconds(rates, conv.out_proj);
-        n_operations += 3;
     }
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
         for (const auto* tensor : {&dense->gate, &dense->up, &dense->down})
             time[weights] += matvec_seconds(rates, *tensor);
-        n_operations += 3;
     } else {
         time[weights] += matvec_seconds(rates, std::get<MoeTensors>(layer.ffn).router);
-        n_operations += 1;
     }
-    time[TimePart::kOperations] += n_operations * rates.operation_seconds;
     return time;
 }
 
 TimeParts output_time(const ModelDescription& model, const ProcessorRates& rates, TimePart weights) {
     TimeParts time;
     time[weights] = matvec_seconds(rates, model.output_or_tied());
-    time[TimePart::kOperations] = 3 * rates.operation_seconds;
+    time[TimePart::kOperations] = kOutputOperations * rates.operation_seconds;
     return time;
 }
 
@@ -71,6 +66,12 @@ double binomial(std::uint32_t n, std::uint32_t j, double p) {
 }
 
 }  // namespace
+
+std::uint32_t home_operations(const LayerDescription& layer) {
+    const std::uint32_t mixer = layer.is_attention() ? 5 : 3;
+    const std::uint32_t ffn = layer.is_moe() ? 1 : 3;
+    return 4 + mixer + ffn;  // two norms, two additions
+}
 
 const char* time_part_name(TimePart part) {
     switch (part) {
@@ -101,9 +102,11 @@ MissSplit split_misses(const ExpertTimes& times, std::uint32_t hits, std::uint32
     const std::uint32_t most = times.shared > 0 ? 0 : misses;
     for (std::uint32_t streamed = 0; streamed <= most; ++streamed) {
         const std::uint32_t on_host = misses - streamed;
-        const double device_work = times.device_operation + (hits + streamed) * times.device;
+        const double set_operations = kSetOperations * times.device_operation;
+        const double operations = set_operations * (streamed > 0 ? 2 : 1);
+        const double device_work = operations + (hits + streamed) * times.device;
         const double arrival = streamed > 0 ? times.handshake + times.copy_latency + streamed * times.copy : 0.0;
-        const double device = std::max(device_work, streamed > 0 ? arrival + times.device : 0.0);
+        const double device = std::max(device_work, streamed > 0 ? arrival + set_operations + times.device : 0.0);
         const double host_work = on_host * (streamed > 0 ? times.host_while_copying : times.host);
         const double host = times.handshake + (on_host > 0 ? times.host_operation + host_work : 0.0);
         const double together = (hits + misses) * times.shared;
@@ -120,10 +123,11 @@ MissSplit split_misses(const ExpertTimes& times, std::uint32_t hits, std::uint32
             best.time[TimePart::kHostWeights] = together;
         } else if (device > device_work) {
             best.time[TimePart::kBus] = arrival;
+            best.time[TimePart::kOperations] = set_operations;
             best.time[TimePart::kDeviceWeights] = times.device;
         } else {
-            best.time[TimePart::kOperations] = times.device_operation;
-            best.time[TimePart::kDeviceWeights] = device_work - times.device_operation;
+            best.time[TimePart::kOperations] = operations;
+            best.time[TimePart::kDeviceWeights] = device_work - operations;
         }
     }
     return best;
@@ -168,6 +172,8 @@ DecodeCost::DecodeCost(const ModelDescription& model, const MachineRates& rates,
         layer.on_host = home_time(hyper, from, rates_.host, TimePart::kHostWeights, kv, depth);
         if (rates_.device) layer.home = home_time(hyper, from, *rates_.device, TimePart::kDeviceWeights, kv, depth);
         if (const auto* moe = std::get_if<MoeTensors>(&from.ffn)) {
+            if (rates_.device)
+                layer.home[TimePart::kOperations] += kChoiceOperations * rates_.device->operation_seconds;
             layer.n_expert = hyper.n_expert;
             add_experts(layer, *moe, hyper.n_expert_used, routing_.use[i]);
         }

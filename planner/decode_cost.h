@@ -28,6 +28,16 @@ struct TimeParts {
     TimeParts& add(const TimeParts& other, double weight = 1);
 };
 
+// Operations as runtime/layer_program.cpp records them.
+/// Of a layer but for its experts and what leads to them.
+std::uint32_t home_operations(const LayerDescription& layer);
+/// At home on the device: the router's choice crosses to the host.
+inline constexpr std::uint32_t kChoiceOperations = 1;
+/// A layer's experts in one place, where not all are: themselves and their addition to the others.
+inline constexpr std::uint32_t kSetOperations = 2;
+/// A row of the table, and from the last layer to logits.
+inline constexpr std::uint32_t kOutputOperations = 4;
+
 /// Seconds of the pieces of one MoE layer's experts, one token.
 struct ExpertTimes {
     double host = 0;                // one expert

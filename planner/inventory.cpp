@@ -2,18 +2,11 @@
 
 #include <algorithm>
 
+#include "planner/device_needs.h"
+#include "planner/pieces.h"
+
 namespace lfm {
 namespace {
-
-/// Adds up pieces that each begin on a cache line, as a Carver hands them out.
-class Pieces {
-public:
-    void add(std::uint64_t count, std::uint64_t size) { bytes_ += (count * size + 63) / 64 * 64; }
-    Bytes bytes() const { return {bytes_}; }
-
-private:
-    std::uint64_t bytes_ = 0;
-};
 
 std::uint64_t n_elements(const TensorRef& tensor) {
     return tensor.dims[0] * tensor.dims[1] * tensor.dims[2] * tensor.dims[3];
@@ -88,40 +81,6 @@ Bytes bridge_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
     for (int i = 0; i < 3; ++i) pieces.add(std::uint64_t{sizes.n_batch} * hyper.n_embd, sizeof(float));
     pieces.add(std::uint64_t{sizes.n_outputs} * hyper.n_vocab, sizeof(float));
     add_choices(pieces, hyper, sizes.n_batch);
-    if (hyper.n_layer_dense == hyper.n_layer || hyper.n_expert_used == 0) return pieces.bytes();
-    // Rounds of a token's experts, should every expert of every layer travel.
-    const std::uint64_t n_rounds = (hyper.n_expert + hyper.n_expert_used - 1) / hyper.n_expert_used;
-    for (std::uint64_t i = 0; i < n_rounds * (hyper.n_layer - hyper.n_layer_dense); ++i)
-        pieces.add(hyper.n_expert, sizeof(std::int32_t));
-    return pieces.bytes();
-}
-
-/// Activations in blocks of 32, with a scale each and a sum for every 16.
-void add_quantised(Pieces& pieces, std::uint64_t n_rows, std::uint64_t n) {
-    pieces.add(n_rows * n, 1);
-    pieces.add(n_rows * (n / 32 + 1), sizeof(float));
-    pieces.add(n_rows * (n / 16 + 1), sizeof(std::int16_t));
-}
-
-Bytes scratch_bytes(const HyperParameters& hyper, const SessionSizes& sizes) {
-    const std::uint64_t n_batch = sizes.n_batch;
-    const bool moe = hyper.n_layer_dense < hyper.n_layer;
-    const std::uint64_t n_expert = moe ? hyper.n_expert : 0;
-    const std::uint64_t n_pairs = moe ? n_batch * hyper.n_expert_used : 0;
-    const std::uint64_t n_ff = moe ? hyper.n_ff_exp : 0, n_embd = moe ? hyper.n_embd : 0;
-    const std::uint64_t widest_input = std::max(
-        {std::uint64_t{hyper.n_embd}, std::uint64_t{hyper.n_head} * hyper.head_dim, std::uint64_t{widest_ff(hyper)}});
-    Pieces pieces;
-    add_quantised(pieces, n_batch, widest_input);
-    pieces.add(n_batch * n_expert, sizeof(float));
-    pieces.add(n_pairs, 4);
-    pieces.add(n_pairs, 4);
-    pieces.add(n_expert + 1, 4);
-    pieces.add(n_expert, 4);
-    pieces.add(n_pairs * n_ff, sizeof(float));
-    pieces.add(n_pairs * n_ff, sizeof(float));
-    add_quantised(pieces, n_pairs, n_ff);
-    pieces.add(n_pairs * n_embd, sizeof(float));
     return pieces.bytes();
 }
 
@@ -181,8 +140,7 @@ Inventory take_inventory(const ModelDescription& model, const SessionSizes& size
     inventory.activations = activation_bytes(model.hyper, sizes);
     inventory.device_activations = device_activation_bytes(model.hyper, sizes);
     inventory.bridge = bridge_bytes(model.hyper, sizes);
-    for (const LayerInventory& layer : inventory.layers) inventory.staged = std::max(inventory.staged, layer.expert);
-    inventory.scratch = scratch_bytes(model.hyper, sizes);
+    inventory.scratch = cpu_scratch(model.hyper, operation_sizes(model, device_placement(model)), sizes.n_batch);
     inventory.vectors = vector_bytes(model);
     return inventory;
 }

@@ -41,9 +41,8 @@ struct Inventory {
     std::vector<LayerInventory> layers;
     Bytes activations;         // rows between operations, choices, a step's parameters
     Bytes device_activations;  // the rows on a device
-    Bytes bridge;              // rows that cross between host and device, maps of staged experts
-    Bytes staged;              // one place for an expert that is on the device for a step: the largest layer's
-    Bytes scratch;             // of a backend, for the largest step
+    Bytes bridge;              // rows that cross between host and device
+    Bytes scratch;             // of the host's backend, for the largest step
     Bytes vectors;             // norms, taps and biases, copied to f32
 
     /// Bytes of all tensors: those of the file's data section but for padding.

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "memory/error.h"
+#include "planner/device_needs.h"
 #include "planner/placement.h"
 #include "planner/plan_reasons.h"
 #include "planner/prefill_cost.h"
@@ -24,10 +25,6 @@ struct Limits {
 
 /// Two rounds of a token's experts: one is computed while the next arrives.
 std::uint32_t n_staged(const ModelDescription& model) { return 2 * model.hyper.n_expert_used; }
-
-Bytes staging_bytes(const ModelDescription& model, const Inventory& inventory) {
-    return {n_staged(model) * inventory.staged.value};
-}
 
 void set_vram(Limits& limits, const DeviceProfile& device, std::optional<Bytes> asked) {
     const Bytes available = device.free.value_or(device.memory);
@@ -61,8 +58,10 @@ Limits find_limits(const ModelDescription& model, const Inventory& inventory, co
     set_vram(limits, device, request.vram_budget);
     limits.device = limits.vram.value > 0;
     limits.shared = device.memory_kind == DeviceMemory::kSharedWithHost;
-    limits.overhead = {device.context, inventory.device_activations, inventory.bridge, inventory.scratch,
-                       limits.shared ? Bytes{} : staging_bytes(model, inventory)};
+    // The most that any placement takes; the plan's own figures come with its placement.
+    const DeviceNeeds needs(model, request.sizes, device.backend);
+    limits.overhead = {device.context, inventory.device_activations, inventory.bridge, needs.most_scratch(),
+                       needs.most_staging(limits.shared ? 0 : n_staged(model))};
     return limits;
 }
 
@@ -187,7 +186,6 @@ private:
         plan.output = placement.output;
         // A row of the table is looked up where the table is; the first layer needs it.
         plan.embedding = tied && placement.output != kHost ? kDevice : kHost;
-        if (limits.overhead.staging.value > 0) plan.n_staged = n_staged(model_);
         for (std::uint32_t i = 0; i < placement.layers.size(); ++i) {
             plan.by_use[i] = by_frequency(routing_.use[i]);
             plan.layers[i] = placement.layers[i].home;
@@ -196,10 +194,30 @@ private:
             for (std::uint32_t r = 0; r < placement.layers[i].experts.n_resident; ++r)
                 plan.experts[std::size_t{i} * model_.hyper.n_expert + plan.by_use[i][r]] = kDevice;
         }
-        add_memory(plan, placement, limits);
         add_predictions(plan, placement);
+        add_memory(plan, placement, limits);
         add_reasons(plan, placement, *cost_, inventory_);
         return plan;
+    }
+
+    /// What the device takes beside this placement; sets the plan's n_staged.
+    DeviceOverhead exact_overhead(Plan& plan, const Placement& placement, const Limits& limits) const {
+        const DeviceNeeds needs(model_, request_.sizes, machine_.devices[*device_].backend);
+        DeviceOverhead exact = limits.overhead;
+        exact.scratch = needs.scratch(placement);
+        if (limits.overhead.staging.value > 0 && !limits.shared && has_experts_elsewhere(placement))
+            plan.n_staged = n_staged(model_);
+        exact.staging = needs.staging(placement, plan.n_streamed, plan.n_staged);
+        return exact;
+    }
+
+    /// Whether a layer on the device lacks some of its experts there.
+    bool has_experts_elsewhere(const Placement& placement) const {
+        for (std::size_t i = 0; i < placement.layers.size(); ++i)
+            if (placement.layers[i].home != kHost &&
+                placement.layers[i].experts.n_resident < inventory_.layers[i].n_expert)
+                return true;
+        return false;
     }
 
     void add_memory(Plan& plan, const Placement& placement, const Limits& limits) const {
@@ -228,10 +246,11 @@ private:
         add(kHost, MemoryUse::kActivations, inventory_.activations);
         add(kHost, MemoryUse::kScratch, inventory_.scratch);
         if (device_used) {
-            add(kDevice, MemoryUse::kActivations, limits.overhead.activations);
-            add(kDevice, MemoryUse::kScratch, limits.overhead.scratch);
-            add(kDevice, MemoryUse::kStaging, limits.overhead.staging + limits.overhead.bridge);
-            add(kDevice, MemoryUse::kContext, limits.overhead.context);
+            const DeviceOverhead overhead = exact_overhead(plan, placement, limits);
+            add(kDevice, MemoryUse::kActivations, overhead.activations);
+            add(kDevice, MemoryUse::kScratch, overhead.scratch);
+            add(kDevice, MemoryUse::kStaging, overhead.staging + overhead.bridge);
+            add(kDevice, MemoryUse::kContext, overhead.context);
         }
         for (const DeviceId device : {kDevice, kHost})
             for (std::size_t use = 0; use < kMemoryUses; ++use)

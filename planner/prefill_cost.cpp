@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numbers>
 
 namespace lfm {
 namespace {
@@ -28,6 +29,54 @@ double expert_seconds(const ProcessorRates& rates, const MoeTensors& moe, std::u
     return sum;
 }
 
+/// How many of a batch's tokens use an expert: each on its own, nearly a normal distribution where it matters.
+struct TokensOfExpert {
+    TokensOfExpert(double n_tokens, double use)
+        : most(n_tokens),
+          mean(n_tokens * use),
+          deviation(std::max(std::sqrt(mean * (1 - use)), 1e-9)),
+          any(1 - std::pow(1 - use, n_tokens)) {}
+
+    /// P(more than n).
+    double more_than(double n) const {
+        return n < 1 ? any : 0.5 * std::erfc((n + 0.5 - mean) / (deviation * std::numbers::sqrt2));
+    }
+    /// The expectation of max(0, tokens − n).
+    double excess(double n) const {
+        const double z = (mean - n) / deviation;
+        const double density = std::exp(-z * z / 2) / std::sqrt(2 * std::numbers::pi);
+        return deviation * (z * 0.5 * std::erfc(-z / std::numbers::sqrt2) + density);
+    }
+
+    double most, mean, deviation, any;
+};
+
+/// One expert on the host: bytes once, and sums where they take longer.
+double on_host(const ProcessorRates& rates, const MoeTensors& moe, std::uint32_t n_expert,
+               const TokensOfExpert& tokens) {
+    double seconds = 0;
+    for (const auto* tensor : {&moe.gate, &moe.up, &moe.down}) {
+        const double bytes = static_cast<double>(tensor->bytes.value) / n_expert * rates.matvec(tensor->type);
+        const double sums = 2 * n_weights(*tensor) / n_expert * rates.gemm(tensor->type);  // of a token
+        seconds += tokens.any * bytes + sums * tokens.excess(bytes / sums);
+    }
+    return seconds;
+}
+
+/// One expert on the device, tile by tile.
+double on_device(const ProcessorRates& rates, const MoeTensors& moe, std::uint32_t n_expert,
+                 const TokensOfExpert& tokens) {
+    double seconds = 0, before = 0;
+    for (double n = 0; n < tokens.most; n += kDeviceTileTokens) {
+        const double chance = tokens.more_than(n);
+        if (chance < 1e-9) break;
+        const double with_tile = expert_seconds(rates, moe, n_expert, n + kDeviceTileTokens);
+        seconds += chance * (with_tile - before);
+        before = with_tile;
+    }
+    return seconds;
+}
+
 /// A layer but for its experts.
 double home_seconds(const HyperParameters& hyper, const LayerDescription& layer, const ProcessorRates& rates,
                     KvTypes kv, double n_tokens) {
@@ -49,7 +98,7 @@ double home_seconds(const HyperParameters& hyper, const LayerDescription& layer,
     } else {
         multiply({&std::get<MoeTensors>(layer.ffn).router});
     }
-    return seconds + 10 * rates.operation_seconds;
+    return seconds + home_operations(layer) * rates.operation_seconds;
 }
 
 struct Groups {
@@ -65,14 +114,12 @@ Groups expert_groups(const MoeTensors& moe, const MachineRates& rates, const std
     const auto bytes = static_cast<double>(expert_bytes(moe, n_expert).value);
     std::uint32_t rank = 0;
     for (const std::uint32_t expert : by_frequency(use)) {
-        const double used = 1 - std::pow(1 - use[expert], n_tokens);  // by any token
-        const double tokens = used > 0 ? n_tokens * use[expert] / used : 0;
+        const TokensOfExpert tokens(n_tokens, use[expert]);
         GroupTimes times;
-        times.host = used * expert_seconds(rates.host, moe, n_expert, tokens);
+        times.host = on_host(rates.host, moe, n_expert, tokens);
         groups.on_host += times.host;
         if (rates.device) {
-            const double tiles = std::ceil(tokens / kDeviceTileTokens);
-            times.device = used * expert_seconds(*rates.device, moe, n_expert, tiles * kDeviceTileTokens);
+            times.device = on_device(*rates.device, moe, n_expert, tokens);
             times.copy = bytes * rates.link.h2d_seconds_per_byte;
             if (rank++ < n_resident)
                 groups.resident += times.device;
@@ -86,18 +133,30 @@ Groups expert_groups(const MoeTensors& moe, const MachineRates& rates, const std
 }  // namespace
 
 GroupSplit split_groups(std::span<const GroupTimes> groups, double routed, double device_seconds, double host_slowdown,
-                        double copy_latency) {
+                        const RoundTimes& round) {
     double host = 0;
     for (const GroupTimes& group : groups) host += group.host;
     GroupSplit best{0, std::max(device_seconds, routed + host)};
-    double bus = 0, device = device_seconds;
+    // Of the rounds before the current one: when all had arrived and were computed, and each half was free again.
+    double arrived = 0, computed = device_seconds, half_free[2] = {0, 0};
+    double arrival = 0, end = 0, copy = 0, device = 0;  // of the current round
     for (std::uint32_t streamed = 1; streamed <= groups.size(); ++streamed) {
         const GroupTimes& group = groups[streamed - 1];
+        const std::uint32_t number = (streamed - 1) / round.n_expert;
+        if ((streamed - 1) % round.n_expert == 0) {
+            if (number > 0) {
+                arrived = arrival;
+                computed = half_free[(number - 1) % 2] = end;
+            }
+            copy = round.copy;
+            device = round.device;
+        }
         host -= group.host;
-        bus += copy_latency + group.copy;
+        copy += group.copy;
         device += group.device;
-        const double seconds =
-            std::max({std::max(device, bus + group.device), routed + std::max(host, 0.0) * host_slowdown});
+        arrival = std::max(arrived, half_free[number % 2]) + copy;
+        end = std::max(computed, arrival) + device;
+        const double seconds = std::max(end, routed + std::max(host, 0.0) * host_slowdown);
         if (seconds < best.seconds) best = {streamed, seconds};
     }
     return best;
@@ -109,14 +168,20 @@ PrefillTime prefill_time(const ModelDescription& model, const MachineRates& rate
     const double n = n_tokens;
     PrefillTime time;
     time.streamed.assign(hyper.n_layer, 0);
-    DeviceId at = kHost;
+    const RoundTimes round{.n_expert = hyper.n_expert_used,
+                           .copy = rates.link.copy_seconds,
+                           .device = rates.device ? kSetOperations * rates.device->operation_seconds : 0.0};
+    DeviceId at = placement.layers.empty() ? kHost : placement.layers.front().home;
+    bool device_used = placement.output != kHost;
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i) {
         const LayerDescription& layer = model.layers[i];
         const LayerPlacement& place = placement.layers[i];
-        if (i > 0 && place.home != at) time.seconds += rates.link.handshake_seconds;
+        if (place.home != at) time.seconds += rates.link.handshake_seconds;
         at = place.home;
         const bool device = place.home != kHost && rates.device;
-        const double home = home_seconds(hyper, layer, device ? *rates.device : rates.host, kv, n);
+        device_used = device_used || device;
+        const ProcessorRates& processor = device ? *rates.device : rates.host;
+        double home = home_seconds(hyper, layer, processor, kv, n);
         const auto* moe = std::get_if<MoeTensors>(&layer.ffn);
         if (moe == nullptr) {
             time.seconds += home;
@@ -124,24 +189,30 @@ PrefillTime prefill_time(const ModelDescription& model, const MachineRates& rate
         }
         const Groups groups = expert_groups(*moe, rates, routing.use[i], place.experts.n_resident, n);
         if (!device) {
-            time.seconds += home + groups.on_host;
-        } else if (groups.cold.empty()) {
-            time.seconds += home + groups.resident;
-        } else if (rates.link.shared_memory) {
-            time.seconds +=
-                split_groups(groups.cold, home + rates.link.handshake_seconds, home + groups.resident, 1, 0).seconds;
+            time.seconds += home + groups.on_host + processor.operation_seconds;
+            continue;
+        }
+        home += kChoiceOperations * processor.operation_seconds;
+        if (groups.cold.empty()) {
+            time.seconds += home + groups.resident + processor.operation_seconds;
+            continue;
+        }
+        const double routed = home + rates.link.handshake_seconds + rates.host.operation_seconds;
+        const double resident = home + groups.resident + kSetOperations * processor.operation_seconds;
+        if (rates.link.shared_memory) {
+            time.seconds += split_groups(groups.cold, routed, resident, 1, {}).seconds;
         } else {
-            const GroupSplit split =
-                split_groups(groups.cold, home + rates.link.handshake_seconds, home + groups.resident,
-                             rates.link.host_slowdown, rates.link.copy_seconds);
+            const GroupSplit split = split_groups(groups.cold, routed, resident, rates.link.host_slowdown, round);
             time.seconds += split.seconds;
             time.streamed[i] = split.streamed;
         }
     }
     if (placement.output != at) time.seconds += rates.link.handshake_seconds;
+    if (device_used) time.seconds += rates.link.handshake_seconds;
     const bool device = placement.output != kHost && rates.device;
     const ProcessorRates& output = device ? *rates.device : rates.host;
     time.seconds += gemm_seconds(output, model.output_or_tied(), 1, 1);  // the last token's logits
+    time.seconds += kOutputOperations * output.operation_seconds;
     return time;
 }
 

@@ -23,10 +23,18 @@ struct GroupSplit {
     double seconds = 0;  // of the layer, from its start
 };
 
+/// Experts that travel do so by rounds, into two halves of the staging slots in turns: a round is computed when all of
+/// it has arrived, and the next but one begins when it has been. What a round costs beside its experts:
+struct RoundTimes {
+    std::uint32_t n_expert = 1;
+    double copy = 0;    // latency
+    double device = 0;  // operations
+};
+
 /// The split that ends first. `groups` by falling number of tokens. The bus may begin with the layer, as which experts
 /// lie in RAM is known; the host begins after `routed` seconds.
 GroupSplit split_groups(std::span<const GroupTimes> groups, double routed, double device_seconds, double host_slowdown,
-                        double copy_latency);
+                        const RoundTimes& round);
 
 struct PrefillTime {
     double seconds = 0;                   // of one batch

@@ -1,5 +1,8 @@
 #include "runtime/engine.h"
 
+#include <algorithm>
+#include <cmath>
+
 #include "backends/sim/sim_device.h"
 
 namespace lfm {
@@ -28,8 +31,10 @@ std::unique_ptr<Backend> make_host(const EngineOptions& options, Ledger& ledger)
 Engine::Engine(const Inputs& in, Ledger& ledger)
     : params_(in.params),
       device_(in.device),
+      adaptation_(in.options.adaptation),
+      times_(in.options.expert_times),
       state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
-      residency_({in.plan, in.weights, in.device, in.options.expert_times, in.options.adaptation}),
+      residency_({in.plan, in.weights, in.device, times_, in.options.adaptation}),
       staging_(in.plan, in.weights, in.device),
       rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
             ledger),
@@ -45,8 +50,7 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
                           .n_threads = in.options.n_threads,
                           .trace = trace_ && simulated_ == nullptr ? &*trace_ : nullptr};
     if (in.device != nullptr) {
-        streams_.emplace(
-            ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, in.options.expert_times});
+        streams_.emplace(ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, times_});
         inputs.beside = {.device = in.device, .streams = &*streams_};
         if (in.options.host_seconds)
             inputs.beside.host_seconds = [&options = in.options,
@@ -70,12 +74,43 @@ StepTimes Engine::last_times() const {
 }
 
 void Engine::run(const std::atomic<bool>* stop) {
-    if (device_ != nullptr && device_->allocated() > device_->budget()) given_up_ += residency_.fit_budget();
+    if (device_ != nullptr && device_->allocated() > device_->budget()) totals_.given_up += residency_.fit_budget();
     executor_->run(stop);
-    if (device_ == nullptr) return;
     if (simulated_ != nullptr) finish_virtual_step();
-    streamed_ += streams_->travelled();
+    const StepTimes times = last_times();
+    if (params_.n_tokens == 1) {
+        ++totals_.n_decoded;
+        totals_.decode.total += times.total;
+        totals_.decode.host += times.host;
+        totals_.decode.experts += times.experts;
+    }
+    if (device_ == nullptr) return;
+    totals_.streamed += streams_->travelled();
+    const CacheHits before = residency_.hits();
     residency_.end_step(rows_.host().choices, params_.n_tokens);
+    // A simulated host takes the time that was planned.
+    if (adaptation_ == Adaptation::kOn && params_.n_tokens == 1 && simulated_ == nullptr) learn(before);
+}
+
+/// The host's experts by the profile: those missed in this step but for the ones that travelled.
+void Engine::learn(const CacheHits& before) {
+    const auto first = std::ranges::find_if(times_, [](const ExpertTimes& times) { return times.host > 0; });
+    const double planned = first == times_.end() ? 0 : first->host;
+    const std::uint64_t missed = residency_.hits().missed - before.missed, travelled = streams_->n_travelled();
+    const StepTimes times = last_times();
+    const auto learnt =
+        learner_.add({.total = times.total,
+                      .experts = times.experts,
+                      .experts_planned = planned * static_cast<double>(missed - std::min(missed, travelled))});
+    if (!learnt) return;
+    learnt_ = learnt;
+    if (!learnt->host_factor || std::abs(*learnt->host_factor - 1) < CostLearner::kLeastDifference) return;
+    for (ExpertTimes& layer : times_) {
+        layer.host *= *learnt->host_factor;
+        layer.host_while_copying *= *learnt->host_factor;
+    }
+    streams_->set_times(times_);
+    residency_.learn_times();
 }
 
 }  // namespace lfm

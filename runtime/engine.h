@@ -12,6 +12,7 @@
 #include "memory/ledger.h"
 #include "planner/decode_cost.h"
 #include "runtime/activations.h"
+#include "runtime/cost_learner.h"
 #include "runtime/executor.h"
 #include "runtime/expert_residency.h"
 #include "runtime/expert_streams.h"
@@ -41,6 +42,14 @@ struct EngineOptions {
     Trace* trace = nullptr;  // outlives the engine
 };
 
+/// Of all steps so far.
+struct RunTotals {
+    std::uint64_t n_decoded = 0;  // steps of one token
+    StepTimes decode;             // their sums
+    Bytes streamed;               // experts that travelled for one step
+    Bytes given_up;               // slots, because others took the device's memory
+};
+
 class Engine {
 public:
     struct Inputs {
@@ -68,17 +77,21 @@ public:
     const ExpertResidency& residency() const { return residency_; }
     /// Of the last step: by the host's clock, or the device's virtual time.
     StepTimes last_times() const;
-    /// What travelled for single steps, so far.
-    Bytes streamed() const { return streamed_; }
-    /// Slots given up because others took the device's memory, so far.
-    Bytes given_up() const { return given_up_; }
+    const RunTotals& totals() const { return totals_; }
+    /// What the last hundred decode steps taught; nothing before, without a device, or when nothing may adapt.
+    const std::optional<Learnt>& learnt() const { return learnt_; }
 
 private:
     void finish_virtual_step();
+    void learn(const CacheHits& before);
 
     const StepParams& params_;
     Device* device_;
-    Bytes streamed_, given_up_;
+    Adaptation adaptation_;
+    std::vector<ExpertTimes> times_;  // as planned, then as learnt
+    CostLearner learner_;
+    std::optional<Learnt> learnt_;
+    RunTotals totals_;
     std::optional<StepTrace> trace_;
     sim::SimDevice* simulated_ = nullptr;
     SequenceState state_;

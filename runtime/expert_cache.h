@@ -100,6 +100,12 @@ public:
     /// Instead of those pinned so far. What is pinned now leaves its slot.
     void set_pinned(std::uint32_t moe_layer, std::span<const std::uint16_t> experts);
 
+    /// Seconds as in the options; what was learnt about them meanwhile.
+    void set_costs(double hit_seconds, double fetch_seconds) {
+        options_.hit_seconds = hit_seconds;
+        options_.fetch_seconds = fetch_seconds;
+    }
+
     CacheHits hits() const { return hits_; }
     /// Over the last `window` steps.
     CacheHits recent_hits() const { return recent_; }

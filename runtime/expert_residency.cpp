@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "memory/error.h"
+
 namespace lfm {
 namespace {
 
@@ -46,6 +48,14 @@ ExpertResidency::ExpertResidency(const Inputs& inputs)
     on_their_way_.reserve(kVisibleAfter * kMostFetches);
     make_cache();
     fill_slots();
+}
+
+ExpertResidency::~ExpertResidency() {
+    try {
+        for (const Fetch& fetch : on_their_way_) in_.device->wait(fetch.copied);
+    } catch (const Error&) {
+        // A lost device copies no more.
+    }
 }
 
 /// The plan's order is all that is known of the frequencies: they are taken to fall evenly.
@@ -98,6 +108,11 @@ void ExpertResidency::end_step(const std::vector<ExpertChoice>& choices, std::ui
     const ExpertCache::Changes changes = cache_->end_step(n_tokens);
     for (const ExpertFetch& fetch : changes.begun) begin(fetch);
     for (const ExpertFetch& fetch : changes.arrived) finish(fetch);
+}
+
+void ExpertResidency::learn_times() {
+    const ExpertCacheOptions options = cache_options(in_);
+    if (cache_) cache_->set_costs(options.hit_seconds, options.fetch_seconds);
 }
 
 void ExpertResidency::begin(const ExpertFetch& fetch) {

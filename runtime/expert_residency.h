@@ -29,6 +29,10 @@ public:
     /// Takes the slots' memory and fills them with the most frequent experts that are not pinned. Throws
     /// Error{kShortfall}.
     explicit ExpertResidency(const Inputs& inputs);
+    /// Waits for copies that are still on their way into the slots.
+    ~ExpertResidency();
+    ExpertResidency(const ExpertResidency&) = delete;
+    ExpertResidency& operator=(const ExpertResidency&) = delete;
 
     /// The one source of truth; changes in end_step and fit_budget only.
     const ExpertTable& table() const { return table_; }
@@ -37,6 +41,9 @@ public:
     /// it fetches. What was fetched is used from a fixed number of steps later on, so that the same text gives the same
     /// steps; waits for copies that are late. `choices` [n_moe_layer]: of the step, as the host sees them.
     void end_step(const std::vector<ExpertChoice>& choices, std::uint32_t n_tokens);
+
+    /// The costs of hits and fetches anew, after the times were learnt.
+    void learn_times();
 
     /// Between steps: gives up slots, the last layers' first, until what is allocated is within the device's present
     /// budget. Returns how much was given up.

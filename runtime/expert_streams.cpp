@@ -16,7 +16,6 @@ ExpertStreams::ExpertStreams(Inputs inputs) : in_(std::move(inputs)) {
     cold_.reserve(plan.model.n_expert);
     for (std::uint32_t layer = 0; layer < plan.model.n_layer; ++layer) {
         if (layout.n_rounds(layer) == 0) continue;
-        pays_[layer] = on_demand_pays(layer);
         const std::size_t most = std::size_t{layout.n_rounds(layer)} * layout.n_per_round;
         const std::size_t n_expert = plan.model.n_expert;
         for (const std::uint32_t expert : plan.by_use[layer])
@@ -26,6 +25,23 @@ ExpertStreams::ExpertStreams(Inputs inputs) : in_(std::move(inputs)) {
     }
     // Half the batch that the plan's streams were chosen for: below it the host is faster with most experts.
     longest_on_demand_ = plan.sizes.n_batch / 2;
+    find_what_pays();
+}
+
+void ExpertStreams::find_what_pays() {
+    for (std::uint32_t layer = 0; layer < pays_.size(); ++layer)
+        pays_[layer] = in_.staging.layout().n_rounds(layer) > 0 && on_demand_pays(layer);
+}
+
+void ExpertStreams::set_times(std::vector<ExpertTimes> times) {
+    in_.times = std::move(times);
+    find_what_pays();
+}
+
+std::uint32_t ExpertStreams::n_travelled() const {
+    std::size_t n_regions = 0;
+    for (const auto& regions : regions_) n_regions += regions.size();
+    return static_cast<std::uint32_t>(n_regions / 3);
 }
 
 bool ExpertStreams::on_demand_pays(std::uint32_t layer) const {

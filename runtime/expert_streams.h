@@ -42,10 +42,14 @@ public:
     std::span<const CopyRegion> regions(std::uint32_t round) const;
     /// Bytes that travelled since the last begin_step.
     Bytes travelled() const;
+    std::uint32_t n_travelled() const;
+    /// Other times for the decisions to come. Between steps.
+    void set_times(std::vector<ExpertTimes> times);
 
 private:
     void stage(std::uint32_t layer, std::uint32_t round, std::uint32_t expert);
     bool on_demand_pays(std::uint32_t layer) const;
+    void find_what_pays();
 
     Inputs in_;
     std::vector<std::vector<std::uint32_t>> ahead_;  // [n_layer]: experts that travel in a long step, in order

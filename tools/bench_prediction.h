@@ -4,13 +4,26 @@
 #include <optional>
 
 #include "planner/machine.h"
+#include "planner/plan.h"
+#include "planner/routing.h"
 #include "runtime/session.h"
 #include "tools/bench_report.h"
 
 namespace lfm::tools {
 
-/// Tokens per second on the CPU. Nothing for other kernels or threads than the profile was measured with.
-std::optional<double> predict(const ModelDescription& model, const MachineProfile& machine,
-                              const SessionOptions& options, const BenchTest& test);
+struct PredictionInputs {
+    const ModelDescription& model;
+    const Plan& plan;  // whose placement is predicted for
+    const MachineProfile& machine;
+    std::optional<std::size_t> device;  // of the machine's, when the plan uses one
+    std::optional<Routing> routing;     // nothing: uniform
+    std::uint32_t n_batch = 0;
+};
+
+/// Tokens per second. Nothing for models that the planner does not know how to predict for.
+std::optional<double> predict(const PredictionInputs& inputs, const BenchTest& test);
+
+/// Whether the host was profiled with the kernels and threads of the options.
+bool profiled_alike(const HostProfile& host, const SessionOptions& options);
 
 }  // namespace lfm::tools

@@ -55,6 +55,8 @@ std::string format(const char* pattern, Values... values) {
     return text;
 }
 
+const char* time_name(BenchTime time) { return time == BenchTime::kVirtual ? "virtual" : "measured"; }
+
 nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
     std::vector<std::int64_t> samples_ns;
     for (const double seconds : result.seconds) samples_ns.push_back(std::llround(seconds * 1e9));
@@ -63,8 +65,8 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
     return {
         {"build_commit", kBuildCommit},
         {"cpu_info", setup.cpu_info},
-        {"gpu_info", ""},
-        {"backends", "CPU"},
+        {"gpu_info", setup.device},
+        {"backends", setup.backend},
         {"model_filename", setup.model_filename},
         {"model_type", setup.model_type},
         {"model_size", setup.model_size.value},
@@ -74,7 +76,7 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"n_threads", setup.n_threads},
         {"type_k", setup.type_k},
         {"type_v", setup.type_v},
-        {"n_gpu_layers", 0},
+        {"n_gpu_layers", setup.n_layers_on_device},
         {"n_prompt", result.test.n_prompt},
         {"n_gen", result.test.n_gen},
         {"n_depth", result.test.n_depth},
@@ -93,27 +95,53 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"read_bandwidth_gb_per_s", result.read_bandwidth / 1e9},
         {"bandwidth_share", result.read_bandwidth > 0 ? achieved(result) / result.read_bandwidth : 0.0},
         {"predicted_ts", result.predicted},
+        {"backend", setup.backend},
+        {"device", setup.device},
+        {"time", time_name(setup.time)},
+        {"arithmetic", setup.arithmetic},
+        {"vram_budget", setup.vram_budget.value},
+        {"vram_peak", result.vram_peak.value},
+        {"hit_rate", result.hit_rate ? nlohmann::ordered_json(*result.hit_rate) : nlohmann::ordered_json()},
+        {"bus_bytes_per_token", std::llround(result.bus_bytes_per_token)},
     };
+}
+
+/// What a device adds to a row, after llama-bench's columns and ours.
+std::string device_cells(const BenchSetup& setup, const BenchResult& result) {
+    if (setup.device.empty()) return "";
+    return format(" %-8s | %-40s | %11s | %10s | %6s | %8s |", time_name(setup.time), setup.device.c_str(),
+                  format_bytes(setup.vram_budget).c_str(), format_bytes(result.vram_peak).c_str(),
+                  result.hit_rate ? format("%.1f %%", 100 * *result.hit_rate).c_str() : "",
+                  format("%.2f", result.bus_bytes_per_token / 1e6).c_str());
 }
 
 void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
     out << "| model                          |       size |     params | backend | threads |            test |         "
-           "         t/s | predicted |   GB/s | RAM GB/s | share |\n"
-           "| ------------------------------ | ---------: | ---------: | ------- | ------: | --------------: | "
-           "-------------------: | --------: | -----: | -------: | ----: |\n";
+           "         t/s | predicted |   GB/s | RAM GB/s | share |";
+    if (!setup.device.empty())
+        out << " time     | device                                   | VRAM budget |  VRAM peak |   hits |     MB/t |";
+    out << "\n| ------------------------------ | ---------: | ---------: | ------- | ------: | --------------: | "
+           "-------------------: | --------: | -----: | -------: | ----: |";
+    if (!setup.device.empty())
+        out << " -------- | ---------------------------------------- | ----------: | ---------: | -----: | -------: |";
+    out << '\n';
     for (const BenchResult& result : results) {
         const Statistics rate = statistics(rates(result));
         const double used = achieved(result);
         const bool bounded = used > 0 && result.read_bandwidth > 0;
-        out << format("| %-30s | %10s | %8.2f B | CPU     | %7u | %15s | %20s | %9s | %6s | %8s | %5s |\n",
+        out << format("| %-30s | %10s | %8.2f B | %-7s | %7u | %15s | %20s | %9s | %6s | %8s | %5s |",
                       setup.model_type.c_str(), format_bytes(setup.model_size).c_str(),
-                      static_cast<double>(setup.model_n_params) / 1e9, setup.n_threads, test_name(result.test).c_str(),
-                      format("%.2f ± %.2f", rate.mean, rate.deviation).c_str(),
+                      static_cast<double>(setup.model_n_params) / 1e9, setup.backend.c_str(), setup.n_threads,
+                      test_name(result.test).c_str(), format("%.2f ± %.2f", rate.mean, rate.deviation).c_str(),
                       result.predicted > 0 ? format("%.2f", result.predicted).c_str() : "",
                       used > 0 ? format("%.1f", used / 1e9).c_str() : "",
                       bounded ? format("%.1f", result.read_bandwidth / 1e9).c_str() : "",
-                      bounded ? format("%.0f %%", 100 * used / result.read_bandwidth).c_str() : "");
+                      bounded ? format("%.0f %%", 100 * used / result.read_bandwidth).c_str() : "")
+            << device_cells(setup, result) << '\n';
     }
+    if (setup.time == BenchTime::kVirtual)
+        out << "\nTimes are virtual: those of a simulated machine, by the figures of its profile"
+            << (setup.arithmetic == "skip" ? "; nothing was computed" : "") << ".\n";
 }
 
 void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
@@ -126,7 +154,7 @@ void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<Ben
             const char* comma = names.empty() ? "" : ",";
             names += comma + key;
             // Quoted throughout, quotes doubled.
-            std::string text = value.is_string() ? value.get<std::string>() : value.dump();
+            std::string text = value.is_string() ? value.get<std::string>() : value.is_null() ? "" : value.dump();
             for (std::size_t at = 0; (at = text.find('"', at)) != std::string::npos; at += 2) text.insert(at, 1, '"');
             values += comma + ("\"" + text + "\"");
         }

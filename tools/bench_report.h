@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <iosfwd>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,15 @@ struct BenchResult {
     double read_bandwidth = 0;    // bytes a second: median of measurements between the repetitions; 0: not measured
     double bytes_per_token = 0;   // weights a decoded token reads
     double predicted = 0;         // tokens a second; 0: no profile of this machine
-    std::string test_time;        // ISO 8601, UTC
+    // With a device.
+    std::optional<double> hit_rate;  // uses of experts that the device held; nothing: no experts
+    double bus_bytes_per_token = 0;  // experts that were copied to the device
+    Bytes vram_peak;                 // so far
+    std::string test_time;           // ISO 8601, UTC
 };
+
+/// kVirtual: a simulated device's time, by the figures of its profile.
+enum class BenchTime { kMeasured, kVirtual };
 
 /// What holds for all rows.
 struct BenchSetup {
@@ -33,6 +41,12 @@ struct BenchSetup {
     std::string model_type;
     Bytes model_size;
     std::uint64_t model_n_params = 0;
+    std::string backend = "CPU";  // or that of the device beside it
+    std::string device;           // empty: none
+    Bytes vram_budget;
+    std::uint32_t n_layers_on_device = 0;
+    BenchTime time = BenchTime::kMeasured;
+    std::string arithmetic = "run";  // "skip": times without results
     std::string cpu_info;
     std::string kernels;
     std::string routing;

@@ -8,6 +8,7 @@
 #include "runtime/conversation.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
+#include "tools/placed_model.h"
 
 namespace lfm::tools {
 namespace {
@@ -107,7 +108,7 @@ int eval_logits(const Arguments& arguments) {
     description.add_options()("routes", po::value<std::string>(),
                               "JSON file with experts to use instead of the router's");
     description.add_options()("routes-out", po::value<std::string>(), "JSON file for the experts that were used");
-    description.add(compute_options());
+    description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
         std::cout << description;
@@ -117,22 +118,24 @@ int eval_logits(const Arguments& arguments) {
         if (values.count(required) == 0)
             throw Error(ErrorCode::kUsage, std::string("--") + required, "expected a value, found nothing");
 
-    Ledger ledger;
-    const Model model = open_model(values["model"].as<std::string>(), ledger);
     const auto tokens = parse_tokens(values["tokens"].as<std::string>());
     SessionOptions options = session_options(values);
     options.n_batch = std::min<std::uint32_t>(options.n_batch, static_cast<std::uint32_t>(tokens.size()));
     options.n_outputs = options.n_batch;
     options.n_ctx = static_cast<std::uint32_t>(tokens.size());
-    Session session(model, options, ledger);
+    const Console console("lfm-eval", Verbosity::kNormal);
+    PlacedModel placed(values, options, console);
+    Session& session = placed.session();
+    const HyperParameters& hyper = placed.model().hyper();
     if (values.count("routes") > 0)
-        session.force_experts(Routes(values["routes"].as<std::string>(), model.hyper(), tokens.size()));
-    RouteLog log(model.hyper());
+        session.force_experts(Routes(values["routes"].as<std::string>(), hyper, tokens.size()));
+    RouteLog log(hyper);
     std::string logits;
     session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
         logits.append(reinterpret_cast<const char*>(rows.data()), rows.size_bytes());
         log.record(session);
     });
+    placed.note_loss(console);
     write_file(values["output"].as<std::string>(), logits);
     if (values.count("routes-out") > 0) write_file(values["routes-out"].as<std::string>(), log.json());
     return 0;

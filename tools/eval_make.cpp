@@ -10,8 +10,10 @@ namespace lfm::tools {
 
 int eval_make(const Arguments& arguments) {
     po::options_description description(
-        "lfm-eval make: NAME is a member of the family, or lfm2 / lfm2moe with sizes of your own:\n"
-        "  lfm2-24b-a2b:Q4_0   lfm2.5-1.2b:Q4_K_M   lfm2moe,n_layer=6,n_embd=512,n_head=8,n_expert=16:Q8_0");
+        "lfm-eval make: NAME is a member of the family, or lfm2 / lfm2moe with sizes of\n"
+        "your own:\n"
+        "  lfm2-24b-a2b:Q4_0   lfm2.5-1.2b:Q4_K_M\n"
+        "  lfm2moe,n_layer=6,n_embd=512,n_head=8,n_expert=16:Q8_0");
     description.add_options()("help,h", "this text");
     description.add_options()("shape", po::value<std::string>()->required(), "NAME:TYPE");
     description.add_options()("output,o", po::value<std::string>()->required(), "file to write");

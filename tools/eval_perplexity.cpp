@@ -6,6 +6,7 @@
 #include "runtime/tokenizer.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
+#include "tools/placed_model.h"
 
 namespace lfm::tools {
 namespace {
@@ -23,36 +24,35 @@ double surprise(std::span<const float> logits, std::int32_t token) {
 
 int eval_perplexity(const Arguments& arguments) {
     po::options_description description(
-        "lfm-eval perplexity: the text is cut into windows of the context's size, each after a BOS; every token but a "
-        "window's first counts");
+        "lfm-eval perplexity: the text is cut into windows of the context's size,\n"
+        "each after a BOS; every token but a window's first counts");
     description.add_options()("help,h", "this text");
     description.add_options()("model,m", po::value<std::string>()->required(), "model file");
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
     description.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(512), "tokens of a window");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
-    description.add(compute_options());
+    description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
         std::cout << description;
         return 0;
     }
-    GgufFile file = GgufFile::open(values["model"].as<std::string>());
-    const Tokenizer tokenizer = Tokenizer::from_gguf(file);
+    const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(values["model"].as<std::string>()));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
     const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
 
-    Ledger ledger;
-    const Model model = open_model(values["model"].as<std::string>(), ledger);
     SessionOptions options = session_options(values);
     options.n_ctx = values["ctx-size"].as<std::uint32_t>();
     options.n_batch = std::min(options.n_batch, options.n_ctx);
     options.n_outputs = options.n_batch;
-    Session session(model, options, ledger);
+    const std::size_t n_prefix = tokenizer.bos() ? 1 : 0;
+    if (options.n_ctx < n_prefix + 2) throw Error(ErrorCode::kUsage, "--ctx-size", "expected at least 3");
+    const Console console("lfm-eval", Verbosity::kNormal);
+    PlacedModel placed(values, options, console);
+    Session& session = placed.session();
 
     double sum = 0;
     std::size_t n = 0;
-    const std::size_t n_prefix = tokenizer.bos() ? 1 : 0;
-    if (options.n_ctx < n_prefix + 2) throw Error(ErrorCode::kUsage, "--ctx-size", "expected at least 3");
     const std::size_t n_window = options.n_ctx - n_prefix;
     for (std::size_t first = 0; first + 2 <= tokens.size(); first += n_window) {
         std::vector<std::int32_t> window;
@@ -70,6 +70,7 @@ int eval_perplexity(const Arguments& arguments) {
             }
         });
     }
+    placed.note_loss(console);
     if (n == 0)
         throw Error(ErrorCode::kInvalidInput, "text",
                     "expected at least two tokens, found " + std::to_string(tokens.size()));

@@ -10,6 +10,7 @@
 #include "tools/answer_output.h"
 #include "tools/model_options.h"
 #include "tools/run_chat.h"
+#include "tools/run_device_text.h"
 #include "tools/run_model.h"
 #include "tools/run_options.h"
 #include "tools/run_report.h"
@@ -75,6 +76,8 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
     if (generation.end == EndReason::kInterrupted) return stop_exit_code();
     if (console.verbosity() != Verbosity::kQuiet)
         console.note(timing_text(generation.stats, model, measure_ram(model)));
+    for (const std::string& line : {device_text(model), device_remarks(model)})
+        if (!line.empty()) console.note(line);
     return 0;
 }
 
@@ -87,7 +90,10 @@ int run(const RunOptions& options) {
     Ledger ledger;
     try {
         RunModel model(options, console, ledger);
-        return prompt ? answer_once(options, model, *prompt, console) : run_chat(options, model, console);
+        const int code =
+            prompt ? answer_once(options, model, *prompt, console) : run_chat(options, model, ledger, console);
+        if (options.trace_file) write_file(*options.trace_file, model.trace_json());
+        return code;
     } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) throw;
         return stop_exit_code();

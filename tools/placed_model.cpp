@@ -5,6 +5,14 @@
 #include "tools/model_options.h"
 
 namespace lfm::tools {
+
+struct PlacedModel::Opened {
+    std::string path;
+    ModelDescription model;
+    DeviceChoice device;
+    SessionOptions session;
+};
+
 namespace {
 
 /// The host alone needs no plan, only room.
@@ -42,17 +50,16 @@ PlacedSession open_placed(const PlacedRequest& request, const Console& console, 
     const DeviceChoice& device = request.device;
     if (!device.open && device.ram_budget) check_ram(request.model, request.session, *device.ram_budget);
     ProgressLine progress(console, "copying to " + device.name);
-    PlacedOptions options{
-        .model = request.model,
-        .session = request.session,
-        .plan = planning_for(device),
-        .open = nullptr,
-        .load = request.load,
-        .progress =
-            [&](Bytes done, Bytes total) {
-                progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
-            },
-        .note = [&](const std::string& text) { console.note(text); }};
+    PlacedOptions options{.model = request.model,
+                          .session = request.session,
+                          .plan = planning_for(device),
+                          .open = nullptr,
+                          .load = request.load,
+                          .progress =
+                              [&](Bytes done, Bytes total) {
+                                  progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
+                              },
+                          .note = [&](const std::string& text) { console.note(text); }};
     if (device.open) options.open = [&](const DeviceOptions& wanted) { return device.open(wanted, ledger); };
     if (auto* planning = std::get_if<Planning>(&options.plan)) planning->request.routing = request.routing;
     return PlacedSession(options, ledger);
@@ -64,18 +71,26 @@ ModelLoader file_loader(const std::string& path, const ModelDescription& model, 
     };
 }
 
+PlacedModel::Opened PlacedModel::open(const po::variables_map& values, const SessionOptions& session,
+                                      const Console& console) {
+    const DeviceRequest wanted = placed_device_request(values);
+    const auto& path = values["model"].as<std::string>();
+    Opened opened{path, describe_model(open_model_file(path)), choose_device(wanted, console), session};
+    opened.session.adaptation = wanted.adaptation;
+    return opened;
+}
+
 PlacedModel::PlacedModel(const po::variables_map& values, const SessionOptions& session, const Console& console)
-    : PlacedModel(values["model"].as<std::string>(), session, placed_device_request(values), console) {}
+    : PlacedModel(open(values, session, console), console) {}
 
-PlacedModel::PlacedModel(const std::string& path, SessionOptions session, const DeviceRequest& wanted,
-                         const Console& console)
-    : PlacedModel(path, describe_model(open_model_file(path)), choose_device(wanted, console),
-                  with_adaptation(std::move(session), wanted.adaptation), console) {}
-
-PlacedModel::PlacedModel(const std::string& path, const ModelDescription& model, const DeviceChoice& device,
-                         const SessionOptions& session, const Console& console)
-    : placed_(open_placed({model, device, session, {}, file_loader(path, model, ledger_)}, console, ledger_)) {
-    note_device(placed_, device, console);
+PlacedModel::PlacedModel(const Opened& opened, const Console& console)
+    : placed_(open_placed({.model = opened.model,
+                           .device = opened.device,
+                           .session = opened.session,
+                           .routing = {},
+                           .load = file_loader(opened.path, opened.model, ledger_)},
+                          console, ledger_)) {
+    note_device(placed_, opened.device, console);
 }
 
 void PlacedModel::note_loss(const Console& console) const {

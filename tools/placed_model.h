@@ -43,8 +43,9 @@ public:
     void note_loss(const Console& console) const;
 
 private:
-    PlacedModel(const std::string& path, const ModelDescription& model, const DeviceChoice& device,
-                const SessionOptions& session, const Console& console);
+    struct Opened;  // what is known before a byte is loaded
+    PlacedModel(const Opened& opened, const Console& console);
+    static Opened open(const po::variables_map& values, const SessionOptions& session, const Console& console);
 
     Ledger ledger_;
     PlacedSession placed_;

@@ -9,6 +9,7 @@
 #include "runtime/chat_session.h"
 #include "tools/answer_output.h"
 #include "tools/line_editor.h"
+#include "tools/run_device_text.h"
 #include "tools/run_report.h"
 #include "tools/stop_signals.h"
 
@@ -19,6 +20,8 @@ constexpr std::string_view kCommands = R"(/help    this text
 /clear   forget the chat, keep the system prompt
 /regen   answer the last message again
 /stats   context used, speed of the last answer
+/plan    what lies where, and why
+/mem     memory, by device and purpose
 /exit    leave, as Ctrl-D does
 A line ending in \ goes on in the next; a line """ begins a block, another ends it.
 Ctrl-C stops an answer; twice, it leaves.
@@ -28,9 +31,10 @@ enum class Next { kGoOn, kLeave };
 
 class TerminalChat {
 public:
-    TerminalChat(const RunOptions& options, RunModel& model, const Console& console)
+    TerminalChat(const RunOptions& options, RunModel& model, const Ledger& ledger, const Console& console)
         : options_(options),
           model_(model),
+          ledger_(ledger),
           console_(console),
           chat_(model.session(), model.tokenizer(), {model.chat_format(), options.system, model.generation()}),
           editor_(default_history_file()) {}
@@ -67,6 +71,10 @@ private:
             chat_.clear();
         } else if (text == "/stats") {
             print_stats();
+        } else if (text == "/plan") {
+            write_stdout(plan_in_use(model_));
+        } else if (text == "/mem") {
+            write_stdout(memory_text(ledger_, model_));
         } else if (text == "/regen") {
             if (chat_.can_regenerate()) return answer([&](const SegmentSink& sink) { return chat_.regenerate(sink); });
             console_.error("there is no answer yet");
@@ -113,11 +121,14 @@ private:
             if (!ram_bandwidth_) ram_bandwidth_ = measure_ram(model_);
             text += "last answer: " + timing_text(*last_, model_, ram_bandwidth_) + "\n";
         }
+        for (const std::string& line : {device_text(model_), device_remarks(model_)})
+            if (!line.empty()) text += line + "\n";
         write_stdout(text);
     }
 
     const RunOptions& options_;
     RunModel& model_;
+    const Ledger& ledger_;
     const Console& console_;
     ChatSession chat_;
     LineEditor editor_;
@@ -128,8 +139,8 @@ private:
 
 }  // namespace
 
-int run_chat(const RunOptions& options, RunModel& model, const Console& console) {
-    return TerminalChat(options, model, console).run();
+int run_chat(const RunOptions& options, RunModel& model, const Ledger& ledger, const Console& console) {
+    return TerminalChat(options, model, ledger, console).run();
 }
 
 }  // namespace lfm::tools

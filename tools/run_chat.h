@@ -8,6 +8,6 @@
 namespace lfm::tools {
 
 /// Reads messages and commands until the user leaves. Returns the exit code: 0, or 130 / 143 after a signal.
-int run_chat(const RunOptions& options, RunModel& model, const Console& console);
+int run_chat(const RunOptions& options, RunModel& model, const Ledger& ledger, const Console& console);
 
 }  // namespace lfm::tools

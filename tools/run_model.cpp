@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tools/model_options.h"
+#include "tools/run_device_text.h"
 #include "tools/run_plan.h"
 #include "tools/stop_signals.h"
 
@@ -122,6 +123,11 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
       generation_(make_generation(options, opened.description.hyper.name, file_sampling_, recognised_.think_start)),
       session_options_(opened.planned.session),
       device_name_(opened.planned.device.name) {
+    if (options.trace_file) {
+        constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some thousand steps
+        trace_.emplace("lfm-run " + path_, kMostEvents);
+        session_options_.trace = &*trace_;
+    }
     const auto begin = std::chrono::steady_clock::now();
     place(opened, console, ledger);
     {
@@ -175,7 +181,14 @@ void RunModel::say_what_was_chosen(const RunOptions& options, const Console& con
                        std::string(options.chat_format ? "option" : confidence_text(recognised_.confidence)) + ")");
     console.detail("sampling: " + sampling_text(generation_.sampling, file_sampling_, options));
     for (const LedgerLine& line : ledger.lines())
-        console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes));
+        console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) +
+                       (line.device == kHost ? "" : " on " + device_name_));
+    if (console.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
+    console.detail("plan:\n" + plan_in_use(*this));
+    std::string nodes;
+    for (const std::string& node : placed_->session().engine().executor().describe())
+        nodes += (nodes.empty() ? "" : ", ") + node;
+    console.detail("graph of a step: " + nodes);
 }
 
 }  // namespace lfm::tools

@@ -11,6 +11,7 @@
 #include "runtime/placed_session.h"
 #include "runtime/session.h"
 #include "runtime/tokenizer.h"
+#include "runtime/trace.h"
 #include "tools/console.h"
 #include "tools/run_options.h"
 
@@ -33,6 +34,8 @@ public:
     const Model& model() const { return placed_->model(); }
     Session& session() { return placed_->session(); }
     const PlacedSession& placed() const { return *placed_; }
+    /// What ran when, for Perfetto; of the steps that found room. Empty without --trace.
+    std::string trace_json() const { return trace_ ? trace_->json() : std::string(); }
     /// Empty: the host alone computes.
     const std::string& device_name() const { return device_name_; }
     std::uint32_t n_threads() const { return session_options_.n_threads; }
@@ -53,6 +56,7 @@ private:
     GenerationOptions generation_;
     SessionOptions session_options_;
     std::string device_name_;
+    std::optional<Trace> trace_;
     std::optional<PlacedSession> placed_;
     double load_seconds_ = 0;
 };

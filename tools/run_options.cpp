@@ -35,15 +35,10 @@ Computing:
   -b, --batch-size N         prompt tokens in one step; default: 512
   -ctk, --cache-type-k TYPE, -ctv, --cache-type-v TYPE
                              KV cache in f16 (default), f32 or q8_0
-      --kernels NAME         portable, avx2, avx512; default: the fastest
-      --exact                reference arithmetic, slow
-
-Device:
-      --backend NAME         auto (default), cpu, vulkan, sim (needs --profile)
-      --device N             of the backend's devices; default: the first
-      --vram-budget SIZE     as 8GiB or 80% of what is free; default: auto, all
-      --ram-budget SIZE      at most that much in RAM
-      --profile FILE         what to plan with; default: this machine, measured
+      --kernels NAME  --exact    portable, avx2, avx512; slow reference
+      --backend NAME  --device N   auto (default), cpu, vulkan or sim; its Nth
+      --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
+      --profile FILE         to plan with; default: this machine, measured
       --plan FILE            of lfm-plan -o json; has budgets, -c -b -ctk -ctv
       --adapt on|off         off: experts stay where the plan puts them
       --trace FILE           what ran when, for ui.perfetto.dev

@@ -11,8 +11,7 @@ namespace lfm::vulkan {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
-// Room to align the address, of which at least 16 bytes remain at the end: addresses are multiples of 16.
-constexpr std::size_t kSpare = kAlignment;
+static_assert(Memory::kSpare == kAlignment);  // drivers' addresses are multiples of 16
 
 constexpr VkMemoryPropertyFlags kOwn = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kMapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;

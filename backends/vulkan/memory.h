@@ -31,6 +31,9 @@ struct BufferPart {
 
 class Memory {
 public:
+    /// More than is asked for in every block: room to align the address, of which at least 16 bytes remain at the end.
+    static constexpr std::size_t kSpare = 256;
+
     Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
         : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget) {}
     Memory(const Memory&) = delete;
@@ -49,6 +52,7 @@ public:
     BufferPart part(const std::byte* address, std::size_t size) const;
     /// Whether the host reads and writes kDevice memory directly: then it needs no staging.
     bool direct() const { return direct_in(gpu_.facts()); }
+    static bool direct_in(const GpuFacts& facts);
 
     Bytes allocated() const;
     Bytes peak() const;
@@ -67,7 +71,6 @@ private:
     };
     using Blocks = std::map<std::uint64_t, Block>;
 
-    static bool direct_in(const GpuFacts& facts);
     static std::optional<std::uint32_t> type_for(const GpuFacts& facts, MemoryUse use, std::uint32_t allowed);
     void take(Block& block, MemoryUse use, Purpose purpose);
     void destroy(Block& block) noexcept;

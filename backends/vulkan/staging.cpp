@@ -4,11 +4,6 @@
 #include <cstring>
 
 namespace lfm::vulkan {
-namespace {
-
-constexpr std::size_t kHalfBytes = std::size_t{4} << 20;
-
-}  // namespace
 
 Staging::Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop)
     : gpu_(gpu),

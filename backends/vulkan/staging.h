@@ -26,6 +26,8 @@ struct Transfer {
 /// Used by one thread. Every function throws Error{kDeviceLost}, and stops early once `stop` is true.
 class Staging {
 public:
+    static constexpr std::size_t kHalfBytes = std::size_t{4} << 20;
+
     Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop);
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;

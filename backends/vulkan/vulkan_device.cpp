@@ -28,6 +28,12 @@ GpuFacts choose(const Instance& instance, std::uint32_t index) {
     return read_facts(devices[index], index);
 }
 
+VulkanInfo describe(const GpuFacts& facts) {
+    VulkanInfo info = facts.info;
+    if (!Memory::direct_in(facts)) info.context = Bytes{2 * Staging::kHalfBytes + Memory::kSpare};
+    return info;
+}
+
 class VulkanDevice final : public Device {
 public:
     VulkanDevice(const VulkanOptions& options, Ledger& ledger)
@@ -143,7 +149,7 @@ std::vector<VulkanInfo> list_devices() {
     try {
         const Instance instance(Validation::kNone, {});
         for (const VkPhysicalDevice device : instance.devices())
-            infos.push_back(read_facts(device, static_cast<std::uint32_t>(infos.size())).info);
+            infos.push_back(describe(read_facts(device, static_cast<std::uint32_t>(infos.size()))));
     } catch (const Error&) {
         // No driver is not an error: there is just no device.
     }

@@ -23,6 +23,7 @@ struct VulkanInfo {
     std::string name;
     GpuKind kind = GpuKind::kOther;
     Bytes memory;              // its own; on integrated devices what they may take of the host's
+    Bytes context;             // that opening it allocates
     std::string driver;        // name and version
     std::string why_unusable;  // what it lacks; empty: usable
 };

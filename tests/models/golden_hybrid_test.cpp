@@ -31,7 +31,7 @@ protected:
     using MakePlan = std::function<Plan(const ModelDescription&, const SessionSizes&)>;
     /// Every model by its plan within the bars.
     void check(const MakePlan& make) {
-        for (std::size_t i = 0; i < models_.size(); i += kind().is_slow() ? 5 : 1) {
+        for (std::size_t i = 0; i < models_.size(); i += kind().is_slow() ? 8 : 1) {
             const GoldenModel& golden = models_[i];
             SCOPED_TRACE(golden.name);
             const ModelDescription description = describe(golden);

@@ -144,10 +144,10 @@ TEST_P(RandomPlacements, OfTwoMoeModels) {
         if (golden.name == "nano-F32.gguf" || golden.name == "tinymoe-Q4_K_M.gguf")
             models.push_back(std::make_unique<GoldenCase>(std::move(golden)));
     if (models.empty())
-        for (const char* type : {":F32", ":Q4_0"})
+        for (const char* type : {":F32", ":BF16"})
             models.push_back(std::make_unique<RandomCase>(std::string(kSmallMoe) + type));
     for (const auto& model : models) {
-        const double largest = check(*model, 0, n_placements(kind().is_slow() ? 4 : 40, 200));
+        const double largest = check(*model, kind().is_slow() ? 1 : 0, n_placements(kind().is_slow() ? 3 : 40, 200));
         std::cout << "largest nmse " << largest << " (at most " << limit(*model) << ")\n";
     }
 }
@@ -156,7 +156,7 @@ TEST_P(RandomPlacements, OfEveryGoldenModel) {
     const auto models = golden_models();
     if (models.empty()) GTEST_SKIP() << "golden data absent: set LFM_GOLDEN to its folder";
     std::uint32_t seed = 1000;
-    for (std::size_t i = 0; i < models.size(); i += kind().is_slow() ? 8 : 1) {
+    for (std::size_t i = 0; i < models.size(); i += kind().is_slow() ? 16 : 1) {
         SCOPED_TRACE(models[i].name);
         // From 2 on: the first seed of five puts nothing but slots on the device.
         const double largest = check(GoldenCase(models[i]), seed + 2, n_placements(kind().is_slow() ? 1 : 2, 8));

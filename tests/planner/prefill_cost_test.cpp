@@ -10,7 +10,7 @@ namespace {
 
 TEST(SplitGroups, LeavesAllWithTheHostOverASlowBus) {
     const std::vector<GroupTimes> groups(3, {.host = 10, .copy = 1000, .device = 1});
-    const GroupSplit split = split_groups(groups, 5, 7, 1, 0);
+    const GroupSplit split = split_groups(groups, 5, 7, 1, {});
     EXPECT_EQ(split.streamed, 0u);
     EXPECT_EQ(split.seconds, 35);
 }
@@ -18,7 +18,7 @@ TEST(SplitGroups, LeavesAllWithTheHostOverASlowBus) {
 TEST(SplitGroups, SharesSoThatHostAndBusEndTogether) {
     const std::vector<GroupTimes> groups(4, {.host = 10, .copy = 9, .device = 1});
     // Streamed 0: 45. 1: host 35. 2: host 25, bus 18 + 1. 3: bus 27 + 1, host 15.
-    const GroupSplit split = split_groups(groups, 5, 7, 1, 0);
+    const GroupSplit split = split_groups(groups, 5, 7, 1, {});
     EXPECT_EQ(split.streamed, 2u);
     EXPECT_EQ(split.seconds, 25);
 }
@@ -26,7 +26,7 @@ TEST(SplitGroups, SharesSoThatHostAndBusEndTogether) {
 TEST(SplitGroups, TravelsTheLargeGroupsFirst) {
     // One expert with many tokens, one with few: the copy costs the same.
     const std::vector<GroupTimes> groups{{.host = 100, .copy = 20, .device = 5}, {.host = 1, .copy = 20, .device = 1}};
-    EXPECT_EQ(split_groups(groups, 0, 0, 1, 0).streamed, 1u);
+    EXPECT_EQ(split_groups(groups, 0, 0, 1, {}).streamed, 1u);
 }
 
 TEST(PrefillTime, IsNeverLongerWithAFasterDevice) {

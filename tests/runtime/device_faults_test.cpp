@@ -157,7 +157,7 @@ TEST_F(DeviceFaults, ThePlacementUsesEveryWayThereIs) {
         for (const char* part : {"(host)", "(device)", "beside the device", "(bus)"})
             EXPECT_NE(nodes.find(part), std::string::npos) << part << '\n' << nodes;
         EXPECT_LE(nmse(run(session), on_host()), 1e-9);
-        EXPECT_GT(session.engine().streamed(), Bytes{});
+        EXPECT_GT(session.engine().totals().streamed, Bytes{});
         EXPECT_GT(session.engine().residency().fetched(), Bytes{});
     });
     expect_no_leak(*sound);
@@ -324,7 +324,7 @@ TEST_F(DeviceFaults, ASmallerBudgetTakesSlotsAndNoToken) {
                 EXPECT_FALSE(session.loss());
                 EXPECT_EQ(shrinking->budget(), shrunk);
                 if (step == n_steps) return;  // seen at the step after
-                EXPECT_GT(session.engine().given_up(), Bytes{});
+                EXPECT_GT(session.engine().totals().given_up, Bytes{});
                 if (shrunk.value > 0) EXPECT_LE(shrinking->allocated(), shrunk);
             });
             expect_no_leak(*shrinking);
@@ -368,7 +368,7 @@ TEST_F(DeviceFaults, CopiesThatCannotRunBesideWorkAreNotAskedFor) {
     const auto plain = device({}, no_copies);
     with_session(*plain, options(), [&](Session& session) {
         EXPECT_LE(nmse(run(session), on_host()), 1e-9);
-        EXPECT_EQ(session.engine().streamed(), Bytes{});
+        EXPECT_EQ(session.engine().totals().streamed, Bytes{});
     });
 }
 

@@ -156,18 +156,38 @@ TEST_P(DeviceProbeTest, AProfileHasEveryFigure) {
     EXPECT_EQ(parse_machine_part(to_json(part), "profile"), part);
 }
 
-/// The probe's seconds are a share of what this device reads in the same time by the wall clock.
-TEST_P(DeviceProbeTest, ReadingIsNoFasterThanItIs) {
-    std::byte* const memory = probe_.take(kMemory);
-    probe_.write(memory, std::vector<std::byte>(kMemory));
-    probe_.read_seconds({memory, kMemory});
-    const double whole = probe_.read_seconds({memory, kMemory}), half = probe_.read_seconds({memory, kMemory / 2});
-    EXPECT_GT(whole / half, 0.2);  // neighbours may take the processor meanwhile
-    EXPECT_LT(whole / half, 20);
-}
-
 sim::SimOptions sim_options(const DeviceOptions& options) {
     return {.budget = options.budget, .limits = options.limits};
+}
+
+/// By virtual time: a second for a byte of F32 weights, nothing for anything else.
+TEST(DeviceProbePrograms, ReadingReadsTheMemoryAndAHandshakeIsOneOperation) {
+    sim::SimDevice* device = nullptr;
+    DeviceProbe probe(description(), [&](const DeviceOptions& options, Ledger& ledger) {
+        sim::SimOptions sim = sim_options(options);
+        sim.rates.matvec_seconds_per_byte[static_cast<std::size_t>(DType::kF32)] = 1;
+        auto opened = sim::make_sim_device(sim, ledger);
+        device = opened.get();
+        return opened;
+    });
+    const std::size_t larger = std::size_t{40} << 20;  // than one of the matrices that it is read as
+    std::byte* const memory = probe.take(larger);
+    const auto read = [&](std::size_t size) {
+        probe.read_seconds({memory, size});
+        device->finish_step();
+        return device->step_seconds();
+    };
+    for (const std::size_t size : {std::size_t{8192}, kMemory}) {
+        const double times = read(size) / static_cast<double>(size);
+        EXPECT_GE(times, 1);
+        EXPECT_EQ(times, std::floor(times)) << size;
+    }
+    EXPECT_GE(read(larger), 32 << 20);
+    EXPECT_EQ(std::fmod(read(larger), 8192), 0);
+    probe.handshake_seconds(7);
+    device->finish_step();
+    EXPECT_EQ(device->events().size(), 8u);  // and one that is not timed
+    for (const sim::SimEvent& event : device->events()) EXPECT_STREQ(event.name, "add");
 }
 
 TEST(DeviceProbeFaults, ADeviceThatCannotBeOpenedIsLeftOutByName) {
@@ -184,8 +204,7 @@ TEST(DeviceProbeFaults, ADeviceThatCannotBeOpenedIsLeftOutByName) {
     const ProbeResult result = probe_machine(short_options(), devices);
     EXPECT_EQ(result.machine.devices.size(), 0u);
     ASSERT_GE(result.remarks.size(), 2u);
-    EXPECT_EQ(result.remarks[result.remarks.size() - 2],
-              "left out: Card 1: context: expected more memory, found less");
+    EXPECT_EQ(result.remarks[result.remarks.size() - 2], "left out: Card 1: context: expected more memory, found less");
     EXPECT_EQ(result.remarks.back().find("left out: Card 2: "), 0u) << result.remarks.back();
 }
 
@@ -214,7 +233,9 @@ public:
     public:
         explicit FewTypesBackend(DeviceProbe& whole) : whole_(whole) {}
         std::string_view name() const override { return "few"; }
-        bool supports(DType type) const override { return type != DType::kBF16 && type != DType::kQ2_K && type != DType::kQ5_K; }
+        bool supports(DType type) const override {
+            return type != DType::kBF16 && type != DType::kQ2_K && type != DType::kQ5_K;
+        }
         ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
             return whole_.backend().record(operations, params);
         }

@@ -1,11 +1,12 @@
-// How long steps of the largest model take on a simulated machine, beside the least that they could take and beside what
-// the plan says. Virtual time; no arithmetic.
+// How long steps of the largest model take on a simulated machine, beside the least that they could take and beside
+// what the plan says. Virtual time; no arithmetic.
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <cstdio>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <random>
 
 #include "planner/machine_json.h"
@@ -75,7 +76,7 @@ struct Step {
 };
 
 /// The least that a step could take: every operation of the model once, at the machine's rates, nothing waiting but for
-/// routing, the host's experts and the bus. All layers are at home on the device.
+/// routing, the host's experts and the bus, whichever experts travel. All layers are at home on the device.
 class Bound {
 public:
     Bound(const ModelDescription& model, const Plan& plan, const MachineRates& rates, const RandomRouting& routing)
@@ -83,17 +84,35 @@ public:
 
     double seconds(const Step& step) const {
         const ProcessorRates& device = *rates_.device;
-        double sum = rates_.link.handshake_seconds, bus = 0;
-        sum += device.operation_seconds;                              // the embedding
-        sum += 3 * device.operation_seconds + matrix(device, model_.output_or_tied(), 1, {step.position, 1}, 1);
+        double always = rates_.link.handshake_seconds;
+        always += 4 * device.operation_seconds;  // a row of the embedding; the last row, its norm and its logits
+        always += matrix(device, model_.output_or_tied(), 1, {step.position, 1}, 1);
+        std::vector<std::vector<Share>> layers;
         for (std::uint32_t layer = 0; layer < model_.hyper.n_layer; ++layer) {
-            sum += before_experts(layer, step);
-            if (model_.layers[layer].is_moe()) sum += experts(layer, step, bus);
+            always += before_experts(layer, step);
+            if (model_.layers[layer].is_moe()) layers.push_back(shares(layer, step));
         }
-        return std::max(sum, bus);
+        // A step is as long as its work and as its copies, so as any mean of both; each mean is least layer by layer.
+        double longest = 0;
+        for (double bus = 0; bus <= 1; bus += 1.0 / 16) {
+            double sum = (1 - bus) * always;
+            for (const auto& layer : layers) {
+                double least = std::numeric_limits<double>::infinity();
+                for (const Share& share : layer) least = std::min(least, (1 - bus) * share.work + bus * share.copies);
+                sum += least;
+            }
+            longest = std::max(longest, sum);
+        }
+        return longest;
     }
 
 private:
+    /// Seconds of a layer's experts, when so many of them travel.
+    struct Share {
+        double work = 0;    // of device and host side by side, to the sum of all
+        double copies = 0;  // beside the step's other work
+    };
+
     double matrix(const ProcessorRates& rates, const TensorRef& tensor, double share, const Step& step,
                   double n_tokens) const {
         const double bytes = static_cast<double>(tensor.bytes.value) * share * rates.matvec(tensor.type);
@@ -108,7 +127,7 @@ private:
         const LayerDescription& from = model_.layers[layer];
         const double n = step.n_tokens;
         double sum = 0;
-        std::uint32_t n_operations = 3;  // two norms, one addition
+        std::uint32_t n_operations = 3;  // two norms, one addition: the experts' is theirs
         const auto multiply = [&](std::initializer_list<const TensorRef*> tensors) {
             for (const TensorRef* tensor : tensors) sum += matrix(rates, *tensor, 1, step, n);
         };
@@ -116,9 +135,9 @@ private:
             multiply({&attention->q, &attention->k, &attention->v, &attention->output});
             const std::uint64_t n_kv = std::uint64_t{attention->n_head_kv} * hyper.head_dim;
             const auto row = static_cast<double>(2 * row_bytes(DType::kF16, n_kv));
-            sum += step.n_tokens == 1 ? row * (step.position + 1) * rates.attention_seconds_per_byte
-                                      : 4 * n * (step.position + n / 2) * hyper.n_head * hyper.head_dim *
-                                            rates.gemm(DType::kF16);
+            sum += step.n_tokens == 1
+                       ? row * (step.position + 1) * rates.attention_seconds_per_byte
+                       : 4 * n * (step.position + n / 2) * hyper.n_head * hyper.head_dim * rates.gemm(DType::kF16);
             n_operations += 5;
         } else {
             const auto& conv = std::get<ShortConvTensors>(from.mixer);
@@ -142,49 +161,51 @@ private:
         return sum;
     }
 
-    /// From the routing to the sum of all experts. Adds to `bus` what travels.
-    double experts(std::uint32_t layer, const Step& step, double& bus) const {
+    /// With 0, 1, … of the host's experts travelling, the most frequent first. Those of a single token are known when
+    /// it has been routed; those of a prompt before.
+    std::vector<Share> shares(std::uint32_t layer, const Step& step) const {
         const ProcessorRates& device = *rates_.device;
         const LinkRates& link = rates_.link;
+        const bool single = step.n_tokens == 1;
         const auto& moe = std::get<MoeTensors>(model_.layers[layer].ffn);
         const std::vector<std::uint32_t> counts = routing_.counts(layer, step.position, step.n_tokens);
         const auto on_device = [&](std::uint32_t n) {
-            return expert(device, moe, step, step.n_tokens == 1 ? n : (n + 63) / 64 * 64);
+            return n == 0 ? 0 : expert(device, moe, step, single ? n : (n + 63) / 64 * 64);
         };
         double hot = device.operation_seconds;
-        std::vector<std::uint32_t> cold;  // the most frequent first
+        std::vector<std::uint32_t> cold;  // tokens of each
+        double on_host = 0;
+        bool any_elsewhere = false;
         for (const std::uint32_t e : plan_.by_use[layer]) {
-            if (plan_.experts[std::size_t{layer} * model_.hyper.n_expert + e] != kHost)
-                hot += counts[e] > 0 ? on_device(counts[e]) : 0;
-            else if (counts[e] > 0 || step.n_tokens > 1)
-                cold.push_back(e);
+            if (plan_.experts[std::size_t{layer} * model_.hyper.n_expert + e] != kHost) {
+                hot += on_device(counts[e]);
+                continue;
+            }
+            any_elsewhere = true;
+            if (counts[e] > 0) {
+                cold.push_back(counts[e]);
+                on_host += expert(rates_.host, moe, step, counts[e]);
+            }
         }
-        const double copy =
-            static_cast<double>(expert_bytes(moe, model_.hyper.n_expert).value) * link.h2d_seconds_per_byte;
-        if (cold.empty()) return hot + device.operation_seconds;
-        // Of prompts what travels is the plan's choice; of single tokens, as many as is best.
-        const auto streamed_in = [&](std::uint32_t streamed) {
-            double on_host = 0, with_streamed = hot;
-            for (std::uint32_t i = 0; i < cold.size(); ++i)
-                if (i < streamed)
-                    with_streamed += counts[cold[i]] > 0 ? on_device(counts[cold[i]]) : 0;
-                else if (counts[cold[i]] > 0)
-                    on_host += expert(rates_.host, moe, step, counts[cold[i]]);
-            if (on_host > 0)
-                on_host = rates_.host.operation_seconds + on_host * (streamed > 0 ? link.host_slowdown : 1);
-            const double arrival = step.n_tokens == 1 && streamed > 0
-                                       ? link.handshake_seconds + link.copy_seconds + streamed * copy
-                                       : 0;
-            return std::max({with_streamed, arrival, link.handshake_seconds + on_host}) + device.operation_seconds;
-        };
-        if (step.n_tokens > 1) {
-            bus += plan_.n_streamed[layer] * copy;
-            return streamed_in(plan_.n_streamed[layer]);
+        const double add = device.operation_seconds;
+        if (!any_elsewhere) return {{hot + add, 0}};
+        const double bytes = static_cast<double>(expert_bytes(moe, model_.hyper.n_expert).value);
+        // In a prompt some layer's experts are always on their way, if any travel.
+        const bool bus_busy = !single && std::ranges::any_of(plan_.n_streamed, [](std::uint32_t k) { return k > 0; });
+        std::vector<Share> shares;
+        for (std::uint32_t n = 0; n <= cold.size(); ++n) {
+            if (n > 0) {
+                hot += on_device(cold[n - 1]);
+                on_host -= expert(rates_.host, moe, step, cold[n - 1]);
+            }
+            double host = link.handshake_seconds;
+            if (n < cold.size())
+                host += rates_.host.operation_seconds + on_host * (n > 0 || bus_busy ? link.host_slowdown : 1);
+            const double copies = n > 0 ? link.copy_seconds + n * bytes * link.h2d_seconds_per_byte : 0;
+            const double arrival = single && n > 0 ? link.handshake_seconds + copies : 0;
+            shares.push_back({std::max({hot, host, arrival}) + add, single ? 0 : copies});
         }
-        double best = streamed_in(0);
-        for (std::uint32_t streamed = 1; streamed <= cold.size(); ++streamed)
-            best = std::min(best, streamed_in(streamed));
-        return best;
+        return shares;
     }
 
     const ModelDescription& model_;

@@ -1,13 +1,17 @@
-// lfm-eval and lfm-bench as a user calls them.
+// lfm-eval as a user calls it.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
-#include <set>
+#include <sstream>
 
 #include <nlohmann/json.hpp>
 
+#include "tests/device_kinds.h"
 #include "tests/tools/process.h"
 #include "tests/tools/scratch_dir.h"
 
@@ -15,7 +19,6 @@ namespace lfm::test {
 namespace {
 
 const std::string kEval = LFM_BINARY_DIR "/bin/lfm-eval";
-const std::string kBench = LFM_BINARY_DIR "/bin/lfm-bench";
 constexpr const char* kShape = "lfm2moe,n_layer=3,n_embd=128,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=64,n_vocab=600:Q4_0";
 
 std::string read_file(const std::string& path) {
@@ -56,6 +59,7 @@ TEST_F(EvalTest, LogitsOfEveryPositionInAnyBatchAndThreads) {
     const auto logits = [&](const std::vector<std::string>& more) {
         std::vector<std::string> command{kEval,      "logits",         "-m", model_,
                                          "--tokens", "1,20,300,599,7", "-o", dir_.file("out.f32")};
+        command.insert(command.end(), {"--backend", "cpu"});  // the same to the bit
         command.insert(command.end(), more.begin(), more.end());
         const Result result = run(command);
         EXPECT_EQ(result.code, 0) << result.err;
@@ -72,8 +76,8 @@ TEST_F(EvalTest, LogitsOfEveryPositionInAnyBatchAndThreads) {
 
 TEST_F(EvalTest, RoutesGoOutAndIn) {
     const std::string routes = dir_.file("routes.json");
-    const std::vector<std::string> common{kEval,      "logits",   "-m", model_,
-                                          "--tokens", "1,20,300", "-o", dir_.file("out.f32")};
+    const std::vector<std::string> common{
+        kEval, "logits", "-m", model_, "--tokens", "1,20,300", "-o", dir_.file("out.f32"), "--backend", "cpu"};
     auto command = common;
     command.insert(command.end(), {"--routes-out", routes});
     ASSERT_EQ(run(command).code, 0);
@@ -169,58 +173,141 @@ TEST_F(EvalTest, PerplexityOfRandomWeightsIsNearTheVocabularysSize) {
     EXPECT_LT(perplexity, 1200);
 }
 
-TEST_F(EvalTest, BenchPrintsLlamaBenchsKeys) {
-    const Result result = run({kBench, "-m", model_, "-p", "8", "-n", "4", "-r", "2", "-o", "json"});
-    ASSERT_EQ(result.code, 0) << result.err;
-    const auto rows = nlohmann::json::parse(result.out);
-    ASSERT_EQ(rows.size(), 2u);
-    for (const char* key : {"model_filename",
-                            "model_type",
-                            "model_size",
-                            "model_n_params",
-                            "n_batch",
-                            "n_threads",
-                            "type_k",
-                            "type_v",
-                            "n_prompt",
-                            "n_gen",
-                            "n_depth",
-                            "test_time",
-                            "avg_ns",
-                            "stddev_ns",
-                            "avg_ts",
-                            "stddev_ts",
-                            "samples_ns",
-                            "samples_ts",
-                            "read_bandwidth_gb_per_s",
-                            "achieved_gb_per_s",
-                            "bandwidth_share"})
-        EXPECT_TRUE(rows[0].contains(key)) << key;
-    EXPECT_EQ(rows[0]["n_prompt"], 8);
-    EXPECT_EQ(rows[1]["n_gen"], 4);
-    EXPECT_EQ(rows[1]["samples_ts"].size(), 2u);
-    EXPECT_GT(rows[1]["avg_ts"].get<double>(), 0);
+/// Big enough for a device to pay, and for its experts to be split.
+constexpr const char* kSplitShape =
+    "lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_expert=16,n_expert_used=4,n_vocab=2000:";
+constexpr const char* kProfile = LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json";
+
+double nmse(const std::string& found, const std::string& expected) {
+    EXPECT_EQ(found.size(), expected.size());
+    double error = 0, sum = 0;
+    for (std::size_t at = 0; at < std::min(found.size(), expected.size()); at += sizeof(float)) {
+        float x = 0, y = 0;
+        std::memcpy(&x, &found[at], sizeof x);
+        std::memcpy(&y, &expected[at], sizeof y);
+        error += (double{x} - y) * (double{x} - y);
+        sum += double{y} * y;
+    }
+    return error / sum;
 }
 
-TEST_F(EvalTest, BenchOnAShapeInEveryFormat) {
-    const std::vector<std::string> common{kBench, "--shape", kShape, "-p", "4,5", "-n", "2", "-d", "0,3", "-r", "1"};
-    for (const char* format : {"md", "csv", "json"}) {
-        auto command = common;
-        command.insert(command.end(), {"-o", format});
-        const Result result = run(command);
-        EXPECT_EQ(result.code, 0) << result.err;
-        if (std::string(format) == "csv") {
-            EXPECT_EQ(std::ranges::count(result.out, '\n'), 7);
-        }
-        if (std::string(format) == "md") {
-            EXPECT_NE(result.out.find("tg2 @ d3"), std::string::npos) << result.out;
-        }
+class EvalOnDevice : public EvalTest {
+protected:
+    std::string make(const std::string& type) const {
+        const std::string path = dir_.file(type + ".gguf");
+        EXPECT_EQ(run({kEval, "make", "--shape", kSplitShape + type, "-o", path}).code, 0);
+        return path;
     }
-    EXPECT_EQ(run({kBench, "--shape", "lfm2:Q9"}).code, 2);
-    EXPECT_EQ(run({kBench}).code, 2);
-    EXPECT_EQ(run({kBench, "--shape", kShape, "-p", "x"}).code, 2);
-    EXPECT_EQ(run({kBench, "--shape", kShape, "-o", "xml"}).code, 2);
-    EXPECT_EQ(run({kBench, "-m", dir_.file("missing")}).code, 4);
+    Result logits(const std::string& model, const std::vector<std::string>& more) const {
+        std::vector<std::string> command{kEval,      "logits",       "-m", model,
+                                         "--tokens", "1,20,300,7,8", "-o", dir_.file("out.f32")};
+        command.insert(command.end(), more.begin(), more.end());
+        return run(command);
+    }
+    std::string output() const { return read_file(dir_.file("out.f32")); }
+    /// "…: 358 MiB of 358 MiB VRAM, 6 of 80 experts"
+    static int n_experts_there(const std::string& err) {
+        int there = -1;
+        const auto at = err.find("VRAM, ");
+        if (at != std::string::npos) std::sscanf(err.c_str() + at, "VRAM, %d of 80 experts", &there);
+        return there;
+    }
+};
+
+TEST_F(EvalOnDevice, LogitsOfASplitAreThoseOfTheCpu) {
+    const std::string model = make("Q4_0");
+    ASSERT_EQ(logits(model, {"--backend", "cpu"}).code, 0);
+    const std::string expected = output();
+    for (const char* budget : {"358MiB", "365MiB"})
+        for (const char* adapt : {"on", "off"}) {
+            const Result result = logits(model, {"--backend", "sim", "--profile", kProfile, "--vram-budget", budget,
+                                                 "--adapt", adapt, "-b", "2"});
+            ASSERT_EQ(result.code, 0) << result.err;
+            EXPECT_GT(n_experts_there(result.err), 0) << result.err;
+            EXPECT_LT(n_experts_there(result.err), 80) << result.err;
+            EXPECT_LE(nmse(output(), expected), 1e-9) << budget;
+        }
+    EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile}).code, 0);
+    EXPECT_LE(nmse(output(), expected), 1e-9) << "all on the device";
+    EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile, "--vram-budget", "0"}).code, 0);
+    EXPECT_EQ(output(), expected);
+}
+
+TEST_F(EvalOnDevice, LogitsOnVulkanAreNearTheCpus) {
+    if (const std::string why = vulkan_absence(); !why.empty()) GTEST_SKIP() << why;
+    const std::string model = make("F16"), routes = dir_.file("routes.json");
+    ASSERT_EQ(logits(model, {"--backend", "cpu", "--routes-out", routes}).code, 0);
+    const std::string expected = output();
+    const Result result =
+        logits(model, {"--backend", "vulkan", "--profile", kProfile, "--vram-budget", "400MiB", "--routes", routes});
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_GT(n_experts_there(result.err), 0) << result.err;
+    EXPECT_LT(n_experts_there(result.err), 80) << result.err;
+    EXPECT_LE(nmse(output(), expected), 1e-5);
+}
+
+TEST_F(EvalOnDevice, PerplexityOfASplitIsThatOfTheCpu) {
+    std::string text;
+    for (int i = 0; i < 60; ++i) text += "some words that stand for a text ";
+    std::ofstream(dir_.file("text")) << text;
+    const std::string model = make("Q4_0");
+    const std::vector<std::string> on_cpu{kEval, "perplexity", "-m",        model, "-f", dir_.file("text"),
+                                          "-c",  "64",         "--backend", "cpu"};
+    std::vector<std::string> on_sim = on_cpu;
+    on_sim.back() = "sim";
+    on_sim.insert(on_sim.end(), {"--profile", kProfile, "--vram-budget", "362MiB"});
+    const Result expected = run(on_cpu), result = run(on_sim);
+    ASSERT_EQ(result.code, 0) << result.err;
+    EXPECT_LT(n_experts_there(result.err), 80) << result.err;
+    double found = 0, on_host = 1;
+    ASSERT_EQ(std::sscanf(result.out.c_str(), "perplexity %lf", &found), 1) << result.out;
+    ASSERT_EQ(std::sscanf(expected.out.c_str(), "perplexity %lf", &on_host), 1) << expected.out;
+    EXPECT_NEAR(found, on_host, 1e-3 * on_host);
+}
+
+TEST_F(EvalOnDevice, WrongDeviceOptionsAreUsage) {
+    std::ofstream(dir_.file("text")) << "a text";
+    const std::vector<std::vector<std::string>> wrong{{"--backend", "gpu"},
+                                                      {"--backend", "sim"},
+                                                      {"--backend", "sim", "--profile", "no-such-machine"},
+                                                      {"--backend", "sim", "--profile", kProfile, "--device", "1"},
+                                                      {"--vram-budget", "much"},
+                                                      {"--vram-budget", "101%"},
+                                                      {"--ram-budget", "-1"},
+                                                      {"--adapt", "maybe"}};
+    for (const auto& options : wrong) {
+        EXPECT_EQ(logits(model_, options).code, 2) << options[0] << options[1];
+        std::vector<std::string> command{kEval, "perplexity", "-m", model_, "-f", dir_.file("text")};
+        command.insert(command.end(), options.begin(), options.end());
+        const Result result = run(command);
+        EXPECT_EQ(result.code, 2) << options[0] << options[1];
+        EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+    }
+    if (!find_devices(BackendName::kCuda).empty()) return;
+    const Result result = logits(model_, {"--backend", "cuda"});
+    EXPECT_EQ(result.code, 2);
+    EXPECT_NE(result.err.find("cuda"), std::string::npos) << result.err;
+}
+
+TEST_F(EvalOnDevice, BudgetsTooSmallExitWithThreeAndFigures) {
+    const Result vram = logits(model_, {"--backend", "sim", "--profile", kProfile, "--vram-budget", "340MiB"});
+    EXPECT_EQ(vram.code, 3);
+    EXPECT_NE(vram.err.find("there is 340 MiB"), std::string::npos) << vram.err;
+    EXPECT_NE(vram.err.find("needs 35"), std::string::npos) << vram.err;
+    const Result ram = logits(model_, {"--backend", "cpu", "--ram-budget", "100KiB"});
+    EXPECT_EQ(ram.code, 3) << ram.err;
+    EXPECT_NE(ram.err.find("there is 100 KiB"), std::string::npos) << ram.err;
+    const Result left = logits(
+        make("Q4_0"), {"--backend", "sim", "--profile", kProfile, "--vram-budget", "358MiB", "--ram-budget", "1MiB"});
+    EXPECT_EQ(left.code, 3) << left.err;
+    EXPECT_NE(left.err.find("there is 1.00 MiB"), std::string::npos) << left.err;
+}
+
+TEST(EvalHelp, FitsATerminal) {
+    for (const char* command : {"logits", "tokenize", "template", "perplexity", "make"}) {
+        std::istringstream help(run({kEval, command, "--help"}).out);
+        for (std::string line; std::getline(help, line);) EXPECT_LE(line.size(), 80u) << command << ": " << line;
+    }
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "planner/machine_json.h"
+#include "tests/device_kinds.h"
 #include "tests/tools/process.h"
 #include "tests/tools/scratch_dir.h"
 
@@ -23,6 +24,13 @@ const std::string kProbe = LFM_BINARY_DIR "/bin/lfm-probe";
 std::string read_file(const std::string& path) {
     std::ifstream file(path, std::ios::binary);
     return {std::istreambuf_iterator<char>(file), {}};
+}
+
+/// Devices that are measured without being asked for.
+std::size_t n_cards() {
+    return static_cast<std::size_t>(std::ranges::count_if(
+        find_devices(BackendName::kAuto),
+        [](const FoundDevice& device) { return device.why_unusable.empty() && !device.emulated; }));
 }
 
 class ProbeToolTest : public testing::Test {
@@ -46,7 +54,7 @@ TEST_F(ProbeToolTest, AQuickRunWritesAProfileAndTheNextReplacesIt) {
     ASSERT_EQ(first.code, 0) << first.err;
     const MachinePart part = parse_machine_part(read_file(path_), path_);
     ASSERT_TRUE(part.host);
-    EXPECT_EQ(part.devices.size(), 0u);
+    EXPECT_EQ(part.devices.size(), n_cards());
     EXPECT_NE(part.measured_at, "");
     EXPECT_NE(first.out.find(part.host->name), std::string::npos) << first.out;
     for (const char* word : {"read bandwidth", "Q4_K", "attention", "operation", "GFLOP/s"})
@@ -72,6 +80,20 @@ TEST_F(ProbeToolTest, ADashPrintsTheProfileAndStoresNone) {
     EXPECT_EQ(part.host->n_threads, 1u);
     EXPECT_EQ(part.host->read_bandwidth.size(), 1u);
     EXPECT_FALSE(fs::exists(dir_.file("cache")));
+}
+
+TEST_F(ProbeToolTest, AnEmulatedDeviceIsMeasuredWhenAskedForByName) {
+    const auto device = vulkan_device();
+    if (!device) GTEST_SKIP() << vulkan_absence();
+    const std::string own = device->emulated ? dir_.file("cache/lfm/machine-vulkan.json") : path_;
+    const Result result = run({kProbe, "--backend", "vulkan"});
+    ASSERT_EQ(result.code, 0) << result.err;
+    const MachinePart part = parse_machine_part(read_file(own), own);
+    ASSERT_GE(part.devices.size(), 1u) << result.err;
+    EXPECT_NE(result.err.find("written to " + own), std::string::npos) << result.err;
+    for (const std::string& word : {device->description.name, std::string("handshake"), std::string("both at work")})
+        EXPECT_NE(result.out.find(word), std::string::npos) << result.out;
+    EXPECT_EQ(n_files("cache/lfm"), 1u);
 }
 
 TEST_F(ProbeToolTest, WhatCannotBeWrittenIsSaidBeforeMeasuring) {
@@ -125,6 +147,10 @@ TEST_F(ProbeToolTest, HelpAndUsage) {
                                                   {"-t", "0"},
                                                   {"-t", "100000"},
                                                   {"-t", "x"},
+                                                  {"--backend", "abacus"},
+                                                  {"--backend", "sim"},
+                                                  {"--backend", "vulkan", "--device", "99"},
+                                                  {"--device", "0"},
                                                   {"--none"},
                                                   {"word"}}) {
         std::vector<std::string> command{kProbe};

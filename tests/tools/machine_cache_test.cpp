@@ -9,6 +9,7 @@
 
 #include "memory/error.h"
 #include "planner/machine_json.h"
+#include "tests/device_kinds.h"
 #include "tests/tools/scratch_dir.h"
 #include "tools/machine_cache.h"
 
@@ -28,10 +29,10 @@ protected:
         std::string said;
         bool measured = false;
     };
-    Answer ask() {
+    Answer ask(const std::vector<FoundDevice>& devices = {}) {
         Answer answer;
         const tools::Console console("test", tools::Verbosity::kNormal);
-        tools::MachineCacheOptions options{.console = console};
+        tools::MachineCacheOptions options{.console = console, .devices = devices};
         options.probe.time = std::chrono::milliseconds(300);
         options.probe.memory = Bytes{std::uint64_t{16} << 20};
         options.probe.progress = [&](std::string_view, double) { answer.measured = true; };
@@ -105,6 +106,83 @@ TEST_F(MachineCacheTest, APipeInItsPlaceDoesNotBlock) {
     std::filesystem::create_directories(dir_.file("cache/lfm"));
     ASSERT_EQ(::mkfifo(path_.c_str(), 0600), 0);
     EXPECT_THROW(tools::read_cached_machine(path_), Error);
+}
+
+FoundDevice some_device(const char* name, std::uint32_t index) {
+    FoundDevice device{.backend = BackendName::kVulkan, .index = index};
+    device.description.name = name;
+    device.description.backend = "vulkan";
+    device.description.memory = Bytes{std::uint64_t{8} << 30};
+    return device;
+}
+
+std::vector<std::string> names(const tools::ProfileScope& scope) {
+    std::vector<std::string> names;
+    for (const FoundDevice& device : scope.devices) names.push_back(device.description.name);
+    return names;
+}
+
+TEST(ProfileScope, EmulatedDevicesAreInOnlyWhenAskedForAndInAFileOfTheirOwn) {
+    const FoundDevice card = some_device("Card", 1);
+    FoundDevice emulated = some_device("Emulated", 0), broken = some_device("Broken", 2);
+    emulated.emulated = true;
+    broken.why_unusable = "no 16-bit storage";
+    const std::vector<FoundDevice> found{emulated, card, broken};
+    using Names = std::vector<std::string>;
+
+    const tools::ProfileScope usual = tools::profile_scope(found, {});
+    EXPECT_EQ(names(usual), Names{"Card"});
+    EXPECT_EQ(usual.file, "machine.json");
+
+    const tools::ProfileScope known = tools::profile_scope(found, {&card, 1});
+    EXPECT_EQ(names(known), Names{"Card"});
+    EXPECT_EQ(known.file, "machine.json");
+
+    const tools::ProfileScope asked = tools::profile_scope(found, {&emulated, 1});
+    EXPECT_EQ(names(asked), (Names{"Card", "Emulated"}));
+    EXPECT_EQ(asked.file, "machine-vulkan.json");
+
+    const auto parts = identity_of(asked).parts;
+    EXPECT_EQ(parts.at("device 1 name"), "Card");
+    EXPECT_EQ(parts.at("device 2 name"), "Emulated");
+    EXPECT_NE(identity_of(asked), identity_of(usual));
+    EXPECT_EQ(identity_of(tools::profile_scope({&emulated, 1}, {})), present_identity());
+}
+
+TEST_F(MachineCacheTest, AProfileWithOtherDevicesIsOfAnotherMachine) {
+    MachineProfile machine = ask().machine;
+    DeviceProfile gone = some_device("Card", 0).description;
+    const Figure figure{1, Assumed{"a test"}};
+    for (Figure* each :
+         {&gone.read_gb_per_s, &gone.attention_gb_per_s, &gone.operation_us, &gone.handshake_us, &gone.copy_us,
+          &gone.h2d_pinned_gb_per_s, &gone.h2d_pageable_gb_per_s, &gone.d2h_pinned_gb_per_s,
+          &gone.d2h_pageable_gb_per_s, &gone.h2d_while_host_reads_gb_per_s, &gone.host_reads_while_h2d_gb_per_s})
+        *each = figure;
+    gone.matvec_gb_per_s.others = gone.gemm_gflop_per_s.others = figure;
+    machine.devices.insert(machine.devices.begin(), gone);
+    tools::store_machine(path_, machine);
+    const Answer answer = ask();
+    EXPECT_TRUE(answer.measured);
+    EXPECT_NE(answer.said.find("device 1 name: "), std::string::npos) << answer.said;
+    EXPECT_NE(answer.said.find("Card there"), std::string::npos) << answer.said;
+    EXPECT_FALSE(ask().measured);
+}
+
+TEST_F(MachineCacheTest, ADeviceAskedForByNameIsMeasuredOnceAndAlone) {
+    const auto device = vulkan_device();
+    if (!device) GTEST_SKIP() << vulkan_absence();
+    if (!device->emulated) GTEST_SKIP() << device->description.name << " is measured without being asked for";
+    ask();
+    const std::string usual = dir_.file("cache/lfm/machine.json"), own = dir_.file("cache/lfm/machine-vulkan.json");
+    const auto written = std::filesystem::last_write_time(usual);
+    const Answer first = ask({*device});
+    EXPECT_TRUE(first.measured);
+    ASSERT_EQ(first.machine.devices.size(), 1u) << first.said;
+    EXPECT_EQ(first.machine.devices[0].name, device->description.name);
+    EXPECT_TRUE(std::filesystem::exists(own));
+    EXPECT_EQ(std::filesystem::last_write_time(usual), written);
+    EXPECT_FALSE(ask({*device}).measured);
+    EXPECT_FALSE(ask().measured);
 }
 
 TEST(MachineCachePath, FollowsTheEnvironment) {

@@ -1,0 +1,242 @@
+#include "planner/device_needs.h"
+
+#include <algorithm>
+#include <initializer_list>
+
+#include "planner/pieces.h"
+
+namespace lfm {
+namespace {
+
+// Of any backend's DeviceArena (runtime/device_arena.cpp): where a piece begins.
+constexpr std::uint64_t kPiece = 16;
+
+// Of backends/vulkan. memory.cpp: what a block has more, and what drivers round up to; step_area.cpp: places for group
+// counts; ops_attention.cpp: how keys are split among groups; ops_moe.cpp and step_area.cpp: addresses of an expert.
+constexpr std::uint64_t kSpare = 256, kDriverUnit = 256;
+constexpr std::uint64_t kMaxGrids = 512, kGridBytes = 12, kStepHeader = 40;
+constexpr std::uint32_t kSplitKeys = 64, kMaxSplits = 32;
+constexpr std::uint64_t kEntryBytes = 32;
+
+// Weights, experts, KV cache, conv state, rows, rows that cross, staged experts.
+constexpr std::uint64_t kPlacedBlocks = 7;
+// Where a driver's blocks are not larger, weights take several.
+constexpr std::uint64_t kLargestBlock = std::uint64_t{1} << 30;
+
+constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
+
+bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
+
+/// The areas of one block, as in backends/vulkan/scratch.h.
+class Areas {
+public:
+    void add(std::uint64_t size) {
+        if (size > 0) bytes_ += round_up(size + 16, 256);
+    }
+    /// Activations in blocks of 32 bytes, with a scale and two sums each.
+    void add_quantised(std::uint64_t n_rows, std::uint64_t n_cols) {
+        const std::uint64_t n_blocks = n_rows * (n_cols / 32);
+        add(n_blocks * 32);
+        add(n_blocks * 4);
+        add(n_blocks * 4);
+    }
+    std::uint64_t bytes() const { return bytes_; }
+
+private:
+    std::uint64_t bytes_ = 0;
+};
+
+std::uint64_t vulkan_block(std::uint64_t size) { return size > 0 ? round_up(size + kSpare, kDriverUnit) : 0; }
+
+/// Activations in blocks of 32, with a scale each and a sum for every 16.
+void add_quantised(Pieces& pieces, std::uint64_t n_rows, std::uint64_t n) {
+    pieces.add(n_rows * n, 1);
+    pieces.add(n_rows * (n / 32 + 1), sizeof(float));
+    pieces.add(n_rows * (n / 16 + 1), sizeof(std::int16_t));
+}
+
+void include(OperationSizes& sizes, std::initializer_list<const TensorRef*> matrices) {
+    for (const TensorRef* matrix : matrices) {
+        sizes.n_input = std::max(sizes.n_input, matrix->dims[0]);
+        if (is_quantised(matrix->type)) sizes.n_quantised_input = std::max(sizes.n_quantised_input, matrix->dims[0]);
+    }
+}
+
+void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t moe_layer) {
+    if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
+        include(sizes, {&attention->q, &attention->k, &attention->v, &attention->output});
+        sizes.attends = true;
+    } else {
+        const auto& conv = std::get<ShortConvTensors>(layer.mixer);
+        include(sizes, {&conv.in_proj, &conv.out_proj});
+    }
+    if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn))
+        return include(sizes, {&dense->gate, &dense->up, &dense->down});
+    const auto& moe = std::get<MoeTensors>(layer.ffn);
+    include(sizes, {&moe.router, &moe.gate, &moe.up});
+    if (is_quantised(moe.down.type)) sizes.n_quantised_ff = std::max(sizes.n_quantised_ff, moe.down.dims[0]);
+    sizes.n_routed = std::max(sizes.n_routed, moe_layer + 1);
+    sizes.computes_experts = true;
+}
+
+/// What a matrix takes more than in the file.
+std::uint64_t rest_of(const TensorRef& matrix) { return round_up(matrix.bytes.value, kPiece) - matrix.bytes.value; }
+
+/// Likewise a vector, which is f32 wherever it lies.
+std::uint64_t rest_of_vector(const TensorRef& vector) {
+    const std::uint64_t taken = round_up(vector.dims[0] * vector.dims[1] * sizeof(float), kPiece);
+    return taken - std::min(taken, vector.bytes.value);
+}
+
+std::uint64_t rest_of_layer(const LayerDescription& layer) {
+    std::uint64_t rest = rest_of_vector(layer.attn_norm) + rest_of_vector(layer.ffn_norm);
+    if (const auto* attention = std::get_if<AttentionTensors>(&layer.mixer)) {
+        rest += rest_of_vector(attention->q_norm) + rest_of_vector(attention->k_norm);
+        for (const auto* matrix : {&attention->q, &attention->k, &attention->v, &attention->output})
+            rest += rest_of(*matrix);
+    } else {
+        const auto& conv = std::get<ShortConvTensors>(layer.mixer);
+        rest += rest_of(conv.in_proj) + rest_of(conv.out_proj) + rest_of_vector(conv.conv);
+    }
+    if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
+        for (const auto* matrix : {&dense->gate, &dense->up, &dense->down}) rest += rest_of(*matrix);
+    } else {
+        const auto& moe = std::get<MoeTensors>(layer.ffn);
+        rest += rest_of(moe.router) + (moe.bias ? rest_of_vector(*moe.bias) : 0);
+    }
+    return rest;
+}
+
+/// One place for an expert of the layer (runtime/weights.h: ExpertSizes).
+std::uint64_t slot_bytes(const LayerDescription& layer, std::uint32_t n_expert) {
+    const auto& moe = std::get<MoeTensors>(layer.ffn);
+    std::uint64_t bytes = 0;
+    for (const auto* matrix : {&moe.gate, &moe.up, &moe.down})
+        bytes += round_up(matrix->bytes.value / n_expert, kPiece);
+    return bytes;
+}
+
+}  // namespace
+
+Placement device_placement(const ModelDescription& model) {
+    Placement placement = host_placement(model.layers.size());
+    placement.output = kDevice;
+    for (std::size_t i = 0; i < model.layers.size(); ++i)
+        placement.layers[i] = {kDevice, {model.layers[i].is_moe() ? model.hyper.n_expert : 0, 0}};
+    return placement;
+}
+
+OperationSizes operation_sizes(const ModelDescription& model, const Placement& placement) {
+    OperationSizes sizes;
+    for (std::uint32_t i = 0; i < placement.layers.size(); ++i)
+        if (placement.layers[i].home != kHost) include(sizes, model.layers[i], i - model.hyper.n_layer_dense);
+    if (placement.output != kHost) include(sizes, {&model.output_or_tied()});
+    return sizes;
+}
+
+Bytes cpu_scratch(const HyperParameters& hyper, const OperationSizes& sizes, std::uint64_t n_batch) {
+    const std::uint64_t n_expert = sizes.computes_experts ? hyper.n_expert : 0;
+    const std::uint64_t n_pairs = sizes.computes_experts ? n_batch * hyper.n_expert_used : 0;
+    Pieces pieces;
+    add_quantised(pieces, n_batch, sizes.n_input);
+    pieces.add(n_batch * n_expert, sizeof(float));
+    pieces.add(n_pairs, 4);
+    pieces.add(n_pairs, 4);
+    pieces.add(n_expert + 1, 4);
+    pieces.add(n_expert, 4);
+    pieces.add(n_pairs * hyper.n_ff_exp, sizeof(float));
+    pieces.add(n_pairs * hyper.n_ff_exp, sizeof(float));
+    add_quantised(pieces, n_pairs, hyper.n_ff_exp);
+    pieces.add(n_pairs * hyper.n_embd, sizeof(float));
+    return pieces.bytes();
+}
+
+Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
+    const HyperParameters& hyper = model_.hyper;
+    const std::uint64_t n_batch = sizes_.n_batch, n_pairs = n_batch * hyper.n_expert_used;
+    const std::uint64_t n_expert = hyper.n_expert;
+    Areas areas;
+    areas.add_quantised(n_batch, work.n_quantised_input);
+    if (work.computes_experts) {
+        areas.add(n_batch * n_expert * sizeof(float));
+        areas.add(2 * n_pairs * sizeof(std::uint32_t));
+        areas.add(kEntryBytes * std::max<std::uint64_t>(n_expert, hyper.n_expert_used) + 4 * (n_expert + 1));
+        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
+        areas.add_quantised(n_pairs, work.n_quantised_ff);
+        areas.add(n_pairs * hyper.n_embd * sizeof(float));
+    }
+    const std::uint64_t n_splits = std::clamp((sizes_.n_ctx + kSplitKeys - 1) / kSplitKeys, 1u, kMaxSplits);
+    if (work.attends && n_splits > 1)
+        areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} + 2) * sizeof(float));
+
+    Pieces step;
+    step.add(kStepHeader, 1);
+    step.add(kMaxGrids, kGridBytes);
+    step.add(n_batch, sizeof(std::int32_t));
+    step.add(n_batch * (work.attends ? hyper.head_dim : 0), sizeof(float));
+    step.add(work.n_routed * n_pairs, sizeof(std::int32_t));
+    const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
+    return {vulkan_block(areas.bytes()) + vulkan_block(step.bytes().value) + vulkan_block(table)};
+}
+
+Bytes DeviceNeeds::other_scratch(const OperationSizes& work) const {
+    const HyperParameters& hyper = model_.hyper;
+    Pieces step;
+    step.add(sizes_.n_batch, sizeof(std::int32_t));
+    step.add(std::uint64_t{sizes_.n_batch} * (work.attends ? hyper.head_dim : 0), sizeof(float));
+    step.add(std::uint64_t{work.n_routed} * sizes_.n_batch * hyper.n_expert_used, sizeof(std::int32_t));
+    return cpu_scratch(hyper, work, sizes_.n_batch) + step.bytes();
+}
+
+/// The most that a block takes beside what is asked for.
+Bytes DeviceNeeds::block_rest() const { return {vulkan_ ? kSpare + kDriverUnit - 1 : 255}; }
+
+Bytes DeviceNeeds::rounding(const Placement& placement) const {
+    const std::uint64_t n_blocks = kPlacedBlocks + weight_bytes(model_).value / kLargestBlock;
+    std::uint64_t rest = n_blocks * block_rest().value;
+    for (std::size_t i = 0; i < placement.layers.size(); ++i) {
+        if (placement.layers[i].home == kHost) continue;
+        rest += rest_of_layer(model_.layers[i]);
+        if (!model_.layers[i].is_moe()) continue;
+        const std::uint32_t n_expert = model_.hyper.n_expert;
+        const Bytes in_file = expert_bytes(std::get<MoeTensors>(model_.layers[i].ffn), n_expert);
+        const std::uint64_t n = placement.layers[i].experts.n_resident + placement.layers[i].experts.n_slots;
+        rest += n * (slot_bytes(model_.layers[i], n_expert) - in_file.value);
+    }
+    if (placement.output != kHost) rest += rest_of(model_.output_or_tied()) + rest_of_vector(model_.output_norm);
+    return {rest};
+}
+
+Bytes DeviceNeeds::scratch(const Placement& placement) const {
+    const OperationSizes work = operation_sizes(model_, placement);
+    return (vulkan_ ? vulkan_scratch(work) : other_scratch(work)) + rounding(placement);
+}
+
+Bytes DeviceNeeds::most_scratch() const { return scratch(device_placement(model_)); }
+
+Bytes DeviceNeeds::staging(const Placement& placement, std::span<const std::uint32_t> n_streamed,
+                           std::uint32_t n_staged) const {
+    const std::uint64_t n_expert = model_.hyper.n_expert;
+    const std::uint32_t n_per_round = n_staged / 2;
+    std::uint64_t largest = 0, n_rounds = 0, n_slot_blocks = 0;
+    for (std::size_t i = 0; i < placement.layers.size(); ++i) {
+        const LayerPlacement& layer = placement.layers[i];
+        if (layer.home == kHost || !model_.layers[i].is_moe() || layer.experts.n_resident == n_expert) continue;
+        n_slot_blocks += layer.experts.n_slots > 0 ? 1 : 0;
+        if (n_per_round == 0) continue;
+        n_rounds += std::max(1u, (n_streamed[i] + n_per_round - 1) / n_per_round);
+        largest = std::max(largest, slot_bytes(model_.layers[i], model_.hyper.n_expert));
+    }
+    Pieces map;
+    map.add(n_expert, sizeof(std::int32_t));
+    return {n_staged * largest + n_rounds * map.bytes().value + n_slot_blocks * block_rest().value};
+}
+
+Bytes DeviceNeeds::most_staging(std::uint32_t n_staged) const {
+    Placement placement = device_placement(model_);
+    for (LayerPlacement& layer : placement.layers) layer.experts = {0, 1};
+    const std::vector<std::uint32_t> all(placement.layers.size(), model_.hyper.n_expert);
+    return staging(placement, all, n_staged);
+}
+
+}  // namespace lfm

@@ -1,0 +1,37 @@
+// Compares what decode steps take with what was planned, and says what the host's experts really cost.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+namespace lfm {
+
+/// One decode step. Seconds.
+struct MeasuredStep {
+    double total = 0;
+    double experts = 0;          // the host's, beside the device
+    double experts_planned = 0;  // the same experts by the machine profile
+};
+
+struct Learnt {
+    std::uint32_t n_steps = 0;
+    double tokens_per_second = 0;
+    /// What the host takes for its experts, as a multiple of the plan; nothing when it had none.
+    std::optional<double> host_factor;
+};
+
+/// Answers once every kLearnedSteps steps; the first steps, which touch memory for the first time, do not count.
+class CostLearner {
+public:
+    static constexpr std::uint32_t kWarmUp = 8, kLearnedSteps = 100;
+    /// Smaller differences are noise: nothing is changed for them.
+    static constexpr double kLeastDifference = 0.15;
+
+    std::optional<Learnt> add(const MeasuredStep& step);
+
+private:
+    std::uint32_t n_seen_ = 0, n_counted_ = 0;
+    MeasuredStep sum_;
+};
+
+}  // namespace lfm

@@ -1,0 +1,33 @@
+#include "runtime/cost_learner.h"
+
+#include <gtest/gtest.h>
+
+namespace lfm::test {
+namespace {
+
+TEST(CostLearner, AnswersEveryHundredStepsAfterTheFirstFew) {
+    CostLearner learner;
+    for (std::uint32_t i = 0; i < CostLearner::kWarmUp; ++i) EXPECT_FALSE(learner.add({.total = 100, .experts = 50}));
+    for (int round = 0; round < 2; ++round)
+        for (std::uint32_t i = 1; i <= CostLearner::kLearnedSteps; ++i) {
+            const auto learnt = learner.add({.total = 0.02, .experts = 0.013, .experts_planned = 0.01});
+            ASSERT_EQ(learnt.has_value(), i == CostLearner::kLearnedSteps);
+            if (!learnt) continue;
+            EXPECT_EQ(learnt->n_steps, CostLearner::kLearnedSteps);
+            EXPECT_NEAR(learnt->tokens_per_second, 50, 1e-9);
+            ASSERT_TRUE(learnt->host_factor);
+            EXPECT_NEAR(*learnt->host_factor, 1.3, 1e-9);
+        }
+}
+
+TEST(CostLearner, WithoutHostExpertsThereIsNoFactor) {
+    CostLearner learner;
+    std::optional<Learnt> learnt;
+    for (std::uint32_t i = 0; i < CostLearner::kWarmUp + CostLearner::kLearnedSteps; ++i)
+        learnt = learner.add({.total = 0.01});
+    ASSERT_TRUE(learnt);
+    EXPECT_FALSE(learnt->host_factor);
+}
+
+}  // namespace
+}  // namespace lfm::test

@@ -1,0 +1,38 @@
+// What lfm-bench was asked for.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "backends/sim/sim_device.h"
+#include "runtime/routing_trace.h"
+#include "runtime/session.h"
+#include "tools/bench_report.h"
+#include "tools/device_choice.h"
+
+namespace lfm::tools {
+
+enum class BenchAction { kRun, kHelp, kVersion };
+
+struct BenchOptions {
+    BenchAction action = BenchAction::kRun;
+    std::optional<std::string> model_file, shape;  // one of them
+    std::vector<BenchTest> tests;                  // at least one
+    std::uint32_t repetitions = 1;
+    bool warmup = true;
+    /// Nothing: the router chooses.
+    std::optional<RoutingTraceSpec> routing;
+    std::string routing_text;
+    DeviceRequest device;
+    sim::Arithmetic arithmetic = sim::Arithmetic::kRun;  // kSkip: a simulated device only, never with the router
+    SessionOptions session;                              // sizes that hold every test
+    BenchFormat format = BenchFormat::kMarkdown;
+};
+
+po::options_description bench_options();
+
+/// Throws Error{kUsage}.
+BenchOptions parse_bench_options(const std::vector<std::string>& arguments);
+
+}  // namespace lfm::tools

@@ -1,0 +1,24 @@
+// How the device served: what was promised beside what came.
+#pragma once
+
+#include <string>
+
+#include "memory/ledger.h"
+#include "tools/run_model.h"
+
+namespace lfm::tools {
+
+/// "NVIDIA … (vulkan): predicted 79.6 tok/s (61 to 96), measured 75.1; peak 7.8 of 8 GiB; …". Empty when the host alone
+/// computed.
+std::string device_text(const RunModel& model);
+
+/// What was learnt while running, or why the device is no longer used. Empty: nothing worth saying.
+std::string device_remarks(const RunModel& model);
+
+/// A line for each device and purpose.
+std::string memory_text(const Ledger& ledger, const RunModel& model);
+
+/// The plan as lfm-plan shows it.
+std::string plan_in_use(const RunModel& model);
+
+}  // namespace lfm::tools
