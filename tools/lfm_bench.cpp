@@ -32,16 +32,19 @@ ModelLoader loader(const BenchOptions& options, const ModelDescription& model, L
     return file_loader(*options.model_file, model, ledger);
 }
 
-/// Where the host computes nothing, its layers' choices are those that were forced, and have to be said.
-std::function<double(std::span<const Operation>, const StepParams&)> forced_clock(const MachineRates& rates,
-                                                                                  std::uint32_t n_layer_dense) {
-    return [clock = host_clock(rates), n_layer_dense](std::span<const Operation> operations, const StepParams& step) {
+using HostClock = std::function<double(std::span<const Operation>, const StepParams&)>;
+
+/// host_clock where the host computes nothing: the choices that its layers would have written are the forced ones.
+HostClock forced_clock(const MachineRates& rates, const HyperParameters& hyper) {
+    return [clock = host_clock(rates), hyper](std::span<const Operation> operations, const StepParams& step) {
+        const std::size_t n_choices = std::size_t{step.n_tokens} * hyper.n_expert_used;  // of a layer
         std::vector<Operation> routed(operations.begin(), operations.end());
+        std::vector<std::int32_t> ids;
+        if (step.forced_experts != nullptr)
+            ids.assign(step.forced_experts, step.forced_experts + (hyper.n_layer - hyper.n_layer_dense) * n_choices);
         for (Operation& operation : routed)
             if (auto* experts = std::get_if<ExpertFfnArgs>(&operation))
-                experts->choice.ids =
-                    const_cast<std::int32_t*>(step.forced_experts) +
-                    std::size_t{experts->layer.value - n_layer_dense} * step.n_tokens * experts->n_expert_used;
+                experts->choice.ids = &ids[(experts->layer.value - hyper.n_layer_dense) * n_choices];
         return clock(routed, step);
     };
 }
@@ -51,7 +54,7 @@ void simulate(const BenchOptions& options, const ModelDescription& model, Device
               SessionOptions& session) {
     const bool skips = options.arithmetic == sim::Arithmetic::kSkip;
     const MachineRates rates = rates_of(*device.machine, device.device, FigureEnd::kMid);
-    session.host_seconds = false ? forced_clock(rates, model.hyper.n_layer_dense) : host_clock(rates);
+    session.host_seconds = skips ? forced_clock(rates, model.hyper) : host_clock(rates);
     session.host_arithmetic = skips ? HostArithmetic::kSkip : HostArithmetic::kRun;
     device.open = [&options, &device](const DeviceOptions& wanted, Ledger& ledger) {
         return make_simulated({.machine = *device.machine,

@@ -141,8 +141,8 @@ int probe(const ProbeOptions& options, const std::vector<FoundDevice>& asked, co
         if (failed) throw Error(ErrorCode::kIo, *path, failed.message());
     }
     if (!to_stdout) check_writable(*path);
-    name_others(found, scope, console);
     const ProbeResult result = measure(options, scope, console);
+    name_others(found, scope, console);
     for (const std::string& remark : result.remarks) console.note(remark);
     if (to_stdout) return write_stdout(to_json(to_part(result.machine))), 0;
     if (const auto earlier = earlier_profile(*path, result.machine)) {
