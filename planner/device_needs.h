@@ -29,7 +29,7 @@ Placement device_placement(const ModelDescription& model);
 /// Between the parts of an operation, as backends/cpu takes it.
 Bytes cpu_scratch(const HyperParameters& hyper, const OperationSizes& sizes, std::uint64_t n_batch);
 
-/// Host memory and device memory in Bytes of one session on one device.
+/// Of one session on one device, in bytes of the device's budget.
 class DeviceNeeds {
 public:
     /// `backend`: DeviceProfile::backend. "vulkan" as in backends/vulkan; any other is reckoned as the CPU's kernels

@@ -50,13 +50,12 @@ std::size_t match(const MachineProfile& machine, const FoundDevice& found) {
     return same == machine.devices.end() ? 0 : static_cast<std::size_t>(same - machine.devices.begin());
 }
 
-MachineProfile machine_with(const FoundDevice& found, const Console&) {
-    const auto path = machine_cache_path();
-    auto machine = path ? read_cached_machine(*path) : std::nullopt;
-    if (!machine || machine->devices.empty())
-        throw Error(ErrorCode::kUsage, "--profile",
-                    "expected a profile with " + found.description.name + ", found none; lfm-probe measures one");
-    return *machine;
+/// The stored profile of this machine with that device; else it is measured now, once.
+MachineProfile machine_with(const FoundDevice& found, const DeviceRequest& request, const Console& console) {
+    MachineProfile machine = this_machine({.console = console, .probe = {.stop = request.stop}, .devices = {found}});
+    if (machine.devices.empty())
+        throw Error(ErrorCode::kUsage, "--backend", found.description.name + " could not be measured; --profile helps");
+    return machine;
 }
 
 DeviceChoice choose_simulated(const DeviceRequest& request) {
@@ -124,7 +123,8 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
         choice = choose_simulated(request);
     } else if (!wants_no_device(request)) {
         if (const auto found = find_device(request, console)) {
-            choice.machine = request.profiles.empty() ? machine_with(*found, console) : load_machine(request.profiles);
+            choice.machine =
+                request.profiles.empty() ? machine_with(*found, request, console) : load_machine(request.profiles);
             if (choice.machine->devices.empty())
                 throw Error(ErrorCode::kUsage, "--profile", "expected one with a device, found none");
             choice.device = match(*choice.machine, *found);

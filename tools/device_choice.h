@@ -1,6 +1,7 @@
 // Which device a model runs on, and what is planned for it: the options that lfm-run, lfm-eval and lfm-bench share.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -22,6 +23,7 @@ struct DeviceRequest {
     std::optional<std::string> ram_budget;
     std::vector<std::string> profiles;  // --profile
     Adaptation adaptation = Adaptation::kOn;
+    const std::atomic<bool>* stop = nullptr;  // ends measuring, should that be needed
 };
 
 /// --backend, --device, --vram-budget, --ram-budget, --profile, --adapt.

@@ -5,7 +5,9 @@
 #include "planner/placement.h"
 #include "planner/plan_json.h"
 #include "runtime/probe.h"
+#include "tools/machine_cache.h"
 #include "tools/model_options.h"
+#include "tools/stop_signals.h"
 
 namespace lfm::tools {
 namespace {
@@ -18,7 +20,8 @@ Plan read_plan(const std::string& path, const ModelDescription& model) {
 
 /// A plan for a device needs that device, a measured one the machine it was measured on.
 void check_device(const Plan& plan, const std::string& path, const DeviceChoice& device) {
-    const MachineIdentity here = device.machine ? identity_of(*device.machine) : present_identity();
+    const MachineIdentity here = device.machine ? identity_of(*device.machine)
+                                                : identity_of(profile_scope(find_devices(BackendName::kAuto), {}));
     if (!device.simulated)
         if (const auto difference = mismatch(plan, here)) throw Error(ErrorCode::kInvalidInput, path, *difference);
     if (plan.uses_device() && !device.open)
@@ -46,6 +49,7 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
     if (options.plan_file) {
         Plan plan = read_plan(*options.plan_file, model);
         DeviceRequest request = options.device;
+        request.stop = &stop_flag();
         if (!plan.uses_device()) request.backend = BackendName::kCpu;
         run.device = choose_device(request, console);
         check_device(plan, *options.plan_file, run.device);
@@ -59,7 +63,9 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
     const std::uint32_t n_ctx_train = model.hyper.n_ctx_train > 0 ? model.hyper.n_ctx_train : kDefaultContext;
     session.n_ctx = options.n_ctx > 0 ? options.n_ctx : std::min(n_ctx_train, kDefaultContext);
     session.n_batch = std::min(session.n_batch, session.n_ctx);
-    run.device = choose_device(options.device, console);
+    DeviceRequest request = options.device;
+    request.stop = &stop_flag();
+    run.device = choose_device(request, console);
     run.plan = planning_for(run.device);
     const SessionSizes sizes{session.n_ctx, session.n_batch, session.n_outputs, session.kv};
     if (!run.device.open && run.device.ram_budget) check_ram(model, sizes, *run.device.ram_budget);

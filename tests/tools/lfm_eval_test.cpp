@@ -12,6 +12,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/device_kinds.h"
+#include "tests/tools/least_budget.h"
 #include "tests/tools/process.h"
 #include "tests/tools/scratch_dir.h"
 
@@ -198,11 +199,14 @@ protected:
         EXPECT_EQ(run({kEval, "make", "--shape", kSplitShape + type, "-o", path}).code, 0);
         return path;
     }
+    std::vector<std::string> command(const std::string& model, const std::vector<std::string>& more) const {
+        std::vector<std::string> words{kEval,      "logits",       "-m", model,
+                                       "--tokens", "1,20,300,7,8", "-o", dir_.file("out.f32")};
+        words.insert(words.end(), more.begin(), more.end());
+        return words;
+    }
     Result logits(const std::string& model, const std::vector<std::string>& more) const {
-        std::vector<std::string> command{kEval,      "logits",       "-m", model,
-                                         "--tokens", "1,20,300,7,8", "-o", dir_.file("out.f32")};
-        command.insert(command.end(), more.begin(), more.end());
-        return run(command);
+        return run(command(model, more));
     }
     std::string output() const { return read_file(dir_.file("out.f32")); }
     /// "…: 358 MiB of 358 MiB VRAM, 6 of 80 experts"
@@ -218,14 +222,17 @@ TEST_F(EvalOnDevice, LogitsOfASplitAreThoseOfTheCpu) {
     const std::string model = make("Q4_0");
     ASSERT_EQ(logits(model, {"--backend", "cpu"}).code, 0);
     const std::string expected = output();
-    for (const char* budget : {"358MiB", "365MiB"})
+    const std::vector<std::string> on_sim{"--backend", "sim", "--profile", kProfile, "-b", "2"};
+    for (const int more : {5, 12})
         for (const char* adapt : {"on", "off"}) {
-            const Result result = logits(model, {"--backend", "sim", "--profile", kProfile, "--vram-budget", budget,
-                                                 "--adapt", adapt, "-b", "2"});
+            std::vector<std::string> options = on_sim;
+            options.insert(options.end(),
+                           {"--vram-budget", least_budget_and(command(model, on_sim), more), "--adapt", adapt});
+            const Result result = logits(model, options);
             ASSERT_EQ(result.code, 0) << result.err;
             EXPECT_GT(n_experts_there(result.err), 0) << result.err;
             EXPECT_LT(n_experts_there(result.err), 80) << result.err;
-            EXPECT_LE(nmse(output(), expected), 1e-9) << budget;
+            EXPECT_LE(nmse(output(), expected), 1e-9) << more;
         }
     EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile}).code, 0);
     EXPECT_LE(nmse(output(), expected), 1e-9) << "all on the device";
@@ -238,8 +245,9 @@ TEST_F(EvalOnDevice, LogitsOnVulkanAreNearTheCpus) {
     const std::string model = make("F16"), routes = dir_.file("routes.json");
     ASSERT_EQ(logits(model, {"--backend", "cpu", "--routes-out", routes}).code, 0);
     const std::string expected = output();
-    const Result result =
-        logits(model, {"--backend", "vulkan", "--profile", kProfile, "--vram-budget", "400MiB", "--routes", routes});
+    std::vector<std::string> on_vulkan{"--backend", "vulkan", "--profile", kProfile, "--routes", routes};
+    on_vulkan.insert(on_vulkan.end(), {"--vram-budget", least_budget_and(command(model, on_vulkan), 42)});
+    const Result result = logits(model, on_vulkan);
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_GT(n_experts_there(result.err), 0) << result.err;
     EXPECT_LT(n_experts_there(result.err), 80) << result.err;
@@ -255,7 +263,8 @@ TEST_F(EvalOnDevice, PerplexityOfASplitIsThatOfTheCpu) {
                                           "-c",  "64",         "--backend", "cpu"};
     std::vector<std::string> on_sim = on_cpu;
     on_sim.back() = "sim";
-    on_sim.insert(on_sim.end(), {"--profile", kProfile, "--vram-budget", "362MiB"});
+    on_sim.insert(on_sim.end(), {"--profile", kProfile});
+    on_sim.insert(on_sim.end(), {"--vram-budget", least_budget_and(on_sim, 9)});
     const Result expected = run(on_cpu), result = run(on_sim);
     ASSERT_EQ(result.code, 0) << result.err;
     EXPECT_LT(n_experts_there(result.err), 80) << result.err;
@@ -297,8 +306,10 @@ TEST_F(EvalOnDevice, BudgetsTooSmallExitWithThreeAndFigures) {
     const Result ram = logits(model_, {"--backend", "cpu", "--ram-budget", "100KiB"});
     EXPECT_EQ(ram.code, 3) << ram.err;
     EXPECT_NE(ram.err.find("there is 100 KiB"), std::string::npos) << ram.err;
-    const Result left = logits(
-        make("Q4_0"), {"--backend", "sim", "--profile", kProfile, "--vram-budget", "358MiB", "--ram-budget", "1MiB"});
+    const std::string split = make("Q4_0");
+    std::vector<std::string> on_sim{"--backend", "sim", "--profile", kProfile};
+    on_sim.insert(on_sim.end(), {"--vram-budget", least_budget_and(command(split, on_sim), 5), "--ram-budget", "1MiB"});
+    const Result left = logits(split, on_sim);
     EXPECT_EQ(left.code, 3) << left.err;
     EXPECT_NE(left.err.find("there is 1.00 MiB"), std::string::npos) << left.err;
 }
