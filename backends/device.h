@@ -19,7 +19,7 @@ namespace lfm {
 class Device;
 
 enum class MemoryKind : std::uint8_t {
-    kDevice,  // the device's own
+    kOwn,     // the device's
     kShared,  // pinned memory that host and device both read and write; counts in the device's budget too
 };
 
@@ -54,13 +54,13 @@ private:
 };
 
 /// Who advances a timeline: the device when work on its compute lane or its copy lane has finished, or the host.
-enum class Timeline : std::uint8_t { kCompute, kCopy, kHost };
+enum class Timeline : std::uint8_t { kCompute, kCopy, kHostSignals };
 inline constexpr std::size_t kTimelines = 3;
 
 /// A point of a timeline. Values rise by one from 1; a point is reached, and stays so, when the timeline's value is at
 /// least this.
 struct Point {
-    Timeline timeline = Timeline::kHost;
+    Timeline timeline = Timeline::kHostSignals;
     std::uint64_t value = 0;
     bool operator==(const Point&) const = default;
 };
@@ -85,6 +85,9 @@ struct DeviceLimits {
     bool copies_beside_work = true;  // false: the copy lane must not be used while a step is enqueued
 };
 
+/// Programs are never forgotten: what they were recorded with (StepParams, expert tables) lives as long as the device
+/// runs steps, so a device serves one session.
+///
 /// Calls come from one thread at a time, but for: signal and wait, from any thread at any time; copy, from any thread,
 /// one call at a time. Every call but signal and the destructor throws Error{kDeviceLost} once the device failed, and
 /// for ever after.

@@ -76,7 +76,7 @@ StepRows::StepRows(const HyperParameters& hyper, ActivationSizes sizes, std::uin
     Carver measuring_device, measuring_bridge;
     carve(measuring_device, hyper, sizes, Logits::kElsewhere);
     carve_bridge(measuring_bridge, hyper, sizes, n_maps);
-    device_block_ = device->allocate(MemoryKind::kDevice, Purpose::kActivations, measuring_device.used());
+    device_block_ = device->allocate(MemoryKind::kOwn, Purpose::kActivations, measuring_device.used());
     bridge_block_ = device->allocate(MemoryKind::kShared, Purpose::kStaging, measuring_bridge.used());
     Carver on_device({device_block_.address(), device_block_.size()});
     device_ = carve(on_device, hyper, sizes, Logits::kElsewhere);

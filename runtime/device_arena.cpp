@@ -29,7 +29,7 @@ void DeviceArena::allocate(Device& device, Purpose purpose) {
             throw Error(ErrorCode::kShortfall, std::string(device.name()),
                         "expected at most " + format_bytes({largest}) + " in one piece, found " +
                             format_bytes({sizes_[first]}) + " of " + std::string(purpose_name(purpose)));
-        if (block > 0) blocks_.push_back(device.allocate(MemoryKind::kDevice, purpose, block));
+        if (block > 0) blocks_.push_back(device.allocate(MemoryKind::kOwn, purpose, block));
         std::byte* at = block > 0 ? blocks_.back().address() : nullptr;
         for (; first < end; ++first) {
             addresses_.push_back(at);

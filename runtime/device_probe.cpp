@@ -41,9 +41,9 @@ class DeviceProbe::Opened {
 public:
     Opened(const Open& open, Bytes budget)
         : device_(open({.budget = budget, .limits = kProbeLimits}, ledger_)),
-          target_(device_->allocate(MemoryKind::kDevice, Purpose::kStaging, kLargestProbeCopy)),
+          target_(device_->allocate(MemoryKind::kOwn, Purpose::kStaging, kLargestProbeCopy)),
           pinned_(device_->allocate(MemoryKind::kShared, Purpose::kStaging, kLargestProbeCopy)),
-          rows_(device_->allocate(MemoryKind::kDevice, Purpose::kActivations, (kWidth + kMatrixRows) * sizeof(float))),
+          rows_(device_->allocate(MemoryKind::kOwn, Purpose::kActivations, (kWidth + kMatrixRows) * sizeof(float))),
           pageable_(ledger_, Purpose::kStaging, kLargestProbeCopy) {
         for (const auto& bytes : {pinned_.host(), pageable_.bytes()}) std::ranges::fill(bytes, std::byte{1});
         const std::vector<float> ones(kWidth + kMatrixRows, 1.0f);
@@ -53,7 +53,7 @@ public:
     Device& device() { return *device_; }
 
     std::byte* take(std::size_t size) {
-        taken_.push_back(device_->allocate(MemoryKind::kDevice, Purpose::kWeights, size));
+        taken_.push_back(device_->allocate(MemoryKind::kOwn, Purpose::kWeights, size));
         return taken_.back().address();
     }
 
@@ -99,7 +99,7 @@ public:
         device_->begin_step();
         std::vector<Point> reached;
         for (std::uint32_t i = 0; i <= count; ++i) {
-            const Point host{Timeline::kHost, device_->last(Timeline::kHost).value + 1 + i};
+            const Point host{Timeline::kHostSignals, device_->last(Timeline::kHostSignals).value + 1 + i};
             reached.push_back(device_->submit(handshakes_[i], {&host, 1}));
         }
         device_->flush();

@@ -189,13 +189,13 @@ private:
         device.begin_step();
         const StreamMode mode =
             in_.beside.streams != nullptr ? in_.beside.streams->begin_step(in_.params) : StreamMode::kNone;
-        std::uint64_t host = device.last(Timeline::kHost).value;
+        std::uint64_t host = device.last(Timeline::kHostSignals).value;
         std::uint64_t copy = device.last(Timeline::kCopy).value;
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             const Stage& stage = in_.program[i];
             if (!on_device(stage)) {
                 // What nobody waits for counts towards the next point: reports are put in order by it.
-                points_[i] = {Timeline::kHost, host + 1};
+                points_[i] = {Timeline::kHostSignals, host + 1};
                 if (signals_[i]) ++host;
                 continue;
             }
@@ -246,7 +246,7 @@ private:
         const auto end = Clock::now();
         host_seconds_ += seconds(end - begin);
         if (stage(i).kind == StageKind::kExperts) expert_seconds_ += seconds(end - begin);
-        if (in_.trace != nullptr) in_.trace->record(StepTrace::Lane::kHost, i, begin, end);
+        if (in_.trace != nullptr) in_.trace->record(StepTrace::Lane::kOnHost, i, begin, end);
         if (device() == nullptr) return;
         // Also after a failure: the device must not wait for ever.
         report(i);
@@ -257,7 +257,7 @@ private:
     void trace_device(std::uint32_t i) {
         const auto end = Clock::now();
         if (stage(i).kind == StageKind::kStaged) return in_.trace->record(StepTrace::Lane::kBus, i, begun_[i], end);
-        in_.trace->record(StepTrace::Lane::kDevice, i, std::max(device_free_, begun_[i]), end);
+        in_.trace->record(StepTrace::Lane::kOnDevice, i, std::max(device_free_, begun_[i]), end);
         device_free_ = end;
     }
 

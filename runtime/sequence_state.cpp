@@ -68,7 +68,7 @@ SequenceState::SequenceState(const HyperParameters& hyper, KvTypes types, std::u
     conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_host * conv_floats(hyper) * sizeof(float));
     if (n_device > 0)
         device_conv_ =
-            device_->allocate(MemoryKind::kDevice, Purpose::kConvState, n_device * conv_floats(hyper) * sizeof(float));
+            device_->allocate(MemoryKind::kOwn, Purpose::kConvState, n_device * conv_floats(hyper) * sizeof(float));
     float* next_host = conv_buffer_.as<float>().data();
     float* next_device = reinterpret_cast<float*>(device_conv_.address());
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i) {

@@ -73,18 +73,35 @@ void Session::make_engine(const Plan& plan, const Weights& weights, Device* devi
                                        ledger_);
 }
 
-/// A lost device takes the sequence's state along: the host computes it anew from the tokens.
+/// A lost device takes the sequence's state along. May be called again should the first attempt find no memory.
 void Session::go_on_with_host(const Error& loss) {
-    loss_ = loss.what();
-    host_plan_ = make_host_plan(model_.description(), engine_options_.sizes);
-    host_weights_.emplace(model_.description(), *host_plan_, model_.data(), ledger_, nullptr);
+    if (!loss_) loss_ = loss.what();
+    engine_.reset();
+    if (!host_plan_) host_plan_ = make_host_plan(model_.description(), engine_options_.sizes);
+    if (!host_weights_) host_weights_.emplace(model_.description(), *host_plan_, model_.data(), ledger_, nullptr);
     make_engine(*host_plan_, *host_weights_, nullptr);
-    const std::vector<std::int32_t> tokens = std::move(tokens_);
-    tokens_.clear();
-    tokens_.reserve(options_.n_ctx);
-    for (std::size_t first = 0; first < tokens.size(); first += options_.n_batch)
-        run_step(std::span(tokens).subspan(first, std::min<std::size_t>(options_.n_batch, tokens.size() - first)),
+}
+
+/// Computes what the log has and the state lacks.
+void Session::catch_up() {
+    while (engine_->state().position() < tokens_.size()) {
+        const std::size_t first = engine_->state().position();
+        run_step(std::span(tokens_).subspan(first, std::min<std::size_t>(options_.n_batch, tokens_.size() - first)),
                  Outputs::kLast);
+    }
+}
+
+template <typename Act>
+void Session::with_recovery(const Act& act) {
+    if (engine_ != nullptr) try {
+            return act();
+        } catch (const Error& error) {
+            if (error.code() != ErrorCode::kDeviceLost || loss_ || options_.after_loss == AfterLoss::kThrow) throw;
+            go_on_with_host(error);
+        }
+    else
+        go_on_with_host(Error(ErrorCode::kDeviceLost, "device", "lost before"));
+    act();
 }
 
 void Session::check(std::span<const std::int32_t> tokens) const {
@@ -103,7 +120,7 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
     const HyperParameters& hyper = model_.hyper();
     const std::uint32_t half = hyper.head_dim / 2;
     params_.n_tokens = static_cast<std::uint32_t>(tokens.size());
-    params_.position = position();
+    params_.position = engine_->state().position();
     params_.n_outputs = outputs == Outputs::kAll ? params_.n_tokens : 1;
     std::ranges::copy(tokens, token_ids_);
     for (std::uint32_t t = 0; t < params_.n_tokens; ++t)
@@ -129,13 +146,22 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
 }
 
 void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
-    try {
+    with_recovery([&] {
+        catch_up();
         run_step(tokens, outputs);
-    } catch (const Error& error) {
-        if (error.code() != ErrorCode::kDeviceLost || loss_ || options_.after_loss == AfterLoss::kThrow) throw;
-        go_on_with_host(error);
-        run_step(tokens, outputs);
-    }
+    });
+    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+}
+
+/// A device that gives no numbers is as good as lost: the host shows whether it was the model.
+void Session::check_logits() const {
+    if (loss_ || model_.device() == nullptr || engine_options_.host_arithmetic == HostArithmetic::kSkip) return;
+    const float* logits = engine_->rows().logits.data;
+    const std::size_t n = std::size_t{params_.n_outputs} * n_vocab();
+    for (std::size_t i = 0; i < n; ++i)
+        if (!std::isfinite(logits[i]))
+            throw Error(ErrorCode::kDeviceLost, std::string(model_.device()->name()),
+                        "expected finite logits, found " + std::to_string(logits[i]));
 }
 
 void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {
@@ -153,8 +179,8 @@ void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {
         if (interruptible && error.code() != ErrorCode::kDeviceLost) engine_->state().restore(before_step_);
         throw;
     }
+    check_logits();
     engine_->state().advance(params_.n_tokens);
-    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
 std::span<const float> Session::append(std::span<const std::int32_t> tokens) {
@@ -174,8 +200,17 @@ void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink&
 }
 
 void Session::reset() {
-    engine_->state().reset();
+    if (engine_ != nullptr) engine_->state().reset();
     tokens_.clear();
+}
+
+Checkpoint Session::checkpoint() {
+    Checkpoint checkpoint;
+    with_recovery([&] {
+        catch_up();
+        checkpoint = engine_->state().checkpoint();
+    });
+    return checkpoint;
 }
 
 void Session::restore(const Checkpoint& checkpoint) {
@@ -183,8 +218,14 @@ void Session::restore(const Checkpoint& checkpoint) {
         throw Error(ErrorCode::kInvalidInput, "checkpoint",
                     "expected a position up to " + std::to_string(tokens_.size()) + ", found " +
                         std::to_string(checkpoint.position));
-    engine_->state().restore(checkpoint);
     tokens_.resize(checkpoint.position);
+    // After a loss the state is computed anew, as keys and values before the checkpoint are gone too.
+    with_recovery([&] {
+        if (engine_->state().position() >= checkpoint.position)
+            engine_->state().restore(checkpoint);
+        else
+            catch_up();
+    });
 }
 
 std::span<const std::int32_t> Session::last_experts(std::uint32_t moe_layer) const {

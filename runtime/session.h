@@ -54,7 +54,7 @@ public:
     /// As append, but computes the logits of every token; steps are at most n_outputs long.
     void append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink);
 
-    std::uint32_t position() const { return engine_->state().position(); }
+    std::uint32_t position() const { return static_cast<std::uint32_t>(tokens_.size()); }
     std::uint32_t n_ctx() const { return options_.n_ctx; }
     std::uint32_t n_vocab() const { return model_.hyper().n_vocab; }
     /// Every token of the sequence so far.
@@ -64,7 +64,7 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    Checkpoint checkpoint() const { return engine_->state().checkpoint(); }
+    Checkpoint checkpoint();
     /// Forgets everything after the checkpoint, which was taken in this session and since its last reset.
     void restore(const Checkpoint& checkpoint);
 
@@ -82,7 +82,12 @@ private:
     enum class Outputs { kLast, kAll };
     void make_engine(const Plan& plan, const Weights& weights, Device* device);
     void go_on_with_host(const Error& loss);
-    void run_step(std::span<const std::int32_t> tokens, Outputs outputs);
+    void catch_up();
+    void check_logits() const;
+    /// act(), a second time with the host alone when the device is lost meanwhile.
+    template <typename Act>
+    void with_recovery(const Act& act);
+    void run_step(std::span<const std::int32_t> tokens, Outputs outputs);  // advances the state, not the log
     void check(std::span<const std::int32_t> tokens) const;
     void step(std::span<const std::int32_t> tokens, Outputs outputs);
     void write_params(std::span<const std::int32_t> tokens, Outputs outputs);

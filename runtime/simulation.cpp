@@ -66,13 +66,14 @@ std::function<double(std::span<const Operation>, const StepParams&)> host_clock(
 
 std::unique_ptr<sim::SimDevice> make_simulated(const SimulationOptions& options, Ledger& ledger) {
     const MachineRates rates = rates_of(options.machine, options.device, FigureEnd::kMid);
-    return sim::make_sim_device({.budget = options.budget,
-                                 .limits = options.limits,
-                                 .kernels = options.kernels,
-                                 .arithmetic = options.arithmetic,
-                                 .rates = device_sim_rates(rates),
-                                 .context = options.machine.devices[options.device].context},
-                                ledger);
+    return sim::make_sim_device(
+        {.budget = options.budget,
+         .limits = options.limits,
+         .kernels = options.kernels,
+         .arithmetic = options.arithmetic == HostArithmetic::kSkip ? sim::Arithmetic::kSkip : sim::Arithmetic::kRun,
+         .rates = device_sim_rates(rates),
+         .context = options.machine.devices[options.device].context},
+        ledger);
 }
 
 }  // namespace lfm

@@ -8,6 +8,7 @@
 #include "backends/sim/sim_device.h"
 #include "planner/machine.h"
 #include "planner/rates.h"
+#include "runtime/engine.h"
 
 namespace lfm {
 
@@ -23,8 +24,8 @@ struct SimulationOptions {
     std::size_t device = 0;  // of machine.devices
     Bytes budget;
     BackendLimits limits;
-    sim::Arithmetic arithmetic = sim::Arithmetic::kRun;
-    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    HostArithmetic arithmetic = HostArithmetic::kRun;  // the device's, too
+    const cpu::Kernels* kernels = nullptr;             // null: the fastest here
 };
 
 /// Throws Error{kInvalidInput} when the profile has no such device, Error{kShortfall} when the budget does not hold the

@@ -29,7 +29,7 @@ Staging::Staging(const Plan& plan, const Weights& weights, Device* device) {
         layout_.first_round[i + 1] = layout_.first_round[i] + n_rounds;
     }
     if (layout_.n_rounds() == 0) return;
-    block_ = device->allocate(MemoryKind::kDevice, Purpose::kStaging,
+    block_ = device->allocate(MemoryKind::kOwn, Purpose::kStaging,
                               2 * std::size_t{layout_.n_per_round} * layout_.slot_bytes);
     layout_.slots = block_.address();
     layout_.n_expert = plan.model.n_expert;

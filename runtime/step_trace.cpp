@@ -33,9 +33,9 @@ void StepTrace::record_step(std::uint32_t n_tokens, std::uint32_t position, Cloc
 void StepTrace::record_virtual(std::span<const sim::SimEvent> events, double step_seconds, std::uint32_t n_tokens,
                                std::uint32_t position) {
     for (const sim::SimEvent& event : events) {
-        const Lane where = event.lane == Timeline::kCompute ? Lane::kDevice
+        const Lane where = event.lane == Timeline::kCompute ? Lane::kOnDevice
                            : event.lane == Timeline::kCopy  ? Lane::kBus
-                                                            : Lane::kHost;
+                                                            : Lane::kOnHost;
         trace_.record({.lane = lane(where),
                        .name = trace_.name(event.name),
                        .start = virtual_now_ + event.start,

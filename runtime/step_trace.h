@@ -14,7 +14,7 @@ namespace lfm {
 
 class StepTrace {
 public:
-    enum class Lane : std::uint8_t { kSteps, kHost, kDevice, kBus };
+    enum class Lane : std::uint8_t { kSteps, kOnHost, kOnDevice, kBus };
     using Clock = std::chrono::steady_clock;
 
     /// `trace` outlives it.

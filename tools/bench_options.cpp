@@ -65,7 +65,7 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     const bool simulated = options.device.backend == BackendName::kSim;
     const bool unneeded = simulated && options.shape && options.routing;
     if (values.count("arithmetic") == 0) {
-        options.arithmetic = unneeded ? sim::Arithmetic::kSkip : sim::Arithmetic::kRun;
+        options.arithmetic = unneeded ? HostArithmetic::kSkip : HostArithmetic::kRun;
         return;
     }
     const auto& name = values["arithmetic"].as<std::string>();
@@ -79,7 +79,7 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     if (!options.routing)
         throw Error(ErrorCode::kUsage, "--arithmetic",
                     "expected --routing-trace beside skip: a router chooses by what it computes");
-    options.arithmetic = sim::Arithmetic::kSkip;
+    options.arithmetic = HostArithmetic::kSkip;
 }
 
 /// One session holds every test.

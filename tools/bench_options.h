@@ -5,7 +5,6 @@
 #include <string>
 #include <vector>
 
-#include "backends/sim/sim_device.h"
 #include "runtime/routing_trace.h"
 #include "runtime/session.h"
 #include "tools/bench_report.h"
@@ -25,8 +24,8 @@ struct BenchOptions {
     std::optional<RoutingTraceSpec> routing;
     std::string routing_text;
     DeviceRequest device;
-    sim::Arithmetic arithmetic = sim::Arithmetic::kRun;  // kSkip: a simulated device only, never with the router
-    SessionOptions session;                              // sizes that hold every test
+    HostArithmetic arithmetic = HostArithmetic::kRun;  // kSkip: a simulated device only, never with the router
+    SessionOptions session;                            // sizes that hold every test
     BenchFormat format = BenchFormat::kMarkdown;
 };
 

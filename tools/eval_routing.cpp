@@ -9,6 +9,7 @@
 #include "runtime/tokenizer.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
+#include "tools/placed_model.h"
 
 namespace lfm::tools {
 namespace {
@@ -102,8 +103,8 @@ void print_summary(const RoutingCounts& counts) {
 
 int eval_routing(const Arguments& arguments) {
     po::options_description description(
-        "lfm-eval routing: runs a text, cut into windows of the context's size, and counts which experts fire; "
-        "lfm-plan --routing reads the counts");
+        "lfm-eval routing: runs a text, cut into windows of the context's size, and\n"
+        "counts which experts fire; lfm-plan --routing reads the counts");
     description.add_options()("help,h", "this text");
     description.add_options()("model,m", po::value<std::string>()->required(), "model file");
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
@@ -113,20 +114,21 @@ int eval_routing(const Arguments& arguments) {
                               "file for every choice, which --routing-trace replays");
     description.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(512), "tokens of a window");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
-    description.add(compute_options());
+    description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
         std::cout << description;
         return 0;
     }
     const std::string path = values["model"].as<std::string>();
-    Ledger ledger;
-    const Model model = open_model(path, ledger);
-    RecordedRouting trace = make_recorded_routing(model.hyper());
     SessionOptions options = session_options(values);
     options.n_ctx = values["ctx-size"].as<std::uint32_t>();
     options.n_batch = std::min(options.n_batch, options.n_ctx);
-    Session session(model, options, ledger);
+    const Console console("lfm-eval", Verbosity::kNormal);
+    PlacedModel placed(values, options, console);
+    Session& session = placed.session();
+    const HyperParameters& hyper = placed.model().hyper();
+    RecordedRouting trace = make_recorded_routing(hyper);
 
     const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(path));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
@@ -134,7 +136,7 @@ int eval_routing(const Arguments& arguments) {
     const auto sequences = cut(tokens, tokenizer.bos(), options.n_ctx);
     const bool traced = values.count("trace") > 0;
     if (traced) require_room(trace, tokens.size() + sequences.size());
-    RoutingCounter counter(model.hyper());
+    RoutingCounter counter(hyper);
     for (const std::vector<std::int32_t>& sequence : sequences) {
         session.reset();
         const std::span<const std::int32_t> all(sequence);
@@ -145,6 +147,7 @@ int eval_routing(const Arguments& arguments) {
             if (traced) record(session, step.size(), trace);
         }
     }
+    placed.note_loss(console);
     write_file(values["output"].as<std::string>(), routing_to_json(counter.counts()));
     if (traced) write_file(values["trace"].as<std::string>(), routing_trace_bytes(trace));
     print_summary(counter.counts());

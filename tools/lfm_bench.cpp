@@ -25,37 +25,17 @@ ModelDescription describe(const BenchOptions& options) {
 }
 
 ModelLoader loader(const BenchOptions& options, const ModelDescription& model, Ledger& ledger) {
-    if (options.arithmetic == sim::Arithmetic::kSkip)
+    if (options.arithmetic == HostArithmetic::kSkip)
         return [&](const Plan& plan, const DeviceLoad& to) { return Model::absent(model, plan, ledger, to); };
     if (options.shape)
         return [&](const Plan& plan, const DeviceLoad& to) { return Model::random(model, plan, 1, ledger, to); };
     return file_loader(*options.model_file, model, ledger);
 }
 
-using HostClock = std::function<double(std::span<const Operation>, const StepParams&)>;
-
-/// host_clock where the host computes nothing: the choices that its layers would have written are the forced ones.
-HostClock forced_clock(const MachineRates& rates, const HyperParameters& hyper) {
-    return [clock = host_clock(rates), hyper](std::span<const Operation> operations, const StepParams& step) {
-        const std::size_t n_choices = std::size_t{step.n_tokens} * hyper.n_expert_used;  // of a layer
-        std::vector<Operation> routed(operations.begin(), operations.end());
-        std::vector<std::int32_t> ids;
-        if (step.forced_experts != nullptr)
-            ids.assign(step.forced_experts, step.forced_experts + (hyper.n_layer - hyper.n_layer_dense) * n_choices);
-        for (Operation& operation : routed)
-            if (auto* experts = std::get_if<ExpertFfnArgs>(&operation))
-                experts->choice.ids = &ids[(experts->layer.value - hyper.n_layer_dense) * n_choices];
-        return clock(routed, step);
-    };
-}
-
 /// A simulated device, and the host beside it, take virtual time.
-void simulate(const BenchOptions& options, const ModelDescription& model, DeviceChoice& device,
-              SessionOptions& session) {
-    const bool skips = options.arithmetic == sim::Arithmetic::kSkip;
-    const MachineRates rates = rates_of(*device.machine, device.device, FigureEnd::kMid);
-    session.host_seconds = skips ? forced_clock(rates, model.hyper) : host_clock(rates);
-    session.host_arithmetic = skips ? HostArithmetic::kSkip : HostArithmetic::kRun;
+void simulate(const BenchOptions& options, DeviceChoice& device, SessionOptions& session) {
+    session.host_seconds = host_clock(rates_of(*device.machine, device.device, FigureEnd::kMid));
+    if (options.arithmetic == HostArithmetic::kSkip) session.host_arithmetic = HostArithmetic::kSkip;
     device.open = [&options, &device](const DeviceOptions& wanted, Ledger& ledger) {
         return make_simulated({.machine = *device.machine,
                                .device = device.device,
@@ -72,7 +52,8 @@ std::optional<MachineProfile> find_machine(const BenchOptions& options) {
     try {
         const auto path = machine_cache_path();
         auto machine = path ? read_cached_machine(*path) : std::nullopt;
-        if (machine && identity_of(*machine) == present_identity()) return machine;
+        if (machine && identity_of(*machine) == identity_of(profile_scope(find_devices(BackendName::kAuto), {})))
+            return machine;
     } catch (const Error&) {  // lfm-probe says what is wrong with it
     }
     return std::nullopt;
@@ -103,7 +84,7 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
     if (!device.simulated) return setup;
     const HostProfile& host = device.machine->host;
     setup.time = BenchTime::kVirtual;
-    setup.arithmetic = options.arithmetic == sim::Arithmetic::kSkip ? "skip" : "run";
+    setup.arithmetic = options.arithmetic == HostArithmetic::kSkip ? "skip" : "run";
     setup.cpu_info = host.name;
     setup.kernels = host.instruction_set;
     setup.n_threads = host.n_threads;
@@ -115,7 +96,7 @@ int run_bench(const BenchOptions& options) {
     const ModelDescription model = describe(options);
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
-    if (device.simulated) simulate(options, model, device, session);
+    if (device.simulated) simulate(options, device, session);
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
     if (options.routing && model.hyper.n_expert > 0) {

@@ -86,8 +86,8 @@ Point SimulatedDevice::copy(std::span<const CopyRegion> regions, std::span<const
 void SimulatedDevice::signal() {
     const std::lock_guard lock(mutex_);
     if (!lost_) count_call();
-    points_.enqueue(Timeline::kHost);
-    points_.reach_next(Timeline::kHost);
+    points_.enqueue(Timeline::kHostSignals);
+    points_.reach_next(Timeline::kHostSignals);
     changed_.notify_all();
 }
 

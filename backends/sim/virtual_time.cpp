@@ -9,7 +9,7 @@ namespace {
 
 std::size_t index_of(Timeline timeline) { return static_cast<std::size_t>(timeline); }
 
-bool is_host(Timeline timeline) { return timeline == Timeline::kHost; }
+bool is_host(Timeline timeline) { return timeline == Timeline::kHostSignals; }
 
 }  // namespace
 
@@ -60,9 +60,9 @@ std::optional<double> VirtualTime::reached_at(Point point) const {
         case Timeline::kCopy:
             if (index < next_copy_) return copies_[index].end;
             return std::nullopt;
-        case Timeline::kHost: break;
+        case Timeline::kHostSignals: break;
     }
-    if (point.value > reached_[index_of(Timeline::kHost)]) return std::nullopt;
+    if (point.value > reached_[index_of(Timeline::kHostSignals)]) return std::nullopt;
     // Of points that nobody reported, each is reached with the one before.
     const auto later =
         std::ranges::upper_bound(host_, point.value, {}, [](const Host& h) { return h.work.done.value; });
@@ -118,10 +118,10 @@ bool VirtualTime::schedule_host() {
     if (next_host_ == host_.size()) return false;
     Host& host = host_[next_host_];
     const double lane_free = next_host_ > 0 ? host_[next_host_ - 1].end : 0.0;
-    const auto start = start_on(Timeline::kHost, lane_free, std::span(&host.work.after, 1));
+    const auto start = start_on(Timeline::kHostSignals, lane_free, std::span(&host.work.after, 1));
     if (!start) return false;
     host.end = *start + host.work.seconds;
-    events_.push_back({Timeline::kHost, host.work.name, 0, *start, host.end});
+    events_.push_back({Timeline::kHostSignals, host.work.name, 0, *start, host.end});
     ++next_host_;
     return true;
 }
@@ -155,7 +155,7 @@ void VirtualTime::carry_copies_over() {
 void VirtualTime::start_next(const TimelineValues& reached) {
     carry_copies_over();
     before_[index_of(Timeline::kCompute)] = reached[index_of(Timeline::kCompute)];
-    before_[index_of(Timeline::kHost)] = reached[index_of(Timeline::kHost)];
+    before_[index_of(Timeline::kHostSignals)] = reached[index_of(Timeline::kHostSignals)];
     operations_.clear();
     batches_.clear();
     host_.clear();

@@ -129,7 +129,7 @@ void CopyLane::run_jobs() {
 }
 
 void CopyLane::run(const Job& job) {
-    for (const Timeline timeline : {Timeline::kCompute, Timeline::kCopy, Timeline::kHost})
+    for (const Timeline timeline : {Timeline::kCompute, Timeline::kCopy, Timeline::kHostSignals})
         if (const std::uint64_t value = job.waits[static_cast<std::size_t>(timeline)]; value > 0)
             if (!timelines_.of(timeline).wait(value, stop_)) return;
     carry(job);

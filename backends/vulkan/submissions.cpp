@@ -35,7 +35,7 @@ Point Submissions::add(VkCommandBuffer commands, std::span<const Point> waits) {
     if (latest[static_cast<std::size_t>(Timeline::kCompute)] > timelines_.last(Timeline::kCompute))
         throw Error(ErrorCode::kUsage, "submit", "expected an earlier point of the compute lane, found a later one");
     Batch batch{.commands = commands};
-    for (const Timeline timeline : {Timeline::kCopy, Timeline::kHost})
+    for (const Timeline timeline : {Timeline::kCopy, Timeline::kHostSignals})
         if (const std::uint64_t value = latest[static_cast<std::size_t>(timeline)]; value > 0)
             add_wait(batch, timelines_.of(timeline).handle(), value);
     batches_.push_back(batch);

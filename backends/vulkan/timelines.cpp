@@ -68,7 +68,7 @@ void TimelineSemaphore::signal(std::uint64_t value) {
 
 void Timelines::signal_host() {
     const std::lock_guard lock(host_mutex_);
-    of(Timeline::kHost).signal(advance(Timeline::kHost));
+    of(Timeline::kHostSignals).signal(advance(Timeline::kHostSignals));
 }
 
 void Timelines::open(Timeline timeline) noexcept {

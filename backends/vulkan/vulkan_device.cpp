@@ -52,7 +52,7 @@ public:
         copies_.stop();
         gpu_.drain_copies();
         timelines_.open(Timeline::kCopy);
-        timelines_.open(Timeline::kHost);
+        timelines_.open(Timeline::kHostSignals);
         vkDeviceWaitIdle(gpu_.handle());
     }
 
@@ -66,7 +66,7 @@ public:
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
         gpu_.health().require_alive();
         if (at_rest()) memory_.sweep();
-        const MemoryUse use = kind == MemoryKind::kDevice ? MemoryUse::kDevice : MemoryUse::kShared;
+        const MemoryUse use = kind == MemoryKind::kOwn ? MemoryUse::kDevice : MemoryUse::kShared;
         return DeviceBlock(*this, memory_.allocate(use, purpose, size));
     }
     Bytes allocated() const override { return memory_.allocated(); }

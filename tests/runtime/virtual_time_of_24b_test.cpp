@@ -243,7 +243,7 @@ Measured measure(const Case& wanted) {
     const auto device = make_simulated({.machine = machine,
                                         .budget = budget,
                                         .limits = {.n_batch = kPrompt, .n_ctx = kContext},
-                                        .arithmetic = sim::Arithmetic::kSkip},
+                                        .arithmetic = HostArithmetic::kSkip},
                                        ledger);
     const Model weights = Model::absent(model, plan, ledger, {device.get()});
     const RandomRouting experts(model.hyper, routing, kPrompt + kDecoded);

@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "tests/device_kinds.h"
+#include "tests/tools/least_budget.h"
 #include "tests/tools/process.h"
 #include "tests/tools/scratch_dir.h"
 
@@ -26,10 +27,14 @@ constexpr const char* kProfile = LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.
 
 using Words = std::vector<std::string>;
 
-Result bench(Words options, const Words& more = {}) {
+Words command(Words options) {
     options.insert(options.begin(), kBench);
+    return options;
+}
+
+Result bench(Words options, const Words& more = {}) {
     options.insert(options.end(), more.begin(), more.end());
-    return run(options);
+    return run(command(options));
 }
 
 nlohmann::json rows_of(const Words& options, const Words& more = {}) {
@@ -99,9 +104,9 @@ TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
     ScratchDir dir;
     const std::string model = dir.file("made.gguf");
     ASSERT_EQ(run({kEval, "make", "--shape", kSplit, "-o", model}).code, 0);
-    const Words options{"-m",     model, "--backend", "sim", "--profile", kProfile, "--vram-budget",
-                        "362MiB", "-p",  "24",        "-n",  "8",         "-d",     "0,5",
-                        "-b",     "16",  "-r",        "2"};
+    Words options{"-m", model, "--backend", "sim", "--profile", kProfile, "-p", "24",
+                  "-n", "8",   "-d",        "0,5", "-b",        "16",     "-r", "2"};
+    options.insert(options.end(), {"--vram-budget", least_budget_and(command(options), 9)});
     const auto rows = rows_of(options), again = rows_of(options);
     ASSERT_EQ(rows.size(), 4u);
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -111,7 +116,7 @@ TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
         EXPECT_EQ(row["device"], "NVIDIA GeForce RTX 4060 Ti (simulated)");
         EXPECT_EQ(row["time"], "virtual");
         EXPECT_EQ(row["arithmetic"], "run");
-        EXPECT_EQ(row["vram_budget"], 362 << 20);
+        EXPECT_EQ(std::to_string(row["vram_budget"].get<std::int64_t>() >> 20) + "MiB", options.back());
         EXPECT_LE(row["vram_peak"], row["vram_budget"]);
         EXPECT_GT(number(row, "vram_peak"), 350 << 20);
         EXPECT_GT(number(row, "hit_rate"), 0);
@@ -159,15 +164,15 @@ TEST(LfmBench, ReplaysARecordedRouting) {
     ASSERT_EQ(
         run({kEval, "routing", "-m", model, "-f", dir.file("text"), "-o", dir.file("counts"), "--trace", trace}).code,
         0);
-    const Words options = on_sim(kSplit, "362MiB", {"-p", "16", "-n", "8", "-r", "1", "--routing-trace", trace});
+    const Words options = on_sim(kSplit, "450MiB", {"-p", "16", "-n", "8", "-r", "1", "--routing-trace", trace});
     EXPECT_EQ(rows_of(options)[1]["routing"], trace);
-    const Result other = bench(on_sim(kSmall, "362MiB", {"--routing-trace", trace}));
+    const Result other = bench(on_sim(kSmall, "450MiB", {"--routing-trace", trace}));
     EXPECT_EQ(other.code, 1);
     EXPECT_NE(other.err.find(trace), std::string::npos) << other.err;
 }
 
 TEST(LfmBench, EveryFormatSaysThatTimesAreVirtual) {
-    const Words options = on_sim(kSplit, "362MiB", {"-p", "4", "-n", "2", "-r", "1", "-o"});
+    const Words options = on_sim(kSplit, "450MiB", {"-p", "4", "-n", "2", "-r", "1", "-o"});
     const std::string table = bench(options, {"md"}).out;
     EXPECT_NE(table.find("Times are virtual"), std::string::npos) << table;
     EXPECT_NE(table.find("nothing was computed"), std::string::npos) << table;
@@ -180,8 +185,9 @@ TEST(LfmBench, EveryFormatSaysThatTimesAreVirtual) {
 
 TEST(LfmBench, MeasuresOnVulkan) {
     if (const std::string why = vulkan_absence(); !why.empty()) GTEST_SKIP() << why;
-    const auto rows = rows_of({"--shape", kSplit, "--backend", "vulkan", "--profile", kProfile, "--vram-budget",
-                               "362MiB", "-p", "8", "-n", "4", "-r", "1"});
+    Words options{"--shape", kSplit, "--backend", "vulkan", "--profile", kProfile, "-p", "8", "-n", "4", "-r", "1"};
+    options.insert(options.end(), {"--vram-budget", least_budget_and(command(options), 9)});
+    const auto rows = rows_of(options);
     ASSERT_EQ(rows.size(), 2u);
     EXPECT_EQ(rows[1]["backend"], "Vulkan");
     EXPECT_NE(rows[1]["device"], "");
@@ -209,8 +215,8 @@ TEST(LfmBench, WrongOptionsAreUsage) {
                                    {"--shape", kSmall, "--routing", "router", "--routing-trace", "uniform"},
                                    {"--shape", kSmall, "--routing-trace", "zipf:x"},
                                    {"--shape", kSmall, "--arithmetic", "skip"},
-                                   on_sim(kSplit, "362MiB", {"--arithmetic", "none"}),
-                                   on_sim(kSplit, "362MiB", {"--arithmetic", "skip", "--routing", "router"}),
+                                   on_sim(kSplit, "450MiB", {"--arithmetic", "none"}),
+                                   on_sim(kSplit, "450MiB", {"--arithmetic", "skip", "--routing", "router"}),
                                    on_sim(kSplit, "0")};
     for (const Words& options : wrong) {
         const Result result = bench(options);

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <sstream>
+#include <tuple>
 
 #include <nlohmann/json.hpp>
 
@@ -121,7 +122,7 @@ TEST_F(EvalTest, BadTokensAndOptionsAreUsage) {
     EXPECT_EQ(run({kEval, "unknown"}).code, 2);
     EXPECT_EQ(run({kEval}).code, 2);
     EXPECT_EQ(run({kEval, "--help"}).code, 0);
-    for (const char* command : {"logits", "tokenize", "template", "perplexity", "make"})
+    for (const char* command : {"logits", "tokenize", "template", "perplexity", "make", "routing"})
         EXPECT_EQ(run({kEval, command, "--help"}).code, 0) << command;
 }
 
@@ -219,11 +220,12 @@ protected:
 };
 
 TEST_F(EvalOnDevice, LogitsOfASplitAreThoseOfTheCpu) {
-    const std::string model = make("Q4_0");
-    ASSERT_EQ(logits(model, {"--backend", "cpu"}).code, 0);
-    const std::string expected = output();
-    const std::vector<std::string> on_sim{"--backend", "sim", "--profile", kProfile, "-b", "2"};
-    for (const int more : {5, 12})
+    // Of quantised weights one activation of many may be rounded the other way.
+    for (const auto& [type, bound, more] : {std::tuple{"F16", 1e-9, 42}, {"F16", 1e-9, 60}, {"Q4_0", 1e-5, 9}}) {
+        const std::string model = make(type);
+        ASSERT_EQ(logits(model, {"--backend", "cpu"}).code, 0);
+        const std::string expected = output();
+        const std::vector<std::string> on_sim{"--backend", "sim", "--profile", kProfile, "-b", "2"};
         for (const char* adapt : {"on", "off"}) {
             std::vector<std::string> options = on_sim;
             options.insert(options.end(),
@@ -232,12 +234,13 @@ TEST_F(EvalOnDevice, LogitsOfASplitAreThoseOfTheCpu) {
             ASSERT_EQ(result.code, 0) << result.err;
             EXPECT_GT(n_experts_there(result.err), 0) << result.err;
             EXPECT_LT(n_experts_there(result.err), 80) << result.err;
-            EXPECT_LE(nmse(output(), expected), 1e-9) << more;
+            EXPECT_LE(nmse(output(), expected), bound) << type << more;
         }
-    EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile}).code, 0);
-    EXPECT_LE(nmse(output(), expected), 1e-9) << "all on the device";
-    EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile, "--vram-budget", "0"}).code, 0);
-    EXPECT_EQ(output(), expected);
+        EXPECT_EQ(logits(model, on_sim).code, 0);
+        EXPECT_LE(nmse(output(), expected), bound) << "all on the device";
+        EXPECT_EQ(logits(model, {"--backend", "sim", "--profile", kProfile, "--vram-budget", "0"}).code, 0);
+        EXPECT_EQ(output(), expected);
+    }
 }
 
 TEST_F(EvalOnDevice, LogitsOnVulkanAreNearTheCpus) {

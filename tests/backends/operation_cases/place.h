@@ -49,7 +49,7 @@ public:
         fenced.insert(fenced.end(), bytes.begin(), bytes.end());
         fenced.insert(fenced.end(), kFence, kFencePost);
         operands_.push_back(
-            {device_.allocate(MemoryKind::kDevice, Purpose::kActivations, fenced.size()), bytes.size()});
+            {device_.allocate(MemoryKind::kOwn, Purpose::kActivations, fenced.size()), bytes.size()});
         std::byte* address = operands_.back().block.address();
         const CopyRegion region{.to = address, .from = fenced.data(), .size = fenced.size()};
         device_.upload({&region, 1});

@@ -22,7 +22,7 @@ TEST(SimDevice, MemoryIsCountedAndRefusedBeyondTheBudget) {
     EXPECT_EQ(device->allocated().value, 1u << 20);
     EXPECT_EQ(ledger.total(DeviceId{1}, Purpose::kContext).value, 1u << 20);
     {
-        DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kKvCache, 1000);
+        DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kKvCache, 1000);
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.address()) % 256, 0u);
         EXPECT_EQ(block.size(), 1000u);
         EXPECT_TRUE(block.host().empty());
@@ -33,11 +33,11 @@ TEST(SimDevice, MemoryIsCountedAndRefusedBeyondTheBudget) {
     }
     EXPECT_EQ(device->allocated().value, 1u << 20);
     EXPECT_EQ(device->peak().value, (1u << 20) + 1024 + 512);
-    const DeviceBlock all = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 3 << 20);
-    EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, ~std::size_t{0}); }),
+    const DeviceBlock all = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 3 << 20);
+    EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, ~std::size_t{0}); }),
               ErrorCode::kShortfall);
     for (const std::size_t size : {std::size_t{1}, std::size_t{8} << 30}) try {
-            device->allocate(MemoryKind::kDevice, Purpose::kExperts, size);
+            device->allocate(MemoryKind::kOwn, Purpose::kExperts, size);
             ADD_FAILURE() << size;
         } catch (const Error& error) {
             EXPECT_EQ(error.code(), ErrorCode::kShortfall);
@@ -83,7 +83,7 @@ TEST(SimDevice, AProgramWaitsForPointsThatAreNotEnqueuedYet) {
     sim::SimDevice& device = run.device();
     device.begin_step();
     const ProgramId empty{0};  // of no token
-    const Point first = device.submit(empty, Waits{{Timeline::kHost, 2}, {Timeline::kCopy, 1}});
+    const Point first = device.submit(empty, Waits{{Timeline::kHostSignals, 2}, {Timeline::kCopy, 1}});
     const Point second = device.submit(empty, Waits{});
     EXPECT_EQ(second.value, first.value + 1);
     device.flush();
@@ -93,14 +93,14 @@ TEST(SimDevice, AProgramWaitsForPointsThatAreNotEnqueuedYet) {
         reached = true;
     });
     device.signal();
-    device.copy({}, Waits{{Timeline::kHost, 1}});
+    device.copy({}, Waits{{Timeline::kHostSignals, 1}});
     device.wait({Timeline::kCopy, 1});
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
     EXPECT_FALSE(reached);
     device.signal();
     waiter.join();
     device.wait(first);
-    EXPECT_EQ(device.last(Timeline::kHost), (Point{Timeline::kHost, 2}));
+    EXPECT_EQ(device.last(Timeline::kHostSignals), (Point{Timeline::kHostSignals, 2}));
     EXPECT_EQ(device.last(Timeline::kCompute), second);
 }
 
@@ -124,7 +124,7 @@ TEST(SimDevice, CopiesArrive) {
         options.arithmetic = arithmetic;
         const auto device = sim::make_sim_device(options, ledger);
         const std::size_t large = 100 * 1024;
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, large + 8);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, large + 8);
         const std::vector<std::byte> from(large, std::byte{7});
         const CopyRegion regions[] = {{block.address(), from.data(), large}, {block.address() + large, from.data(), 8}};
         device->wait(device->copy(regions, Waits{}));
@@ -141,7 +141,7 @@ TEST(SimDevice, MisuseIsAnErrorAndNotTheEnd) {
     SimRun run(little_options(), ledger);
     sim::SimDevice& device = run.device();
     std::vector<std::byte> host(64);
-    const DeviceBlock block = device.allocate(MemoryKind::kDevice, Purpose::kExperts, 64);
+    const DeviceBlock block = device.allocate(MemoryKind::kOwn, Purpose::kExperts, 64);
     const CopyRegion beyond{block.address() + 1, host.data(), 64}, elsewhere{host.data(), host.data(), 64};
     EXPECT_EQ(error_of([&] { device.copy(std::span(&beyond, 1), Waits{}); }), ErrorCode::kUsage);
     EXPECT_EQ(error_of([&] { device.upload(std::span(&elsewhere, 1)); }), ErrorCode::kUsage);
@@ -160,7 +160,7 @@ TEST(SimDevice, TheLimitsOfADeviceHold) {
     options.device = {.largest_block = {1 << 20}, .copies_beside_work = false};
     SimRun run(options, ledger);
     sim::SimDevice& device = run.device();
-    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kDevice, Purpose::kExperts, (1 << 20) + 1); }),
+    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kOwn, Purpose::kExperts, (1 << 20) + 1); }),
               ErrorCode::kShortfall);
     device.wait(device.copy({}, Waits{}));
     device.begin_step();
@@ -212,9 +212,9 @@ TEST(SimDevice, EndsWithStuckWork) {
     {
         SimRun run(little_options(), ledger);
         run.device().begin_step();
-        run.device().submit(ProgramId{0}, Waits{{Timeline::kHost, 9}});
+        run.device().submit(ProgramId{0}, Waits{{Timeline::kHostSignals, 9}});
         run.device().submit(ProgramId{1}, Waits{});
-        run.device().copy({}, Waits{{Timeline::kHost, 9}});
+        run.device().copy({}, Waits{{Timeline::kHostSignals, 9}});
         run.device().flush();
     }
     EXPECT_EQ(ledger.total(DeviceId{1}).value, 0u);
@@ -227,7 +227,7 @@ TEST(SimDevice, AWarmStepAllocatesNothing) {
     sim::SimDevice& device = run.device();
     run.layer().set_step(8, 1);
     const Waits waits{{Timeline::kCopy, device.last(Timeline::kCopy).value + 1},
-                      {Timeline::kHost, device.last(Timeline::kHost).value + 1}};
+                      {Timeline::kHostSignals, device.last(Timeline::kHostSignals).value + 1}};
     const CopyRegion region{run.layer().slots, run.layer().staged_bytes[0].data(), 8};
     const AllocationCounter counter;
     device.begin_step();
@@ -266,7 +266,7 @@ TEST(SimDevice, VirtualTimeOfAStep) {
     EXPECT_NEAR(total(Timeline::kCompute), mixer + rest, 1e-15);
     const double copy = 8e-6 + 2 * static_cast<double>(run.layer().slot_bytes) * 1e-10;
     EXPECT_NEAR(total(Timeline::kCopy), copy, 1e-15);
-    EXPECT_NEAR(total(Timeline::kHost), 30e-6, 1e-15);
+    EXPECT_NEAR(total(Timeline::kHostSignals), 30e-6, 1e-15);
     // The output waits for the host: half a handshake to start, one there and back, half to see the end.
     double of_output = 0;
     for (const sim::SimEvent& event : events)
@@ -321,7 +321,7 @@ TEST(SimDevice, ReservesMoreThanTheMachineHas) {
     options.budget = {std::uint64_t{2} << 40};
     options.arithmetic = sim::Arithmetic::kSkip;
     const auto device = sim::make_sim_device(options, ledger);
-    const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, std::size_t{1} << 40);
+    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, std::size_t{1} << 40);
     EXPECT_EQ(device->allocated().value, (std::uint64_t{1} << 40) + (1 << 20));
 }
 

@@ -57,7 +57,7 @@ TEST(SimFaults, ARefusalOnceIsOverAndForGoodIsNot) {
     auto options = little_options();
     options.faults.refuse_allocation = 1;
     const auto device = sim::make_sim_device(options, ledger);
-    const auto allocate = [&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, 1); };
+    const auto allocate = [&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, 1); };
     EXPECT_EQ(error_of(allocate), ErrorCode::kShortfall);
     EXPECT_EQ(error_of(allocate), std::nullopt);
     device->inject({.refuse_allocation = 3, .refusal = sim::Recurrence::kForGood});
@@ -85,17 +85,17 @@ TEST(SimFaults, ALostDeviceStaysLost) {
     SimRun run(little_options(), ledger);
     sim::SimDevice& device = run.device();
     run.step(0, 1);
-    const DeviceBlock block = device.allocate(MemoryKind::kDevice, Purpose::kExperts, 64);
+    const DeviceBlock block = device.allocate(MemoryKind::kOwn, Purpose::kExperts, 64);
     std::vector<std::byte> host(64);
     const Operation add = AddArgs{};
-    const Point stuck = {Timeline::kHost, 99};
+    const Point stuck = {Timeline::kHostSignals, 99};
     std::optional<ErrorCode> of_waiter;
     std::thread waiter([&] { of_waiter = error_of([&] { device.wait(stuck); }); });
     device.inject({.lose_at_call = device.counts().calls + 4});
     for (int i = 0; i < 5; ++i) device.signal();  // throws nothing
     waiter.join();
     EXPECT_EQ(of_waiter, ErrorCode::kDeviceLost);
-    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kDevice, Purpose::kExperts, 1); }), ErrorCode::kDeviceLost);
+    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kOwn, Purpose::kExperts, 1); }), ErrorCode::kDeviceLost);
     EXPECT_EQ(error_of([&] { device.record(std::span(&add, 1), run.layer().step); }), ErrorCode::kDeviceLost);
     EXPECT_EQ(error_of([&] { device.upload({}); }), ErrorCode::kDeviceLost);
     EXPECT_EQ(error_of([&] { device.download(host, block.address()); }), ErrorCode::kDeviceLost);
@@ -123,12 +123,12 @@ TEST(SimFaults, AShrunkBudgetKeepsWhatIsThere) {
     device.inject({.shrink_at_step = 2, .shrunk_budget = {1 << 19}});
     const auto first = run.step(0, 2);
     EXPECT_EQ(device.budget().value, 4u << 20);
-    { const DeviceBlock fits = device.allocate(MemoryKind::kDevice, Purpose::kExperts, 1); }
+    { const DeviceBlock fits = device.allocate(MemoryKind::kOwn, Purpose::kExperts, 1); }
     const Bytes before = device.allocated();
     EXPECT_EQ(run.step(0, 2), first);
     EXPECT_EQ(device.budget().value, 1u << 19);
     EXPECT_EQ(device.allocated(), before);
-    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kDevice, Purpose::kExperts, 1); }), ErrorCode::kShortfall);
+    EXPECT_EQ(error_of([&] { device.allocate(MemoryKind::kOwn, Purpose::kExperts, 1); }), ErrorCode::kShortfall);
 }
 
 TEST(SimFaults, NaNInEveryOperation) {

@@ -44,7 +44,7 @@ public:
         layer_->set_step(position, n);
         device.begin_step();
         const Point staged{Timeline::kCopy, device.last(Timeline::kCopy).value + 1};
-        const Point host{Timeline::kHost, device.last(Timeline::kHost).value + 1};
+        const Point host{Timeline::kHostSignals, device.last(Timeline::kHostSignals).value + 1};
         const Point routed = device.submit(mixer_, std::span<const Point>{});
         device.submit(held_, std::span<const Point>{});
         const Point done = device.submit(output_, std::vector<Point>{staged, host});
@@ -68,7 +68,7 @@ public:
 private:
     void load() {
         layer_ = std::make_unique<LittleLayer>([this](const std::byte* from, std::size_t n) {
-            DeviceBlock block = device_->allocate(MemoryKind::kDevice, Purpose::kWeights, n);
+            DeviceBlock block = device_->allocate(MemoryKind::kOwn, Purpose::kWeights, n);
             if (from != nullptr) {
                 const CopyRegion region{block.address(), from, n};
                 device_->upload(std::span(&region, 1));

@@ -15,7 +15,7 @@ using sim::VirtualTime;
 
 constexpr Point compute(std::uint64_t value) { return {Timeline::kCompute, value}; }
 constexpr Point copied(std::uint64_t value) { return {Timeline::kCopy, value}; }
-constexpr Point host(std::uint64_t value) { return {Timeline::kHost, value}; }
+constexpr Point host(std::uint64_t value) { return {Timeline::kHostSignals, value}; }
 
 void add_batch(VirtualTime& time, double seconds, std::vector<Point> waits = {}) {
     time.add_batch(ProgramId{0}, waits);
@@ -53,8 +53,8 @@ TEST(VirtualTime, HostWorkBesideAProgramCostsItselfAndOneHandshake) {
     add_batch(time, 5, {host(1)});
     time.add_host_work({.after = compute(1), .done = host(1), .seconds = 100, .name = "cold"});
     time.finish({3, 0, 1});
-    EXPECT_DOUBLE_EQ(event(time, Timeline::kHost, 0).start, 30);
-    EXPECT_STREQ(event(time, Timeline::kHost, 0).name, "cold");
+    EXPECT_DOUBLE_EQ(event(time, Timeline::kHostSignals, 0).start, 30);
+    EXPECT_STREQ(event(time, Timeline::kHostSignals, 0).name, "cold");
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 2).start, 135);
     EXPECT_DOUBLE_EQ(time.seconds(), 145);
 }

@@ -23,7 +23,7 @@ public:
     template <typename T>
     T* put(const std::vector<T>& values, std::size_t offset = 0) {
         const std::size_t size = values.size() * sizeof(T);
-        blocks_.push_back(device_.allocate(MemoryKind::kDevice, Purpose::kActivations, offset + size));
+        blocks_.push_back(device_.allocate(MemoryKind::kOwn, Purpose::kActivations, offset + size));
         std::byte* to = blocks_.back().address() + offset;
         set(reinterpret_cast<T*>(to), values);
         return reinterpret_cast<T*>(to);

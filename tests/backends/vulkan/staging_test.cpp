@@ -72,7 +72,7 @@ TEST_F(Staging, BytesOfAnySizeGoThereAndBack) {
     constexpr std::size_t kHalf = 4 << 20;
     std::size_t seed = 0;
     for (const std::size_t size : {std::size_t{1}, std::size_t{65}, kHalf - 1, kHalf, kHalf + 1, 3 * kHalf + 17}) {
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, size);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, size);
         EXPECT_TRUE(block.host().empty());
         std::vector<std::byte> back(size);
         for (const std::size_t n_parts : {1, 2, 7}) {
@@ -100,7 +100,7 @@ TEST_F(Staging, WorkSeesUploadsAndDownloadsSeeWork) {
     Ledger ledger;
     const auto device = this->device(ledger);
     constexpr std::uint32_t kCols = 1000;
-    const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kActivations, kCols * sizeof(float));
+    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kActivations, kCols * sizeof(float));
     const RowsView x{reinterpret_cast<float*>(block.address()), kCols};
     const StepParams step{.n_tokens = 1};
     const Operation twice = AddArgs{x, x, x};
@@ -124,10 +124,10 @@ TEST_F(Staging, CopiesWaitInOrderAndTheEndDoesNotWait) {
     Ledger ledger;
     {
         const auto device = this->device(ledger);
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 1000);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 1000);
         const auto first = pattern(1000, 1), second = pattern(600, 2);
         const CopyRegion regions[] = {{block.address(), first.data(), 1000}, {block.address(), second.data(), 600}};
-        const Point host{Timeline::kHost, 1};
+        const Point host{Timeline::kHostSignals, 1};
         device->copy(std::span(regions).first(1), std::span(&host, 1));
         const Point done = device->copy(std::span(regions).last(1), {});
         device->signal();
@@ -136,7 +136,7 @@ TEST_F(Staging, CopiesWaitInOrderAndTheEndDoesNotWait) {
         device->download(back, block.address());
         EXPECT_TRUE(std::equal(second.begin(), second.end(), back.begin()));
         EXPECT_EQ(back[999], first[999]);
-        const Point never{Timeline::kHost, 7};
+        const Point never{Timeline::kHostSignals, 7};
         device->copy(regions, std::span(&never, 1));
     }
     EXPECT_TRUE(ledger.lines().empty());
@@ -156,7 +156,7 @@ TEST_F(Staging, EveryByteTheDriverGivesIsCounted) {
         std::vector<DeviceBlock> blocks;
         for (std::size_t size = 1; size < (4u << 20); size = size * 5 + 3)
             blocks.push_back(
-                device->allocate(size % 2 == 0 ? MemoryKind::kDevice : MemoryKind::kShared, Purpose::kExperts, size));
+                device->allocate(size % 2 == 0 ? MemoryKind::kOwn : MemoryKind::kShared, Purpose::kExperts, size));
         const RowsView x{reinterpret_cast<float*>(blocks.front().address()), 64};
         const Operation rotate = QkNormRopeArgs{.q = x, .k = x, .head_dim = 64, .eps = 1e-5f};
         device->record(std::span(&rotate, 1), step);

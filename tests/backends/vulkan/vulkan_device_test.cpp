@@ -63,7 +63,7 @@ TEST_F(VulkanDevice, MemoryIsCountedAndRefusedBeyondTheBudget) {
     const auto device = this->device(ledger);
     const Bytes before = device->allocated();
     {
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kKvCache, 1000);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kKvCache, 1000);
         EXPECT_EQ(reinterpret_cast<std::uintptr_t>(block.address()) % 256, 0u);
         EXPECT_EQ(block.size(), 1000u);
         EXPECT_TRUE(block.host().empty());
@@ -73,14 +73,14 @@ TEST_F(VulkanDevice, MemoryIsCountedAndRefusedBeyondTheBudget) {
         EXPECT_GE(device->allocated().value, before.value + 1512);
         EXPECT_GE(ledger.total(kSelf, Purpose::kKvCache).value, 1000u);
         EXPECT_EQ(ledger.total(kSelf), device->allocated());
-        const DeviceBlock nothing = device->allocate(MemoryKind::kDevice, Purpose::kKvCache, 0);
+        const DeviceBlock nothing = device->allocate(MemoryKind::kOwn, Purpose::kKvCache, 0);
         EXPECT_EQ(nothing.size(), 0u);
     }
     EXPECT_EQ(device->allocated(), before);
     EXPECT_GE(device->peak().value, before.value + 1512);
-    const DeviceBlock most = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 63 << 20);
+    const DeviceBlock most = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 63 << 20);
     for (const std::size_t size : {std::size_t{1} << 20, std::size_t{8} << 30, ~std::size_t{0}}) try {
-            device->allocate(MemoryKind::kDevice, Purpose::kExperts, size);
+            device->allocate(MemoryKind::kOwn, Purpose::kExperts, size);
             ADD_FAILURE() << size;
         } catch (const Error& error) {
             EXPECT_EQ(error.code(), ErrorCode::kShortfall);
@@ -99,7 +99,7 @@ TEST_F(VulkanDevice, ABlockLargerThanTheDriversIsRefused) {
     const std::uint64_t largest = device->limits().largest_block.value;
     EXPECT_GE(largest, std::uint64_t{1} << 29);
     for (const std::uint64_t size : {largest + 1, ~std::uint64_t{0}})
-        EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, size); }),
+        EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, size); }),
                   ErrorCode::kShortfall);
 }
 
@@ -111,19 +111,19 @@ TEST_F(VulkanDevice, ADriverThatRefusesIsAShortfall) {
         const ReplacedCall refusing(
             vkAllocateMemory, +[](VkDevice, const VkMemoryAllocateInfo*, const VkAllocationCallbacks*,
                                   VkDeviceMemory*) { return VK_ERROR_OUT_OF_DEVICE_MEMORY; });
-        EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, 4096); }),
+        EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, 4096); }),
                   ErrorCode::kShortfall);
     }
     EXPECT_EQ(device->allocated(), before);
     EXPECT_EQ(ledger.total(kSelf), before);
-    const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 4096);  // not for ever
+    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 4096);  // not for ever
 }
 
 TEST_F(VulkanDevice, BytesGoThereAndBack) {
     Ledger ledger;
     const auto device = this->device(ledger);
     for (const std::size_t size : {1u, 3u, 255u, 4096u, 100'003u, (5u << 20) + 7}) {
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, size);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, size);
         const auto bytes = pattern(size, 1);
         const std::size_t cut = size / 3;
         const CopyRegion regions[] = {{block.address() + cut, bytes.data() + cut, size - cut},
@@ -147,7 +147,7 @@ TEST_F(VulkanDevice, MisuseIsAnErrorAndNotTheEnd) {
     const auto device = this->device(ledger);
     Doubling work(*device);
     std::vector<std::byte> host(64);
-    const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 64);
+    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 64);
     const CopyRegion beyond{block.address() + 1, host.data(), 64}, elsewhere{host.data(), host.data(), 64};
     EXPECT_EQ(error_of([&] { device->copy(std::span(&beyond, 1), {}); }), ErrorCode::kUsage);
     EXPECT_EQ(error_of([&] { device->upload(std::span(&elsewhere, 1)); }), ErrorCode::kUsage);
@@ -177,10 +177,10 @@ TEST_F(VulkanDevice, AStepIsSubmittedAheadAndMeetsTheHostAtPoints) {
         work.set(1);
         work.step.n_tokens = 1 + step % 2;
         device->begin_step();
-        const std::uint64_t host = device->last(Timeline::kHost).value;
+        const std::uint64_t host = device->last(Timeline::kHostSignals).value;
         std::vector<Point> points;
         for (std::uint32_t i = 0; i < kPrograms; ++i)
-            points.push_back(device->submit(work.program, Waits{{Timeline::kHost, host + i + 1}}));
+            points.push_back(device->submit(work.program, Waits{{Timeline::kHostSignals, host + i + 1}}));
         device->flush();
         double expected = 1;
         for (std::uint32_t i = 0; i < kPrograms; ++i) {
@@ -206,7 +206,7 @@ TEST_F(VulkanDevice, WorkWaitsForCopiesThatWaitForWork) {
                             fresh.size() * sizeof(float)};
     for (std::uint32_t step = 0; step < 2; ++step) {
         device->begin_step();
-        const Point host{Timeline::kHost, step + 1};
+        const Point host{Timeline::kHostSignals, step + 1};
         const Point staged{Timeline::kCopy, device->last(Timeline::kCopy).value + 2};
         const Point first = device->submit(work.program, {});
         const Point second = device->submit(work.program, Waits{staged, {Timeline::kCopy, 1}});
@@ -247,7 +247,7 @@ TEST_F(VulkanDevice, ProgramsGrowWhatTheyShareAndStayRight) {
     const Bytes small = ledger.total(kSelf, Purpose::kScratch);
     StepParams other{.n_tokens = 1};
     // A larger head needs more room for rotations: the first program is recorded anew.
-    const DeviceBlock rows = device->allocate(MemoryKind::kDevice, Purpose::kActivations, 1 << 20);
+    const DeviceBlock rows = device->allocate(MemoryKind::kOwn, Purpose::kActivations, 1 << 20);
     const RowsView x{reinterpret_cast<float*>(rows.address()), 4096};
     const float* norm = reinterpret_cast<const float*>(rows.address());
     const Operation rotate =
@@ -282,7 +282,7 @@ TEST_F(VulkanDevice, ALostDeviceStaysLostAndReleasesWhoWaits) {
     Doubling work(*device);
     device->begin_step();
     std::optional<ErrorCode> seen;
-    std::thread waiter([&] { seen = error_of([&] { device->wait({Timeline::kHost, 100}); }); });
+    std::thread waiter([&] { seen = error_of([&] { device->wait({Timeline::kHostSignals, 100}); }); });
     device->submit(work.program, {});
     {
         const ReplacedCall losing(
@@ -301,7 +301,7 @@ TEST_F(VulkanDevice, ALostDeviceStaysLostAndReleasesWhoWaits) {
     lost([&] { device->download(host, work.block.address()); });
     lost([&] { device->copy(std::span(&region, 1), {}); });
     lost([&] { device->wait({Timeline::kCompute, 1}); });
-    lost([&] { device->allocate(MemoryKind::kDevice, Purpose::kExperts, 64); });
+    lost([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, 64); });
     lost([&] { device->record({}, work.step); });
     device->signal();
 }
@@ -311,15 +311,15 @@ TEST_F(VulkanDevice, EndsWithWorkThatNobodySignalled) {
     {
         const auto device = this->device(ledger);
         Doubling work(*device);
-        const DeviceBlock block = device->allocate(MemoryKind::kDevice, Purpose::kExperts, 4096);
+        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 4096);
         const auto bytes = pattern(4096, 3);
         const CopyRegion region{block.address(), bytes.data(), bytes.size()};
         device->begin_step();
-        device->submit(work.program, Waits{{Timeline::kHost, 9}});
+        device->submit(work.program, Waits{{Timeline::kHostSignals, 9}});
         device->submit(work.program, Waits{{Timeline::kCopy, 5}});
         device->flush();
         device->submit(work.program, {});  // never flushed
-        device->copy(std::span(&region, 1), Waits{{Timeline::kHost, 9}});
+        device->copy(std::span(&region, 1), Waits{{Timeline::kHostSignals, 9}});
         device->copy(std::span(&region, 1), Waits{{Timeline::kCompute, 2}});
         // Blocks go first, while the work that uses them is still enqueued.
     }
