@@ -103,25 +103,47 @@ Bytes Model::drop_uploaded() const {
     return dropped;
 }
 
+/// The parts of the data that the device does not hold, in order.
+std::vector<std::span<const std::byte>> Model::on_host() const {
+    std::vector<std::span<const std::byte>> moved, parts;
+    for (const CopyRegion& region : weights_->uploads())
+        if (region.from >= data_.data() && region.from < data_.data() + data_.size() &&
+            region.from != weights_->token_embd().data)
+            moved.emplace_back(region.from, region.size);
+    std::ranges::sort(moved, {}, [](std::span<const std::byte> part) { return part.data(); });
+    const std::byte* at = data_.data();
+    for (const std::span<const std::byte> part : moved) {
+        if (part.data() > at) parts.emplace_back(at, part.data());
+        at = std::max(at, part.data() + part.size());
+    }
+    if (at < data_.data() + data_.size()) parts.emplace_back(at, data_.data() + data_.size());
+    return parts;
+}
+
 void Model::read_ahead(const LoadProgress& progress) const {
     if (!file_ || file_->mapping() == nullptr) return;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const auto memory = static_cast<std::size_t>(::sysconf(_SC_AVPHYS_PAGES)) * page;
     // Free memory leaves out pages of files that are already cached, so only a clear excess counts as "would not fit".
     const auto physical = static_cast<std::size_t>(::sysconf(_SC_PHYS_PAGES)) * page;
-    if (data_.size() > memory && data_.size() > physical / 10 * 9) return;
-    const auto address = reinterpret_cast<std::uintptr_t>(data_.data());
-    const std::uintptr_t begin = address / page * page;
-    const std::uintptr_t end = address + data_.size();
+    const std::vector<std::span<const std::byte>> parts = on_host();
+    std::size_t total = 0, done = 0;
+    for (const std::span<const std::byte> part : parts) total += part.size();
+    if (total > memory && total > physical / 10 * 9) return;
     constexpr std::size_t kPiece = std::size_t{64} << 20;
-    for (std::uintptr_t at = begin; at < end; at += kPiece) {
-        const std::size_t size = std::min<std::size_t>(kPiece, end - at);
-        auto* piece = reinterpret_cast<std::byte*>(at);
-        if (::madvise(piece, size, MADV_POPULATE_READ) != 0) {
-            if (errno != EINVAL) return;  // not readable now: the first use will say so
-            ::madvise(piece, size, MADV_WILLNEED);
+    for (const std::span<const std::byte> part : parts) {
+        const auto address = reinterpret_cast<std::uintptr_t>(part.data());
+        const std::uintptr_t end = address + part.size();
+        for (std::uintptr_t at = address / page * page; at < end; at += kPiece) {
+            const std::size_t size = std::min<std::size_t>(kPiece, end - at);
+            auto* piece = reinterpret_cast<std::byte*>(at);
+            if (::madvise(piece, size, MADV_POPULATE_READ) != 0) {
+                if (errno != EINVAL) return;  // not readable now: the first use will say so
+                ::madvise(piece, size, MADV_WILLNEED);
+            }
+            done = std::min(total, done + size);
+            if (progress) progress(Bytes{done}, Bytes{total});
         }
-        if (progress) progress(Bytes{at + size - begin}, Bytes{end - begin});
     }
 }
 

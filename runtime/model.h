@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "memory/gguf.h"
 #include "memory/host_buffer.h"
@@ -45,14 +46,15 @@ public:
     /// The data section: every weight of the model.
     std::span<const std::byte> data() const { return data_; }
 
-    /// Brings all pages of the weights into memory, so that the first token does not wait for the disk. Reports
-    /// progress. Does nothing for weights that already are in memory of our own or would not fit.
+    /// Brings all pages of the weights that the host computes with into memory, so that the first token does not wait
+    /// for the disk. Reports progress. Does nothing for weights that already are in memory of our own or would not fit.
     void read_ahead(const LoadProgress& progress) const;
 
 private:
     Model(const ModelDescription& description, const Plan& plan, Device* device);
     void upload(const LoadProgress& progress) const;
     Bytes drop_uploaded() const;
+    std::vector<std::span<const std::byte>> on_host() const;
 
     ModelDescription description_;
     Plan plan_;

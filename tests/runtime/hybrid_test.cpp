@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdlib>
 #include <random>
 
 #include "backends/sim/sim_device.h"
@@ -156,6 +157,34 @@ TEST(Hybrid, TheCacheFollowsTheRouting) {
     EXPECT_GT(followed.fetched.value, 0u);
     EXPECT_LE(nmse(followed.last, fixed.last), 1e-9);
     EXPECT_EQ(follow(bed, plan, Adaptation::kOn).last, followed.last) << "fetches show at fixed steps";
+}
+
+/// 500 steps, with LFM_FULL=1 10 000: experts change places after almost every one.
+TEST(Hybrid, ManyStepsWithRandomResidency) {
+    const std::uint32_t n_steps = std::getenv("LFM_FULL") != nullptr ? 10'000 : 500;
+    Bed bed;
+    Plan plan = placed_plan(bed.description, {.n_ctx = 512, .n_batch = 16}, Placing::kAllOnDevice);
+    std::ranges::fill(plan.experts, kHost);
+    for (std::uint32_t layer = 2; layer < 6; ++layer) plan.n_slots[layer] = 3;
+    plan.n_staged = 4;
+    const auto device = bed.device(16);
+    const Model model = Model::random(bed.description, plan, 3, bed.ledger, {device.get()});
+    SessionOptions options = bed.options(16);
+    options.n_ctx = 512;
+    Session session(model, options, bed.ledger);
+    std::mt19937 random(5);
+    std::uint32_t favourite = 0;
+    session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
+        return static_cast<std::int32_t>((favourite + layer + choice * (1 + position % 2)) % 8);
+    });
+    const auto tokens = some_tokens(16);
+    for (std::uint32_t step = 0; step < n_steps; ++step) {
+        if (step % 5 == 0) favourite = static_cast<std::uint32_t>(random() % 8);
+        if (session.position() + tokens.size() > session.n_ctx()) session.reset();
+        const std::size_t n = random() % 20 == 0 ? tokens.size() : 1;  // a long step now and then: experts travel
+        for (const float logit : session.append(std::span(tokens).first(n))) ASSERT_TRUE(std::isfinite(logit));
+    }
+    EXPECT_GT(session.engine().residency().fetched().value, 0u);
 }
 
 TEST(Hybrid, APlanForADeviceNeedsOne) {
