@@ -16,8 +16,8 @@ struct CpuOptions {
     DeviceId self = kHost;  // whose experts it computes
 };
 
-/// `ledger` outlives the backend. The backend runs one program at a time, on the thread that submits it and its arena. With
-/// ExpertSet::kStaged it computes the staged experts, else those of `self` that are not staged.
+/// `ledger` outlives the backend. The backend runs one program at a time, on the thread that submits it and its arena.
+/// With ExpertSet::kStaged it computes the staged experts, else those of `self` that are not staged.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options, Ledger& ledger);
 
 }  // namespace lfm::cpu

@@ -232,7 +232,9 @@ TEST(ChatSession, ManyTurnsAllReuse) {
         messages.emplace_back("user", "turn " + std::to_string(turn));
         const Generation answer = chat.ask(messages.back().second, {});
         EXPECT_LT(answer.stats.n_prompt - answer.stats.n_reused, 40u);
-        if (turn == 19) EXPECT_EQ(answer.raw, answer_afresh(model, settings, 3 + turn, messages));
+        if (turn == 19) {
+            EXPECT_EQ(answer.raw, answer_afresh(model, settings, 3 + turn, messages));
+        }
         messages.emplace_back("assistant", answer.raw);
     }
 }

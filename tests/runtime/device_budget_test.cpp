@@ -132,8 +132,9 @@ TEST_P(DeviceBudget, IsKeptFromEverythingDownToTheLeast) {
         EXPECT_EQ(notes, "");
         EXPECT_LE(first.peak, budget);
         EXPECT_LE(first.planned, budget);
-        if (first.planned.value > 0)
+        if (first.planned.value > 0) {
             EXPECT_NEAR(static_cast<double>(first.peak.value) / static_cast<double>(first.planned.value), 1, 0.02);
+        }
         std::cout << "budget " << format_bytes(budget) << ": planned " << format_bytes(first.planned) << ", peak "
                   << format_bytes(first.peak) << ", " << first.n_experts << " experts on the device\n";
         EXPECT_EQ(run(budget, notes).text, first.text);

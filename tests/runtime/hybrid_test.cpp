@@ -85,10 +85,11 @@ TEST(Hybrid, AnyPlacementGivesTheHostsLogits) {
         session.reset();
         const auto again = run(session);
         // Sums are rounded in another order where experts have moved.
-        if (options.adaptation == Adaptation::kOff)
+        if (options.adaptation == Adaptation::kOff) {
             EXPECT_EQ(again, logits) << "the second request";
-        else
+        } else {
             EXPECT_LE(nmse(again, logits), 1e-9) << "the second request";
+        }
     }
 }
 

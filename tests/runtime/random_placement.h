@@ -19,9 +19,7 @@ inline Plan placed_plan(const ModelDescription& model, const SessionSizes& sizes
     Plan plan = make_host_plan(model, sizes);
     plan.machine.device_backend = "test";
     const std::uint32_t chance = seed % 5;  // of four
-    const auto place = [&] {
-        return placing == Placing::kAllOnDevice || random() % 4 < chance ? kDevice : kHost;
-    };
+    const auto place = [&] { return placing == Placing::kAllOnDevice || random() % 4 < chance ? kDevice : kHost; };
     plan.embedding = place();
     plan.output = place();
     plan.n_staged = placing == Placing::kRandom ? 2 * (1 + static_cast<std::uint32_t>(random() % 4)) : 0;

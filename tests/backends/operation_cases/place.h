@@ -48,8 +48,7 @@ public:
         std::vector<std::byte> fenced(kFence, kFencePost);
         fenced.insert(fenced.end(), bytes.begin(), bytes.end());
         fenced.insert(fenced.end(), kFence, kFencePost);
-        operands_.push_back(
-            {device_.allocate(MemoryKind::kOwn, Purpose::kActivations, fenced.size()), bytes.size()});
+        operands_.push_back({device_.allocate(MemoryKind::kOwn, Purpose::kActivations, fenced.size()), bytes.size()});
         std::byte* address = operands_.back().block.address();
         const CopyRegion region{.to = address, .from = fenced.data(), .size = fenced.size()};
         device_.upload({&region, 1});
