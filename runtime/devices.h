@@ -40,7 +40,7 @@ struct DeviceOptions {
 /// driver's own needs. `ledger` outlives the device.
 std::unique_ptr<Device> open_device(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger);
 
-/// The devices' names for an error: "cuda: not built in; vulkan: no driver found".
+/// Why a backend has no device here, for an error: "vulkan: no driver found; cuda, hip: not built in".
 std::string why_no_device(BackendName backend);
 
 }  // namespace lfm

@@ -1,5 +1,6 @@
 #include "runtime/executor.h"
 
+#include <algorithm>
 #include <deque>
 #include <mutex>
 
@@ -37,7 +38,8 @@ public:
         find_signals();
         if (device() != nullptr) {
             compute_watch_.emplace(*device());
-            copy_watch_.emplace(*device());
+            if (std::ranges::any_of(in_.program, [](const Stage& s) { return s.kind == StageKind::kStaged; }))
+                copy_watch_.emplace(*device());
         }
         arena_.execute([&] { build(); });
     }

@@ -55,8 +55,9 @@ bool ExpertStreams::on_demand_pays(std::uint32_t layer) const {
 StreamMode ExpertStreams::begin_step(const StepParams& params) {
     StagingLayout& layout = in_.staging.layout();
     n_tokens_ = params.n_tokens;
-    std::ranges::fill(layout.anywhere, -1);
+    if (n_travelled() > 0) std::ranges::fill(layout.anywhere, -1);
     for (std::uint32_t round = 0; round < layout.n_rounds(); ++round) {
+        if (regions_[round].empty()) continue;  // its map is clear
         regions_[round].clear();
         std::fill_n(in_.rows.bridge_for_host().slot_of[round], layout.n_expert, -1);
     }

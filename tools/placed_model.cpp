@@ -15,17 +15,6 @@ struct PlacedModel::Opened {
 
 namespace {
 
-/// The host alone needs no plan, only room.
-void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
-    const Inventory inventory = take_inventory(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv});
-    const Bytes needed = inventory.weights() + inventory.kv() + inventory.conv_state() + inventory.activations +
-                         inventory.scratch + inventory.vectors;
-    if (needed > budget)
-        throw Error(ErrorCode::kShortfall, "--ram-budget",
-                    "needs " + format_bytes(needed) + ", there is " + format_bytes(budget) +
-                        ": the model, its context and working memory do not fit in RAM");
-}
-
 void note_device(const PlacedSession& placed, const DeviceChoice& device, const Console& console) {
     if (placed.device() == nullptr) return;
     const ModelSummary& model = placed.plan().model;
@@ -38,6 +27,16 @@ void note_device(const PlacedSession& placed, const DeviceChoice& device, const 
 }
 
 }  // namespace
+
+void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
+    const Inventory inventory = take_inventory(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv});
+    const Bytes needed = inventory.weights() + inventory.kv() + inventory.conv_state() + inventory.activations +
+                         inventory.scratch + inventory.vectors;
+    if (needed > budget)
+        throw Error(ErrorCode::kShortfall, "--ram-budget",
+                    "needs " + format_bytes(needed) + " with " + std::to_string(session.n_ctx) +
+                        " tokens of context, there is " + format_bytes(budget));
+}
 
 DeviceRequest placed_device_request(const po::variables_map& values) {
     DeviceRequest request = device_request(values);

@@ -20,6 +20,9 @@ struct PlacedRequest {
     ModelLoader load;
 };
 
+/// For the host alone, which needs no plan, only room. Throws Error{kShortfall} with both figures.
+void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget);
+
 /// device_request of the options; but as --exact and --kernels ask for the CPU's own arithmetic, a device is used
 /// beside them only when its backend is asked for by name. Throws Error{kUsage}.
 DeviceRequest placed_device_request(const po::variables_map& values);

@@ -7,6 +7,7 @@
 #include "runtime/probe.h"
 #include "tools/machine_cache.h"
 #include "tools/model_options.h"
+#include "tools/placed_model.h"
 #include "tools/stop_signals.h"
 
 namespace lfm::tools {
@@ -28,16 +29,6 @@ void check_device(const Plan& plan, const std::string& path, const DeviceChoice&
         throw Error(ErrorCode::kInvalidInput, path,
                     "expected a plan for the CPU alone, found one for " + plan.machine.device_name + " (" +
                         plan.machine.device_backend + "), which is not here");
-}
-
-void check_ram(const ModelDescription& model, const SessionSizes& sizes, Bytes budget) {
-    const Inventory inventory = take_inventory(model, sizes);
-    const Bytes needed = inventory.weights() + inventory.kv() + inventory.conv_state() + inventory.activations +
-                         inventory.scratch + inventory.vectors;
-    if (needed > budget)
-        throw Error(ErrorCode::kShortfall, "--ram-budget",
-                    "needs " + format_bytes(needed) + " with " + std::to_string(sizes.n_ctx) +
-                        " tokens of context, the budget is " + format_bytes(budget));
 }
 
 }  // namespace
@@ -67,8 +58,7 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
     request.stop = &stop_flag();
     run.device = choose_device(request, console);
     run.plan = planning_for(run.device);
-    const SessionSizes sizes{session.n_ctx, session.n_batch, session.n_outputs, session.kv};
-    if (!run.device.open && run.device.ram_budget) check_ram(model, sizes, *run.device.ram_budget);
+    if (!run.device.open && run.device.ram_budget) check_ram(model, session, *run.device.ram_budget);
     return run;
 }
 

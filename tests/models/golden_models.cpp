@@ -37,15 +37,6 @@ std::vector<GoldenModel> golden_models() {
     return models;
 }
 
-double nmse(const std::vector<float>& a, const std::vector<float>& b) {
-    double error = 0, norm = 0;
-    for (std::size_t i = 0; i < b.size(); ++i) {
-        error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-        norm += double{b[i]} * b[i];
-    }
-    return error / norm;
-}
-
 ForwardResult forward(const GoldenModel& golden, const Forward& how) {
     Ledger ledger;  // of the host; the device has its own
     GgufFile file = GgufFile::open(golden.path);

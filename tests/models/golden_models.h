@@ -9,6 +9,7 @@
 #include "memory/ledger.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
+#include "tests/nmse.h"
 
 namespace lfm::test {
 
@@ -23,9 +24,6 @@ struct GoldenModel {
 
 /// All of the manifest; none when the golden data is absent.
 std::vector<GoldenModel> golden_models();
-
-/// Σ(a − b)² / Σb².
-double nmse(const std::vector<float>& a, const std::vector<float>& b);
 
 enum class Routing { kRouter, kGolden };
 

@@ -9,6 +9,7 @@
 #include "memory/error.h"
 #include "planner/shape.h"
 #include "runtime/session.h"
+#include "tests/nmse.h"
 #include "tests/runtime/random_placement.h"
 
 namespace lfm::test {
@@ -23,15 +24,6 @@ std::vector<std::int32_t> some_tokens(std::size_t n) {
     std::vector<std::int32_t> tokens;
     for (std::size_t i = 0; i < n; ++i) tokens.push_back(static_cast<std::int32_t>((1 + i * 7919) % 200));
     return tokens;
-}
-
-double nmse(const std::vector<float>& a, const std::vector<float>& b) {
-    double error = 0, norm = 0;
-    for (std::size_t i = 0; i < b.size(); ++i) {
-        error += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-        norm += double{b[i]} * b[i];
-    }
-    return error / norm;
 }
 
 /// A prompt in steps of n_batch, then single tokens: all logits.
