@@ -196,6 +196,12 @@ struct BackendLimits {
     std::uint32_t n_ctx = 0;
 };
 
+/// How activations meet quantised weights.
+enum class ActivationKind : std::uint8_t {
+    kQuantised,  // to 8 bits in blocks of 32, as backends/cpu/kernels.h defines it
+    kFloat,      // as they are, f32: slower, and free of that rounding
+};
+
 class Backend {
 public:
     virtual ~Backend() = default;

@@ -34,6 +34,7 @@ std::vector<FoundDevice> find_devices(BackendName backend);
 struct DeviceOptions {
     Bytes budget;
     BackendLimits limits;
+    ActivationKind activations = ActivationKind::kQuantised;
 };
 
 /// Throws Error{kUsage} for a device that cannot be used (named), Error{kShortfall} when the budget does not hold the

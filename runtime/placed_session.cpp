@@ -1,5 +1,6 @@
 #include "runtime/placed_session.h"
 
+#include "backends/cpu/kernels.h"
 #include "memory/error.h"
 #include "planner/placement.h"
 
@@ -70,7 +71,10 @@ PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
 void PlacedSession::place(const Plan& plan, const PlacedOptions& options, Ledger& ledger) {
     SessionOptions session = options.session;
     if (plan.uses_device()) {
-        device_ = options.open({.budget = plan.vram_budget, .limits = {session.n_batch, session.n_ctx}});
+        const bool exact = session.kernels == &cpu::exact_kernels();
+        device_ = options.open({.budget = plan.vram_budget,
+                                .limits = {session.n_batch, session.n_ctx},
+                                .activations = exact ? ActivationKind::kFloat : ActivationKind::kQuantised});
         if (const auto* planning = std::get_if<Planning>(&options.plan)) {
             const MachineRates rates = rates_of(planning->machine, planning->request.device, FigureEnd::kMid);
             session.expert_times = expert_times(options.model, rates);

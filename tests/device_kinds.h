@@ -26,10 +26,16 @@ struct DeviceKind {
     /// quantised ones, where one activation of many that is rounded the other way moves all that follow. The CPU's own
     /// kernels are up to 1.7e-4 apart on such models.
     double float_placement_nmse, quantised_placement_nmse;
+    /// The same for any weights, where neither side quantises activations.
+    double exact_placement_nmse;
 };
 
 inline std::unique_ptr<Device> open_sim(const DeviceOptions& options, Ledger& ledger) {
-    return sim::make_sim_device({.budget = options.budget, .limits = options.limits}, ledger);
+    return sim::make_sim_device(
+        {.budget = options.budget,
+         .limits = options.limits,
+         .kernels = options.activations == ActivationKind::kFloat ? &cpu::exact_kernels() : nullptr},
+        ledger);
 }
 
 /// The first Vulkan device that can be used, emulated or not.
@@ -53,8 +59,8 @@ inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("
 
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
-    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5},
-    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4},
+    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5, 1e-9},
+    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4, 1e-8},
 };
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }

@@ -1,4 +1,7 @@
 // Activations to 8 bits, and the gated activation of a feed-forward layer.
+#include <bit>
+#include <limits>
+
 #include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx2_math.h"
 
@@ -6,6 +9,7 @@ namespace lfm::cpu::avx2 {
 namespace {
 
 constexpr float kSmallestNormal = 0x1p-126f;
+constexpr std::int32_t kInfinityBits = 0x7f800000;
 
 /// 32 quotients, rounded to nearest even, in order.
 inline __m256i round_to_bytes(const __m256 (&x)[4], float scale) {
@@ -14,6 +18,12 @@ inline __m256i round_to_bytes(const __m256 (&x)[4], float scale) {
     for (int i = 0; i < 4; ++i) q[i] = _mm256_cvtps_epi32(_mm256_div_ps(x[i], divisor));
     const __m256i bytes = _mm256_packs_epi16(_mm256_packs_epi32(q[0], q[1]), _mm256_packs_epi32(q[2], q[3]));
     return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+}
+
+inline std::int32_t largest_lane(__m256i v) {
+    __m128i m = _mm_max_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256(v, 1));
+    m = _mm_max_epi32(m, _mm_shuffle_epi32(m, 0x4e));
+    return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
 /// Two sums of 16 bytes in the low 32 bits.
@@ -37,17 +47,21 @@ inline __m256 silu_times(__m256 gate, __m256 up) {
 }  // namespace
 
 void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
-    const __m256 sign = _mm256_set1_ps(-0.0f);
+    const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     for (std::size_t i = 0; i < n; i += kActivationBlock, sum += 2) {
-        __m256 block[4], largest = _mm256_setzero_ps();
+        // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
+        __m256 block[4];
+        __m256i magnitudes = _mm256_setzero_si256();
         for (int part = 0; part < 4; ++part) {
             block[part] = _mm256_loadu_ps(x + i + 8 * part);
-            largest = _mm256_max_ps(_mm256_andnot_ps(sign, block[part]), largest);
+            magnitudes = _mm256_max_epi32(magnitudes, _mm256_and_si256(magnitude, _mm256_castps_si256(block[part])));
         }
-        float block_scale = largest_lane(largest) / 127;
+        const std::int32_t largest = largest_lane(magnitudes);
+        float block_scale = std::bit_cast<float>(largest) / 127;
         if (block_scale < kSmallestNormal) block_scale = 0;  // a subnormal scale is too coarse for |q| <= 127
+        if (largest >= kInfinityBits) block_scale = std::numeric_limits<float>::quiet_NaN();
         *scale++ = block_scale;
-        const __m256i bytes = block_scale == 0 ? _mm256_setzero_si256() : round_to_bytes(block, block_scale);
+        const __m256i bytes = block_scale > 0 ? round_to_bytes(block, block_scale) : _mm256_setzero_si256();
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), bytes);
         const std::int32_t sums = sums_of_16(bytes);
         __builtin_memcpy(sum, &sums, sizeof sums);

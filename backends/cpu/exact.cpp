@@ -53,14 +53,18 @@ private:
 void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
     for (std::size_t block = 0; block < n / kActivationBlock; ++block) {
         float largest = 0;
-        for (std::size_t i = 0; i < kActivationBlock; ++i)
-            largest = std::fmax(largest, std::fabs(x[block * kActivationBlock + i]));
+        bool finite = true;
+        for (std::size_t i = 0; i < kActivationBlock; ++i) {
+            const float magnitude = std::fabs(x[block * kActivationBlock + i]);
+            largest = std::fmax(largest, magnitude);
+            finite = finite && std::isfinite(magnitude);
+        }
         const float step = largest / 127;
-        scale[block] = step < FLT_MIN ? 0 : step;  // a subnormal scale is too coarse to keep |q| within 127
+        scale[block] = !finite ? NAN : step < FLT_MIN ? 0 : step;  // a subnormal scale is too coarse for |q| <= 127
     }
     for (std::size_t i = 0; i < n; ++i) {
         const float step = scale[i / kActivationBlock];
-        q[i] = step == 0 ? std::int8_t{0} : static_cast<std::int8_t>(std::lrint(x[i] / step));
+        q[i] = step > 0 ? static_cast<std::int8_t>(std::lrint(x[i] / step)) : std::int8_t{0};
     }
     for (std::size_t i = 0; i < n; i += kSumBlock) {
         int total = 0;

@@ -15,7 +15,8 @@ namespace lfm::cpu {
 
 /// Activations quantised to 8 bits. This is part of the definition of a matmul with quantised weights, the same on
 /// every backend: blocks of 32, scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or
-/// one whose scale would be subnormal: scale 0).
+/// one whose scale would be subnormal: scale 0). With a NaN or an infinity among them: scale NaN and q 0, so that what
+/// went wrong before is seen in the result and not rounded away.
 struct QuantisedActivations {
     std::int8_t* q = nullptr;     // [n_rows, n]
     float* scale = nullptr;       // [n_rows, n / 32]

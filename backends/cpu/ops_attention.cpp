@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
 
 #include "backends/cpu/context.h"
 #include "memory/blocks.h"
@@ -38,12 +39,17 @@ void norm_and_rotate(float* x, const float* weight, const float* rope, std::uint
 void store_q8_0(const float* x, std::size_t n, std::byte* to) {
     for (std::size_t i = 0; i < n; i += 32, to += sizeof(BlockQ8_0)) {
         float largest = 0;
-        for (std::size_t j = 0; j < 32; ++j) largest = std::max(largest, std::fabs(x[i + j]));
-        const float d = largest / 127.0f;
+        bool finite = true;
+        for (std::size_t j = 0; j < 32; ++j) {
+            largest = std::max(largest, std::fabs(x[i + j]));
+            finite = finite && std::isfinite(x[i + j]);
+        }
+        const float d = finite ? largest / 127.0f : std::numeric_limits<float>::quiet_NaN();  // as in kernels.h
         const float inverse = d > 0 ? 1.0f / d : 0.0f;
         BlockQ8_0 block;
         block.d = f32_to_f16(d);
-        for (std::size_t j = 0; j < 32; ++j) block.qs[j] = static_cast<std::int8_t>(std::nearbyint(x[i + j] * inverse));
+        for (std::size_t j = 0; j < 32; ++j)
+            block.qs[j] = finite ? static_cast<std::int8_t>(std::nearbyint(x[i + j] * inverse)) : std::int8_t{0};
         std::memcpy(to, &block, sizeof block);
     }
 }

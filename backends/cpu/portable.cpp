@@ -1,6 +1,9 @@
 // The portable table: plain C++ that runs on every machine, shaped so that compilers find vectors by themselves.
+#include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 
 #include "backends/cpu/kernels.h"
 #include "backends/cpu/plain_matmul.h"
@@ -56,18 +59,20 @@ private:
     }
 };
 
+constexpr std::uint32_t kInfinityBits = 0x7f800000;
+
 void quantise_block(const float* x, std::int8_t* q, float* scale, std::int16_t* sum) {
-    float largest = 0;
-    for (std::uint32_t i = 0; i < kActivationBlock; ++i) {
-        const float magnitude = std::fabs(x[i]);
-        largest = magnitude > largest ? magnitude : largest;
-    }
-    *scale = largest / 127;
+    // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
+    std::uint32_t largest = 0;
+    for (std::uint32_t i = 0; i < kActivationBlock; ++i)
+        largest = std::max(largest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
+    *scale = std::bit_cast<float>(largest) / 127;
     if (*scale < FLT_MIN) *scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
+    if (largest >= kInfinityBits) *scale = std::numeric_limits<float>::quiet_NaN();
     for (std::uint32_t half = 0; half < kActivationBlock / kSumBlock; ++half) {
         int total = 0;
         for (std::uint32_t i = half * kSumBlock; i < (half + 1) * kSumBlock; ++i) {
-            q[i] = *scale == 0 ? std::int8_t{0} : static_cast<std::int8_t>(std::lrintf(x[i] / *scale));
+            q[i] = *scale > 0 ? static_cast<std::int8_t>(std::lrintf(x[i] / *scale)) : std::int8_t{0};
             total += q[i];
         }
         sum[half] = static_cast<std::int16_t>(total);

@@ -85,6 +85,7 @@ InputAddresses input_addresses(const Recorder& recorder, const QuantiseRows& row
 }
 
 void quantise(Recorder& recorder, const QuantiseRows& rows) {
+    if (recorder.traits().activations == ActivationKind::kFloat) return;
     struct {
         std::uint64_t step;
         InputAddresses input;

@@ -8,7 +8,7 @@
 
 namespace lfm::vulkan {
 
-/// Quantised weights are multiplied with 8-bit activations, the others with f32.
+/// Quantised weights are multiplied with 8-bit activations (unless ActivationKind::kFloat), the others with f32.
 constexpr bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
 
 /// Throws unless shaders can multiply with it: a row of whole blocks, at an address that loads of whole words reach
@@ -40,6 +40,7 @@ struct QuantiseRows {
 };
 /// Where the input is, in both forms. Without dispatching anything.
 InputAddresses input_addresses(const Recorder& recorder, const QuantiseRows& rows);
+/// Nothing where the device multiplies with activations as they are.
 void quantise(Recorder& recorder, const QuantiseRows& rows);
 
 /// Invocations of a group that multiplies one row of n_in weights.

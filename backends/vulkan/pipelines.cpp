@@ -8,7 +8,7 @@
 
 namespace lfm::vulkan {
 
-Pipelines::Pipelines(Gpu& gpu) : gpu_(gpu) {
+Pipelines::Pipelines(Gpu& gpu, ActivationKind activations) : gpu_(gpu), activations_(activations) {
     const VkPushConstantRange range{.stageFlags = VK_SHADER_STAGE_COMPUTE_BIT, .offset = 0, .size = 128};
     const VkPipelineLayoutCreateInfo info{.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO,
                                           .pushConstantRangeCount = 1,
@@ -45,13 +45,21 @@ VkPipeline Pipelines::make(const Kernel& kernel) {
     VkShaderModule module = VK_NULL_HANDLE;
     require_created(vkCreateShaderModule(gpu_.handle(), &module_info, nullptr, &module), "vkCreateShaderModule");
 
-    std::array<VkSpecializationMapEntry, Kernel::kMaxConstants> entries;
-    for (std::uint32_t i = 0; i < entries.size(); ++i)
-        entries[i] = {i, static_cast<std::uint32_t>(i * sizeof(std::uint32_t)), sizeof(std::uint32_t)};
-    const VkSpecializationInfo constants{.mapEntryCount = kernel.n_constants,
+    // The kernel's own, and the one of the whole device; shaders without it ignore it.
+    constexpr std::size_t kMost = Kernel::kMaxConstants + 1;
+    std::array<std::uint32_t, kMost> values{};
+    std::array<VkSpecializationMapEntry, kMost> entries;
+    const std::uint32_t n_constants = kernel.n_constants + 1;
+    for (std::uint32_t i = 0; i < n_constants; ++i) {
+        const bool own = i < kernel.n_constants;
+        values[i] = own ? kernel.constants[i] : activations_ == ActivationKind::kFloat ? VK_TRUE : VK_FALSE;
+        entries[i] = {own ? i : Kernel::kActivations, static_cast<std::uint32_t>(i * sizeof(std::uint32_t)),
+                      sizeof(std::uint32_t)};
+    }
+    const VkSpecializationInfo constants{.mapEntryCount = n_constants,
                                          .pMapEntries = entries.data(),
-                                         .dataSize = kernel.n_constants * sizeof(std::uint32_t),
-                                         .pData = kernel.constants.data()};
+                                         .dataSize = n_constants * sizeof(std::uint32_t),
+                                         .pData = values.data()};
     const VkComputePipelineCreateInfo info{.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO,
                                            .stage = {.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO,
                                                      .stage = VK_SHADER_STAGE_COMPUTE_BIT,

@@ -15,7 +15,7 @@ namespace lfm::vulkan {
 
 class Pipelines {
 public:
-    explicit Pipelines(Gpu& gpu);
+    Pipelines(Gpu& gpu, ActivationKind activations);
     Pipelines(const Pipelines&) = delete;
     Pipelines& operator=(const Pipelines&) = delete;
     ~Pipelines();
@@ -29,6 +29,7 @@ private:
     VkPipeline make(const Kernel& kernel);
 
     Gpu& gpu_;
+    ActivationKind activations_;
     VkPipelineLayout layout_ = VK_NULL_HANDLE;
     std::map<Key, VkPipeline> made_;
 };

@@ -25,12 +25,12 @@ void place_barrier(VkCommandBuffer commands, VkPipelineStageFlags from, VkAccess
 
 }  // namespace
 
-Programs::Programs(Gpu& gpu, Memory& memory, const BackendLimits& limits, DeviceId self)
+Programs::Programs(Gpu& gpu, Memory& memory, const BackendLimits& limits, ActivationKind activations, DeviceId self)
     : gpu_(gpu),
       memory_(memory),
       limits_(limits),
-      traits_{gpu.facts().subgroup_size, gpu.facts().shared_memory, self},
-      pipelines_(gpu),
+      traits_{gpu.facts().subgroup_size, gpu.facts().shared_memory, self, activations},
+      pipelines_(gpu, activations),
       scratch_sizes_(limits),
       experts_(memory, self) {
     const VkCommandPoolCreateInfo info{.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO,

@@ -19,7 +19,7 @@ namespace lfm::vulkan {
 
 class Programs {
 public:
-    Programs(Gpu& gpu, Memory& memory, const BackendLimits& limits, DeviceId self);
+    Programs(Gpu& gpu, Memory& memory, const BackendLimits& limits, ActivationKind activations, DeviceId self);
     Programs(const Programs&) = delete;
     Programs& operator=(const Programs&) = delete;
     ~Programs();

@@ -30,6 +30,7 @@ struct Kernel {
     Kernel(std::string_view name, std::initializer_list<std::uint32_t> values = {});
 
     static constexpr std::size_t kMaxConstants = 8;
+    static constexpr std::uint32_t kActivations = 8;  // constant_id of kFloatActivations, the same for the whole device
     std::string_view shader;  // lives as long as the program: a literal, or a name of the table of shaders
     std::array<std::uint32_t, kMaxConstants> constants{};
     std::uint32_t n_constants = 0;
@@ -63,6 +64,7 @@ struct DeviceTraits {
     std::uint32_t subgroup_size = 0;  // of every shader; of the subgroup operations, basic and arithmetic exist
     std::uint32_t shared_memory = 0;  // bytes a group may use
     DeviceId self;                    // whose experts it computes
+    ActivationKind activations = ActivationKind::kQuantised;
 };
 
 /// Records one program for one class of step. Between operations the device places a barrier; within an operation its

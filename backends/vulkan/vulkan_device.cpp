@@ -43,7 +43,7 @@ public:
           name_("Vulkan, " + gpu_.facts().info.name),
           memory_(gpu_, ledger, options.id, options.budget),
           timelines_(gpu_, memory_.direct() || !gpu_.facts().copy ? Signaller::kHost : Signaller::kDevice),
-          programs_(gpu_, memory_, options.limits, options.id),
+          programs_(gpu_, memory_, options.limits, options.activations, options.id),
           submissions_(gpu_, timelines_),
           copies_(gpu_, memory_, timelines_) {}
 

@@ -44,6 +44,7 @@ struct VulkanOptions {
     DeviceId id{1};           // in the ledger and in expert tables
     Bytes budget;             // for everything that is allocated on the device
     BackendLimits limits;
+    ActivationKind activations = ActivationKind::kQuantised;
     Validation validation = Validation::kNone;
     std::function<void(std::string_view)> report;  // gets the layer's errors and warnings, on any thread
 };

@@ -85,6 +85,10 @@ private:
     ModelDescription description_;
 };
 
+/// Exact: reference kernels on the host, activations as they are on the device. Nothing is rounded to 8 bits, so that
+/// only placement makes a difference.
+enum class Arithmetic { kFast, kExact };
+
 int n_placements(int normally, int full) { return std::getenv("LFM_FULL") != nullptr ? full : normally; }
 
 class RandomPlacements : public testing::TestWithParam<DeviceKind> {
@@ -94,14 +98,19 @@ protected:
     }
     const DeviceKind& kind() const { return GetParam(); }
 
-    static SessionOptions options() {
-        return {.n_ctx = kTokens, .n_batch = kTokens, .n_outputs = kTokens, .n_threads = 2};
+    static SessionOptions options(Arithmetic arithmetic) {
+        return {.n_ctx = kTokens,
+                .n_batch = kTokens,
+                .n_outputs = kTokens,
+                .n_threads = 2,
+                .kernels = arithmetic == Arithmetic::kExact ? &cpu::exact_kernels() : nullptr};
     }
-    static std::vector<float> on_host(const Case& model) {
-        return model.run(make_host_plan(model.description(), kSizes), nullptr, options());
+    static std::vector<float> on_host(const Case& model, Arithmetic arithmetic) {
+        return model.run(make_host_plan(model.description(), kSizes), nullptr, options(arithmetic));
     }
 
-    double limit(const Case& model) const {
+    double limit(const Case& model, Arithmetic arithmetic) const {
+        if (arithmetic == Arithmetic::kExact) return kind().exact_placement_nmse;
         const ModelDescription description = model.description();
         const bool quantised = std::ranges::any_of(all_tensors(description), [](const TensorRef* tensor) {
             return tensor->type != DType::kF32 && tensor->type != DType::kF16 && tensor->type != DType::kBF16;
@@ -112,33 +121,37 @@ protected:
     double error_of(const Case& model, const Plan& plan, const SessionOptions& options,
                     const std::vector<float>& expected) const {
         Ledger ledger;
-        const auto device = kind().open({.budget = kBudget, .limits = {kTokens, kTokens}}, ledger);
+        const bool exact = options.kernels == &cpu::exact_kernels();
+        const auto device = kind().open({.budget = kBudget,
+                                         .limits = {kTokens, kTokens},
+                                         .activations = exact ? ActivationKind::kFloat : ActivationKind::kQuantised},
+                                        ledger);
         const auto logits = model.run(with_supported_only(plan, model.description(), *device), device.get(), options);
         EXPECT_EQ(logits.size(), expected.size());
         return nmse(logits, expected);
     }
 
     /// `n` placements, by seeds from `first_seed` on. Returns the largest error.
-    double check(const Case& model, std::uint32_t first_seed, int n) const {
-        const auto expected = on_host(model);
+    double check(const Case& model, Arithmetic arithmetic, std::uint32_t first_seed, int n) const {
+        const auto expected = on_host(model, arithmetic);
         const ModelDescription description = model.description();
         double largest = 0;
         for (int i = 0; i < n; ++i) {
             const std::uint32_t seed = first_seed + static_cast<std::uint32_t>(i);
             SCOPED_TRACE("seed " + std::to_string(seed));
-            SessionOptions how = options();
+            SessionOptions how = options(arithmetic);
             if (seed % 2 == 0)  // copying costs nothing: every missing expert travels
                 how.expert_times.assign(description.hyper.n_layer, ExpertTimes{.host = 1, .host_while_copying = 1});
             const Plan plan = placed_plan(description, kSizes, Placing::kRandom, seed);
             const double error = error_of(model, plan, how, expected);
-            EXPECT_LE(error, limit(model));
+            EXPECT_LE(error, limit(model, arithmetic));
             largest = std::max(largest, error);
         }
         return largest;
     }
 };
 
-TEST_P(RandomPlacements, OfTwoMoeModels) {
+std::vector<std::unique_ptr<Case>> two_moe_models() {
     std::vector<std::unique_ptr<Case>> models;
     for (GoldenModel& golden : golden_models())
         if (golden.name == "nano-F32.gguf" || golden.name == "tinymoe-Q4_K_M.gguf")
@@ -146,9 +159,22 @@ TEST_P(RandomPlacements, OfTwoMoeModels) {
     if (models.empty())
         for (const char* type : {":F32", ":BF16"})
             models.push_back(std::make_unique<RandomCase>(std::string(kSmallMoe) + type));
-    for (const auto& model : models) {
-        const double largest = check(*model, kind().is_slow() ? 1 : 0, n_placements(kind().is_slow() ? 3 : 40, 200));
-        std::cout << "largest nmse " << largest << " (at most " << limit(*model) << ")\n";
+    return models;
+}
+
+TEST_P(RandomPlacements, OfTwoMoeModels) {
+    for (const auto& model : two_moe_models()) {
+        const double largest =
+            check(*model, Arithmetic::kFast, kind().is_slow() ? 1 : 0, n_placements(kind().is_slow() ? 3 : 40, 200));
+        std::cout << "largest nmse " << largest << " (at most " << limit(*model, Arithmetic::kFast) << ")\n";
+    }
+}
+
+TEST_P(RandomPlacements, OfTwoMoeModelsExactly) {
+    for (const auto& model : two_moe_models()) {
+        const double largest =
+            check(*model, Arithmetic::kExact, kind().is_slow() ? 1 : 0, n_placements(kind().is_slow() ? 3 : 10, 200));
+        std::cout << "largest nmse " << largest << " (at most " << limit(*model, Arithmetic::kExact) << ")\n";
     }
 }
 
@@ -158,29 +184,35 @@ TEST_P(RandomPlacements, OfEveryGoldenModel) {
     std::uint32_t seed = 1000;
     for (std::size_t i = 0; i < models.size(); i += kind().is_slow() ? 16 : 1) {
         SCOPED_TRACE(models[i].name);
-        // From 2 on: the first seed of five puts nothing but slots on the device.
-        const double largest = check(GoldenCase(models[i]), seed + 2, n_placements(kind().is_slow() ? 1 : 2, 8));
-        std::cout << models[i].name << ": largest nmse " << largest << " (at most " << limit(GoldenCase(models[i]))
-                  << ")\n";
+        const GoldenCase model(models[i]);
+        for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kExact}) {
+            // From 2 on: the first seed of five puts nothing but slots on the device.
+            const double largest = check(model, arithmetic, seed + 2, n_placements(kind().is_slow() ? 1 : 2, 8));
+            std::cout << models[i].name << (arithmetic == Arithmetic::kExact ? ", exact" : "") << ": largest nmse "
+                      << largest << " (at most " << limit(model, arithmetic) << ")\n";
+        }
         seed += 20;
     }
 }
 
 TEST_P(RandomPlacements, OfTheFlagshipsRouting) {
     const RandomCase model(kFlagshipRouting);
-    const double largest = check(model, 2, n_placements(kind().is_slow() ? 1 : 4, 16));
-    std::cout << "largest nmse " << largest << '\n';
-    if (kind().is_slow()) return;
-    const auto expected = on_host(model);
     const ModelDescription description = model.description();
-    EXPECT_LE(error_of(model, placed_plan(description, kSizes, Placing::kAllOnDevice), options(), expected),
-              limit(model));
-    const MachineProfile machine = scaled_machine({});
-    const Bytes budget = budget_at(0.4, description, machine, kSizes);
-    const Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = kSizes, .vram_budget = budget}));
-    EXPECT_GT(plan.n_experts_on(kDevice), 0u);
-    EXPECT_GT(plan.n_experts_on(kHost), 0u);
-    EXPECT_LE(error_of(model, plan, options(), expected), limit(model)) << "the planner's";
+    for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kExact}) {
+        const double largest = check(model, arithmetic, 2, n_placements(kind().is_slow() ? 1 : 4, 16));
+        std::cout << "largest nmse " << largest << " (at most " << limit(model, arithmetic) << ")\n";
+        if (kind().is_slow()) continue;
+        const auto expected = on_host(model, arithmetic);
+        EXPECT_LE(
+            error_of(model, placed_plan(description, kSizes, Placing::kAllOnDevice), options(arithmetic), expected),
+            limit(model, arithmetic));
+        const MachineProfile machine = scaled_machine({});
+        const Bytes budget = budget_at(0.4, description, machine, kSizes);
+        const Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = kSizes, .vram_budget = budget}));
+        EXPECT_GT(plan.n_experts_on(kDevice), 0u);
+        EXPECT_GT(plan.n_experts_on(kHost), 0u);
+        EXPECT_LE(error_of(model, plan, options(arithmetic), expected), limit(model, arithmetic)) << "the planner's";
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, RandomPlacements, testing::ValuesIn(kDeviceKinds), kind_name);

@@ -31,15 +31,16 @@ void main() {
 #elif defined(Q8_0)
     // A block: f16 scale, then 32 bytes; 34 bytes, so halves are what is aligned.
     Halves block = Halves(row + uint64_t(item) * 34);
-    float largest = 0;
-    for (uint i = 0; i < 32; ++i) largest = max(largest, abs(x.at[from + i]));
-    const float scale = largest / 127.0;
+    uint largest = 0;  // magnitudes as integers: the same order, and above all of them infinity and the NaNs
+    for (uint i = 0; i < 32; ++i) largest = max(largest, floatBitsToUint(x.at[from + i]) & 0x7fffffff);
+    const bool finite = largest < 0x7f800000;
+    const float scale = finite ? uintBitsToFloat(largest) / 127.0 : 0.0;
     const float inverse = scale > 0 ? 1.0 / scale : 0.0;
-    block.at[0] = uint16_t(half_bits(scale));
+    block.at[0] = uint16_t(finite ? half_bits(scale) : 0x7e00);
     for (uint i = 0; i < 32; i += 2) {
         const uint low = uint(int(roundEven(x.at[from + i] * inverse))) & 0xff;
         const uint high = uint(int(roundEven(x.at[from + i + 1] * inverse))) & 0xff;
-        block.at[1 + i / 2] = uint16_t(low | high << 8);
+        block.at[1 + i / 2] = uint16_t(finite ? low | high << 8 : 0);
     }
 #else
     WordsOut(row).at[item] = floatBitsToUint(x.at[from]);

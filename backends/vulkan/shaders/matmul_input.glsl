@@ -1,5 +1,8 @@
 // Activations of a matmul: f32 for F32, F16 and BF16 weights; for quantised ones 8-bit integers in blocks of 32 with a
-// scale each and the sums of their halves (quantise.comp). Include blocks.glsl first.
+// scale each and the sums of their halves (quantise.comp), or f32 as well, as the device was opened. Include
+// blocks.glsl first.
+
+layout(constant_id = 8) const bool kFloatActivations = false;  // Kernel::kActivations in recorder.h
 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Quads { uvec4 at[]; };
 
@@ -34,12 +37,26 @@ void load_input_floats(Input row, uint item, uint n, out vec4 x[8]) {
     }
 }
 
+vec4 four_floats(Floats from, uint i) { return vec4(from.at[i], from.at[i + 1], from.at[i + 2], from.at[i + 3]); }
+
+/// As numbers at the places of the item's runs, where activations are not quantised.
+void load_input_runs(uint type, Input row, uint item, out vec4 x[8]) {
+    const uvec2 runs = runs_of(type, item);
+    Floats from = Floats(row.x);
+    [[unroll]] for (uint i = 0; i < 4; ++i) {
+        x[i] = four_floats(from, 16 * runs.x + 4 * i);
+        x[4 + i] = four_floats(from, 16 * runs.y + 4 * i);
+    }
+}
+
 int half_sum(uint sums, uint which) { return bitfieldExtract(int(sums), 16 * int(which), 16); }
 
 InputItem load_input(uint type, Input row, uint item, uint n) {
     InputItem input_item;
     if (is_float(type)) {
         load_input_floats(row, item, n, input_item.x);
+    } else if (kFloatActivations) {
+        load_input_runs(type, row, item, input_item.x);
     } else {
         const uvec2 runs = runs_of(type, item);
         Floats scales = Floats(row.scale);
@@ -56,6 +73,10 @@ InputItem load_input(uint type, Input row, uint item, uint n) {
 void load_input_values(uint type, Input row, uint item, uint n, out vec4 x[8]) {
     if (is_float(type)) {
         load_input_floats(row, item, n, x);
+        return;
+    }
+    if (kFloatActivations) {
+        load_input_runs(type, row, item, x);
         return;
     }
     const uvec2 runs = runs_of(type, item);
@@ -76,9 +97,9 @@ int dot_16(uvec4 a, uvec4 b) {
 
 /// Σ w · x over an item of the weight row at `row`. Sums of integers are exact.
 float dot_item(uint type, uint64_t row, uint item, uint n, InputItem input_item) {
-    if (is_float(type)) {
+    if (is_float(type) || kFloatActivations) {
         vec4 w[8];
-        load_floats(type, row, item, n, w);
+        load_weights(type, row, item, n, w);
         vec4 sum = w[0] * input_item.x[0];
         [[unroll]] for (uint i = 1; i < 8; ++i) sum = fma(w[i], input_item.x[i], sum);
         return (sum.x + sum.y) + (sum.z + sum.w);

@@ -30,12 +30,14 @@ void main() {
     if (block >= n_blocks || row >= rows_of(step, row_set) * rows_each) return;
     const uint at = row * n_blocks + block;
     vec4 values[8];
-    vec4 largest = vec4(0);
+    uvec4 magnitudes = uvec4(0);  // as integers: the same order, and above all of them infinity and the NaNs
     [[unroll]] for (uint i = 0; i < 8; ++i) {
         [[unroll]] for (uint j = 0; j < 4; ++j) values[i][j] = x.at[32 * at + 4 * i + j];
-        largest = max(largest, abs(values[i]));
+        magnitudes = max(magnitudes, floatBitsToUint(values[i]) & 0x7fffffff);
     }
-    float scale = divide(vec4(max(max(largest.x, largest.y), max(largest.z, largest.w))), 127.0).x;
+    const uint largest = max(max(magnitudes.x, magnitudes.y), max(magnitudes.z, magnitudes.w));
+    const bool finite = largest < 0x7f800000;
+    float scale = finite ? divide(vec4(uintBitsToFloat(largest)), 127.0).x : 0;
     if (scale < 1.17549435e-38) scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
     uint sum = 0;
     [[unroll]] for (uint half_block = 0; half_block < 2; ++half_block) {
@@ -48,6 +50,6 @@ void main() {
         }
         sum |= uint(total & 0xffff) << 16 * half_block;
     }
-    scales.at[at] = floatBitsToUint(scale);
+    scales.at[at] = finite ? floatBitsToUint(scale) : 0x7fc00000;
     sums.at[at] = sum;
 }

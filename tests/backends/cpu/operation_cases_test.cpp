@@ -5,6 +5,7 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "tests/backends/operation_cases/run_case.h"
+#include "tests/backends/operation_cases/run_nan.h"
 
 namespace lfm::operation_cases {
 namespace {
@@ -31,6 +32,17 @@ TEST_P(CpuOperationCases, MeetTheBars) {
     Bed bed(*backend_, place, bars, kHost);
     const std::vector<Group> all = groups();
     group_called(all, std::get<0>(GetParam())).run(bed, *backend_);
+}
+
+TEST(CpuOperationCases, NaNSpreads) {
+    for (const cpu::Kernels* kernels : cpu::available_kernels()) {
+        SCOPED_TRACE(kernels->name);
+        Ledger ledger;
+        const auto backend = cpu::make_cpu_backend({.kernels = kernels, .n_threads = 2, .limits = kLimits}, ledger);
+        HostPlace place;
+        Bed bed(*backend, place, Bars::cpu(reference::Activations::kQuantised), kHost);
+        check_that_nan_spreads(bed);
+    }
 }
 
 TEST(CpuOperationCases, AreMoreThanAThousand) {

@@ -3,6 +3,7 @@
 
 #include "backends/sim/sim_device.h"
 #include "tests/backends/operation_cases/run_case.h"
+#include "tests/backends/operation_cases/run_nan.h"
 
 namespace lfm::operation_cases {
 namespace {
@@ -22,6 +23,12 @@ TEST_P(SimOperationCases, MeetTheBars) {
     Bed bed(*device_, place, Bars::cpu(reference::Activations::kQuantised), device_->id());
     const std::vector<Group> all = groups();
     group_called(all, GetParam()).run(bed, *device_);
+}
+
+TEST_F(SimOperationCases, NaNSpreads) {
+    DevicePlace place(*device_);
+    Bed bed(*device_, place, Bars::cpu(reference::Activations::kQuantised), device_->id());
+    check_that_nan_spreads(bed);
 }
 
 TEST_F(SimOperationCases, AreMoreThanAThousand) {

@@ -1,8 +1,11 @@
 // The shared operation cases on every usable Vulkan device of the machine.
+#include <array>
+
 #include <gtest/gtest.h>
 
 #include "backends/vulkan/vulkan_device.h"
 #include "tests/backends/operation_cases/run_case.h"
+#include "tests/backends/operation_cases/run_nan.h"
 
 namespace lfm::operation_cases {
 namespace {
@@ -22,12 +25,15 @@ protected:
 
     /// test(device) for each.
     template <typename Test>
-    void on_each_device(const Test& test) {
+    void on_each_device(const Test& test, ActivationKind activations = ActivationKind::kQuantised) {
         for (const vulkan::VulkanInfo& info : usable_) {
             SCOPED_TRACE(info.name);
             Ledger ledger;
-            const std::unique_ptr<Device> device = vulkan::make_vulkan_device(
-                {.index = info.index, .budget = {std::uint64_t{1} << 30}, .limits = kLimits}, ledger);
+            const std::unique_ptr<Device> device = vulkan::make_vulkan_device({.index = info.index,
+                                                                               .budget = {std::uint64_t{1} << 30},
+                                                                               .limits = kLimits,
+                                                                               .activations = activations},
+                                                                              ledger);
             std::cout << info.name << ": ";
             test(*device);
         }
@@ -48,6 +54,42 @@ TEST_P(VulkanOperationCases, MeetTheBars) {
         DevicePlace place(device);
         Bed bed(device, place, Bars::gpu(), device.id());
         group.run(bed, device);
+    });
+}
+
+std::vector<std::string> groups_with_weights() {
+    std::vector<std::string> names = group_names();
+    std::erase_if(names, [](const std::string& name) {
+        return !name.starts_with("matmul") && name != "route" && name != "expert_ffn";
+    });
+    return names;
+}
+
+/// Against float64 with activations as they are, as the CPU's exact table.
+class VulkanFloatActivations : public VulkanOperationCases {};
+INSTANTIATE_TEST_SUITE_P(All, VulkanFloatActivations, testing::ValuesIn(groups_with_weights()),
+                         [](const auto& at) { return at.param; });
+
+TEST_P(VulkanFloatActivations, MeetTheBars) {
+    const std::vector<Group> all = groups();
+    const Group& group = group_called(all, GetParam());
+    on_each_device(
+        [&group](Device& device) {
+            DevicePlace place(device);
+            Bars bars = Bars::gpu();
+            bars.activations = reference::Activations::kPlain;
+            Bed bed(device, place, bars, device.id());
+            group.run(bed, device);
+        },
+        ActivationKind::kFloat);
+}
+
+TEST_F(VulkanOperationCases, NaNSpreads) {
+    on_each_device([](Device& device) {
+        DevicePlace place(device);
+        Bed bed(device, place, Bars::gpu(), device.id());
+        // Each type compiles six shaders anew; one for each form of a block's scale and minimum.
+        check_that_nan_spreads(bed, std::array{DType::kF16, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K});
     });
 }
 
