@@ -1,8 +1,11 @@
 #include "runtime/placed_session.h"
 
+#include <cmath>
+
 #include "backends/cpu/kernels.h"
 #include "memory/error.h"
 #include "planner/placement.h"
+#include "planner/resplit.h"
 
 namespace lfm {
 namespace {
@@ -27,26 +30,34 @@ Plan plan_or_throw(const ModelDescription& model, const MachineProfile& machine,
                     shortfall.reason);
 }
 
+/// The plan to obey; nothing: the host alone. With what it was made, when smaller ones may be made.
+struct PlacedSession::Wanted {
+    std::optional<Plan> plan;
+    std::optional<Planning> planning;
+};
+
 PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
+    Wanted wanted;
+    if (const auto* given = std::get_if<Plan>(&options.plan)) wanted.plan = *given;
+    if (const auto* made = std::get_if<Planning>(&options.plan)) {
+        wanted.planning = *made;
+        wanted.planning->request.sizes = sizes_of(options.session);
+        wanted.plan = plan_or_throw(options.model, made->machine, wanted.planning->request);
+    }
+    place_or_less(std::move(wanted), options, ledger);
+}
+
+void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, Ledger& ledger) {
     const auto note = [&](const std::string& text) {
         if (options.note) options.note(text);
     };
-    std::optional<Plan> plan;
-    std::optional<Planning> planning;
-    if (const auto* given = std::get_if<Plan>(&options.plan)) plan = *given;
-    if (const auto* made = std::get_if<Planning>(&options.plan)) {
-        planning = *made;
-        planning->request.sizes = sizes_of(options.session);
-        plan = plan_or_throw(options.model, planning->machine, planning->request);
-    }
+    auto& [plan, planning] = wanted;
     for (int attempt = 0; plan && plan->uses_device() && options.open && attempt <= kSmallerPlans; ++attempt) {
         try {
-            place(*plan, options, ledger);
+            place(*plan, wanted, options, ledger);
             return;
         } catch (const Error& error) {
-            session_.reset();
-            model_.reset();
-            device_.reset();
+            give_up();
             if (error.code() == ErrorCode::kDeviceLost) {
                 note("the device failed while loading (" + std::string(error.what()) + ")");
                 break;
@@ -65,23 +76,85 @@ PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
     }
     if (plan && plan->uses_device()) note("everything in RAM, the CPU alone computes");
     const bool on_host = plan && !plan->uses_device();
-    place(on_host ? *plan : make_host_plan(options.model, sizes_of(options.session)), options, ledger);
+    place(on_host ? *plan : make_host_plan(options.model, sizes_of(options.session)), wanted, options, ledger);
 }
 
-void PlacedSession::place(const Plan& plan, const PlacedOptions& options, Ledger& ledger) {
+void PlacedSession::place(const Plan& plan, const Wanted& wanted, const PlacedOptions& options, Ledger& ledger) {
     SessionOptions session = options.session;
     if (plan.uses_device()) {
         const bool exact = session.kernels == &cpu::exact_kernels();
         device_ = options.open({.budget = plan.vram_budget,
                                 .limits = {session.n_batch, session.n_ctx},
                                 .activations = exact ? ActivationKind::kFloat : ActivationKind::kQuantised});
-        if (const auto* planning = std::get_if<Planning>(&options.plan)) {
-            const MachineRates rates = rates_of(planning->machine, planning->request.device, FigureEnd::kMid);
-            session.expert_times = expert_times(options.model, rates);
+        if (wanted.planning) {
+            const Planning& planning = *wanted.planning;
+            session.expert_times =
+                expert_times(options.model, rates_of(planning.machine, planning.request.device, FigureEnd::kMid));
         }
     }
     model_.emplace(options.load(plan, {device_.get(), options.progress}));
-    session_.emplace(*model_, session, ledger);
+    if (moving_)
+        session_->resume(std::move(session.expert_times));
+    else
+        session_.emplace(*model_, session, ledger);
+}
+
+void PlacedSession::give_up() {
+    if (moving_)
+        session_->suspend();
+    else
+        session_.reset();
+    model_.reset();
+    device_.reset();
+}
+
+bool PlacedSession::resplit(const PlacedOptions& options, Ledger& ledger) {
+    const auto* planning = std::get_if<Planning>(&options.plan);
+    if (planning == nullptr || device_ == nullptr || session_->loss()) return false;
+    const Engine& engine = session_->engine();
+    const std::uint64_t n_decoded = engine.totals().n_decoded;
+    const auto& learnt = engine.learnt();
+    if (!learnt || !learnt->host_factor || n_decoded < considered_at_ + CostLearner::kLearnedSteps) return false;
+    considered_at_ = n_decoded;
+    if (std::abs(*learnt->host_factor - 1) < CostLearner::kLeastDifference) return false;
+
+    Wanted wanted{.plan = std::nullopt, .planning = *planning};
+    wanted.planning->machine = with_slower_host(planning->machine, *learnt->host_factor);
+    wanted.planning->request.sizes = sizes_of(options.session);
+    auto better =
+        find_resplit(options.model, wanted.planning->machine, wanted.planning->request, plan(), session_->position());
+    if (!better || !better->repays_within(n_decoded)) return false;
+    if (options.note) {
+        const auto speed = [](double seconds) { return std::to_string(std::lround(1 / seconds)); };
+        options.note("another split repays: " + speed(better->then) + " instead of " + speed(better->now) +
+                     " tokens a second predicted; moving to it");
+    }
+    wanted.plan = std::move(better->plan);
+    move(std::move(wanted), options, ledger);
+    return true;
+}
+
+void PlacedSession::move_to(const Plan& plan, const PlacedOptions& options, Ledger& ledger) {
+    Wanted wanted{.plan = plan, .planning = std::nullopt};
+    if (const auto* planning = std::get_if<Planning>(&options.plan)) {
+        wanted.planning = *planning;
+        wanted.planning->request.sizes = sizes_of(options.session);
+    }
+    move(std::move(wanted), options, ledger);
+}
+
+void PlacedSession::move(Wanted wanted, const PlacedOptions& options, Ledger& ledger) {
+    moving_ = true;
+    try {
+        give_up();
+        place_or_less(std::move(wanted), options, ledger);
+        moving_ = false;
+    } catch (...) {
+        moving_ = false;
+        give_up();
+        throw;
+    }
+    considered_at_ = 0;
 }
 
 }  // namespace lfm

@@ -43,6 +43,15 @@ public:
     PlacedSession(const PlacedSession&) = delete;
     PlacedSession& operator=(const PlacedSession&) = delete;
 
+    /// Moves to another split when the host has shown to be faster or slower than its profile says, and the other
+    /// split repays the move within as many tokens as were decoded so far (planner/resplit.h). Says so by
+    /// `options.note`. `options` as it was made with: a Planning, adaptation on. Between steps. Returns whether.
+    /// Throws as the constructor does; then it holds no session any more.
+    bool resplit(const PlacedOptions& options, Ledger& ledger);
+    /// Loads the model anew by this plan, smaller ones when the device refuses memory. The session and its sequence
+    /// go on. Throws likewise.
+    void move_to(const Plan& plan, const PlacedOptions& options, Ledger& ledger);
+
     const Plan& plan() const { return model_->plan(); }
     const Model& model() const { return *model_; }
     Session& session() { return *session_; }
@@ -51,11 +60,17 @@ public:
     const Device* device() const { return device_.get(); }
 
 private:
-    void place(const Plan& plan, const PlacedOptions& options, Ledger& ledger);
+    struct Wanted;
+    void place_or_less(Wanted wanted, const PlacedOptions& options, Ledger& ledger);
+    void place(const Plan& plan, const Wanted& wanted, const PlacedOptions& options, Ledger& ledger);
+    void move(Wanted wanted, const PlacedOptions& options, Ledger& ledger);
+    void give_up();
 
     std::unique_ptr<Device> device_;
     std::optional<Model> model_;
     std::optional<Session> session_;
+    bool moving_ = false;              // the session stays while the model is loaded anew
+    std::uint64_t considered_at_ = 0;  // decode steps when another split was last thought of
 };
 
 /// Throws Error{kShortfall} saying which budget is too small, by how much.

@@ -73,6 +73,11 @@ void Session::make_engine(const Plan& plan, const Weights& weights, Device* devi
                                        ledger_);
 }
 
+void Session::resume(std::vector<ExpertTimes> expert_times) {
+    engine_options_.expert_times = std::move(expert_times);
+    make_engine(model_.plan(), model_.weights(), model_.device());
+}
+
 /// A lost device takes the sequence's state along. May be called again should the first attempt find no memory.
 void Session::go_on_with_host(const Error& loss) {
     if (!loss_) loss_ = loss.what();

@@ -61,6 +61,12 @@ public:
     std::span<const std::int32_t> tokens() const { return tokens_; }
 
     void reset();
+    /// The model is about to be loaded anew, at the same place in memory but by another plan: gives up all that refers
+    /// to it. Nothing but resume may be called next.
+    void suspend() { engine_.reset(); }
+    /// Goes on with the model as it is now. The sequence is computed anew from its tokens when the next are appended.
+    /// Throws as the constructor does; then resume may be called once more.
+    void resume(std::vector<ExpertTimes> expert_times);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
