@@ -120,7 +120,7 @@ TEST_F(Mapped, EachFileHasItsOwnNote) {
 }
 
 TEST_F(Mapped, ANoteEndsWithItsFile) {
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < 50; ++i) {
         const fs::path path = write("file");
         MappedFile file = MappedFile::open(path);
         ASSERT_FALSE(file.change()) << "file " << i;
@@ -158,7 +158,7 @@ TEST_F(Mapped, FilesComeAndGoBesideFaults) {
         const fs::path path = write("other");
         while (!end) EXPECT_FALSE(MappedFile::open(path).change());
     });
-    for (int i = 0; i < 300; ++i) {
+    for (int i = 0; i < 100; ++i) {
         const fs::path path = write("file");
         const MappedFile file = MappedFile::open(path);
         fs::resize_file(path, 0);
@@ -170,8 +170,8 @@ TEST_F(Mapped, FilesComeAndGoBesideFaults) {
 
 // What is not ours. Each in a process of its own, where no handler was set before.
 
-#if defined(__SANITIZE_ADDRESS__)
-// It has a handler, which reports and leaves.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+// They have a handler, which reports and leaves.
 bool died_of_bus_error(int status) { return WIFEXITED(status) && WEXITSTATUS(status) != 0; }
 #else
 bool died_of_bus_error(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS; }
