@@ -250,6 +250,18 @@ TEST_F(LfmRun, ASignalStopsALongPromptToo) {
     EXPECT_EQ(process.stdout_text, "");
 }
 
+TEST(RunOptions, KernelsAreTheCpusOwn) {
+    const auto backend = [](const std::vector<std::string>& more) {
+        std::vector<std::string> arguments{"--kernels", "portable"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return parse_run_options(arguments).device.backend;
+    };
+    EXPECT_EQ(backend({}), BackendName::kCpu);
+    EXPECT_EQ(backend({"--backend", "vulkan"}), BackendName::kVulkan);
+    EXPECT_EQ(backend({"--plan", "file"}), BackendName::kAuto) << "the plan decides";
+    EXPECT_EQ(parse_run_options({}).device.backend, BackendName::kAuto);
+}
+
 TEST_F(LfmRun, HelpFitsAScreenAndNamesEveryOption) {
     const Result result = lfm_run({"--help"});
     EXPECT_EQ(result.code, 0);
