@@ -183,16 +183,32 @@ protected:
 
     /// Touches a page that is not there, of a mapping that nobody guards, while another one is guarded.
     void fault_elsewhere() const {
-        const fs::path path = write("file");
         const MappedFile guarded = MappedFile::open(write("guarded"));
+        fault_at(nullptr);
+    }
+    /// At an address where nothing is mapped; null: anywhere.
+    void fault_at(void* address) const {
+        const fs::path path = write("file");
         const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        const void* data = ::mmap(nullptr, 64 * kPage, PROT_READ, MAP_SHARED, descriptor, 0);
+        const void* data = ::mmap(address, 64 * kPage, PROT_READ, MAP_SHARED, descriptor, 0);
+        if (address != nullptr && data != address) std::_Exit(3);
         fs::resize_file(path, 0);
         std::_Exit(*static_cast<const volatile char*>(data) == 0 ? 1 : 2);
     }
 };
 
 TEST_F(BusErrorsOfOthers, KillAsBefore) { EXPECT_EXIT(fault_elsewhere(), died_of_bus_error, ""); }
+
+TEST_F(BusErrorsOfOthers, KillWhereAFileWasGuardedBefore) {
+    EXPECT_EXIT(
+        {
+            std::optional<MappedFile> guarded = MappedFile::open(write("guarded"));
+            void* const address = const_cast<std::byte*>(guarded->bytes().data());
+            guarded.reset();
+            fault_at(address);
+        },
+        died_of_bus_error, "");
+}
 
 TEST_F(BusErrorsOfOthers, KillAlsoWhenSent) {
     EXPECT_EXIT(
