@@ -47,6 +47,11 @@ std::size_t element_stride(const GgufEntry& entry) { return entry.count == 0 ? 0
 
 }  // namespace
 
+void GgufFile::require_unchanged() const {
+    if (!mapping_) return;
+    if (const auto change = mapping_->change()) throw Error(ErrorCode::kInvalidModel, name_, change->message());
+}
+
 const GgufEntry* GgufFile::find(std::string_view key) const {
     const auto place = entry_index_.find(key);
     return place ? &entries_[*place] : nullptr;
@@ -132,11 +137,14 @@ std::optional<std::vector<std::string_view>> GgufFile::find_strings(std::string_
         fail(*this, key, "an array of strings", "another type");
     std::vector<std::string_view> values;
     values.reserve(entry->count);
-    const std::byte* at = entry->payload.data();
-    for (std::uint64_t i = 0; i < entry->count; ++i) {  // lengths were checked when the file was parsed
-        const auto size = load<std::uint64_t>(at);
-        values.emplace_back(reinterpret_cast<const char*>(at + 8), size);
-        at += 8 + size;
+    std::span<const std::byte> rest = entry->payload;
+    for (std::uint64_t i = 0; i < entry->count; ++i) {
+        // Lengths were checked when the file was parsed; but the file may have been written to since.
+        const auto size = rest.size() < 8 ? std::uint64_t{0} : load<std::uint64_t>(rest.data());
+        if (rest.size() < 8 || size > rest.size() - 8)
+            fail(*this, key, "strings within the array", "others than before");
+        values.emplace_back(reinterpret_cast<const char*>(rest.data() + 8), size);
+        rest = rest.subspan(8 + size);
     }
     return values;
 }

@@ -69,6 +69,8 @@ public:
     std::span<const std::byte> data() const { return data_; }
     /// The mapping behind it; nothing when parsed from bytes.
     const MappedFile* mapping() const { return mapping_ ? &*mapping_ : nullptr; }
+    /// Throws Error{kInvalidModel} when the file has changed since it was opened: what was read from it may be wrong.
+    void require_unchanged() const;
 
     std::span<const GgufEntry> entries() const { return entries_; }
     std::span<const GgufTensor> tensors() const { return tensors_; }

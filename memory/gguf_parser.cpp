@@ -263,6 +263,7 @@ GgufFile GgufFile::open(const std::filesystem::path& path) {
     MappedFile mapping = MappedFile::open(path);
     GgufFile file = parse(mapping.bytes(), path.string());
     file.mapping_ = std::move(mapping);
+    file.require_unchanged();
     return file;
 }
 

@@ -2,10 +2,23 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
+#include <string>
+
+#include "memory/page_guard.h"
 
 namespace lfm {
+
+/// What happened to a mapped file since it was opened.
+struct FileChange {
+    std::optional<std::size_t> offset;  // where bytes are lost from on; nothing: any byte may be another
+    std::string found;                  // "the file cut to 4096 bytes while in use"
+
+    std::string message() const;
+};
 
 class MappedFile {
 public:
@@ -20,15 +33,23 @@ public:
 
     std::span<const std::byte> bytes() const { return {data_, size_}; }
 
+    /// Nothing while the bytes are those that were there at first. Reading never fails, also where the file was cut or
+    /// the disk gives an error: zeros are read then, so what was computed with the bytes counts only when there is no
+    /// change afterwards. Knows by size and time of modification what others wrote. Costs a system call.
+    std::optional<FileChange> change() const;
+
     /// Asks the kernel to read a part of the file ahead. A hint: failure is ignored.
     void will_need(std::size_t offset, std::size_t size) const;
 
 private:
-    MappedFile(const std::byte* data, std::size_t size) : data_(data), size_(size) {}
-    void unmap() noexcept;
+    MappedFile() = default;
+    void close() noexcept;
 
+    int descriptor_ = -1;
+    std::int64_t modified_ = 0;  // ns since 1970
     const std::byte* data_ = nullptr;
     std::size_t size_ = 0;
+    PageGuard guard_;
 };
 
 }  // namespace lfm

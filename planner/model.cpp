@@ -170,6 +170,7 @@ ModelDescription describe_model(const GgufFile& file) {
             layer.ffn = find_dense(finder, hyper, prefix, hyper.n_ff[i]);
         model.layers.push_back(std::move(layer));
     }
+    file.require_unchanged();
     return model;
 }
 

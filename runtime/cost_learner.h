@@ -16,8 +16,10 @@ struct MeasuredStep {
 struct Learnt {
     std::uint32_t n_steps = 0;
     double tokens_per_second = 0;
-    /// What the host takes for its experts, as a multiple of the plan; nothing when it had none.
+    /// What the host takes for its experts, as a multiple of what the machine profile says; nothing when it had none.
     std::optional<double> host_factor;
+    /// By what the times that are decided by must be multiplied, given all that was learnt before. 1: leave them.
+    double change = 1;
 };
 
 /// Answers once every kLearnedSteps steps; the first steps, which touch memory for the first time, do not count.
@@ -32,6 +34,7 @@ public:
 private:
     std::uint32_t n_seen_ = 0, n_counted_ = 0;
     MeasuredStep sum_;
+    double factor_ = 1;  // the product of all changes
 };
 
 }  // namespace lfm

@@ -1,7 +1,6 @@
 #include "runtime/engine.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "backends/sim/sim_device.h"
 
@@ -59,6 +58,8 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
       host_(make_host(in.options, ledger)) {
     auto program =
         make_layer_program({in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()});
+    const auto first = std::ranges::find_if(times_, [](const ExpertTimes& times) { return times.host > 0; });
+    if (first != times_.end()) host_planned_ = first->host;
     // A simulated device's own clock says more than the host's.
     simulated_ = dynamic_cast<sim::SimDevice*>(in.device);
     if (in.options.trace != nullptr) trace_.emplace(*in.options.trace, program);
@@ -112,20 +113,18 @@ void Engine::run(const std::atomic<bool>* stop) {
 
 /// The host's experts by the profile: those missed in this step but for the ones that travelled.
 void Engine::learn(const CacheHits& before) {
-    const auto first = std::ranges::find_if(times_, [](const ExpertTimes& times) { return times.host > 0; });
-    const double planned = first == times_.end() ? 0 : first->host;
     const std::uint64_t missed = residency_.hits().missed - before.missed, travelled = streams_->n_travelled();
     const StepTimes times = last_times();
     const auto learnt =
         learner_.add({.total = times.total,
                       .experts = times.experts,
-                      .experts_planned = planned * static_cast<double>(missed - std::min(missed, travelled))});
+                      .experts_planned = host_planned_ * static_cast<double>(missed - std::min(missed, travelled))});
     if (!learnt) return;
     learnt_ = learnt;
-    if (!learnt->host_factor || std::abs(*learnt->host_factor - 1) < CostLearner::kLeastDifference) return;
+    if (learnt->change == 1) return;
     for (ExpertTimes& layer : times_) {
-        layer.host *= *learnt->host_factor;
-        layer.host_while_copying *= *learnt->host_factor;
+        layer.host *= learnt->change;
+        layer.host_while_copying *= learnt->change;
     }
     streams_->set_times(times_);
     residency_.learn_times();

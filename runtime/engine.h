@@ -89,6 +89,7 @@ private:
     Device* device_;
     Adaptation adaptation_;
     std::vector<ExpertTimes> times_;  // as planned, then as learnt
+    double host_planned_ = 0;         // seconds of one expert on the host, by the profile
     CostLearner learner_;
     std::optional<Learnt> learnt_;
     RunTotals totals_;

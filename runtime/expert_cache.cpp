@@ -122,10 +122,12 @@ ExpertCache::Changes ExpertCache::end_step(std::uint32_t n_tokens) {
     oldest = std::exchange(present_, {});
     proposed_.clear();
     for (std::uint32_t i = 0; i < layers_.size(); ++i) {
-        judge_hints(layers_[i]);
-        layers_[i].forecast.add_step(layers_[i].uses, n_tokens);
+        if (follows(layers_[i])) {
+            judge_hints(layers_[i]);
+            layers_[i].forecast.add_step(layers_[i].uses, n_tokens);
+            if (options_.hit_seconds > 0) propose(i);
+        }
         layers_[i].uses.clear();
-        if (options_.most_fetches > 0 && options_.hit_seconds > 0 && !layers_[i].slots.empty()) propose(i);
     }
     begin_best();
     ++step_;

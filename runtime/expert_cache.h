@@ -95,7 +95,8 @@ public:
     };
     Changes end_step(std::uint32_t n_tokens);
 
-    /// Between steps. Fewer: those of the highest numbers go, with what they hold or are being filled with.
+    /// Between steps. Fewer: those of the highest numbers go, with what they hold or are being filled with. What is
+    /// used while a layer has none is not learnt from.
     void set_slots(std::uint32_t moe_layer, std::uint32_t n_slots);
     /// Instead of those pinned so far. What is pinned now leaves its slot.
     void set_pinned(std::uint32_t moe_layer, std::span<const std::uint16_t> experts);
@@ -130,6 +131,8 @@ private:
         double memory = 0, independent_tokens = 0;
         double hint = 0, hint_resident = 0, hint_fetched = 0;  // share that comes true; uses that follow
     };
+    /// Whether its uses are learnt from: without slots, or fetches into them, nobody asks what comes.
+    bool follows(const Layer& layer) const { return options_.most_fetches > 0 && !layer.slots.empty(); }
     static Outlook outlook(const Layer& layer, std::uint32_t visible_after);
     static Worth worth(const Layer& layer, const Outlook& outlook, std::size_t expert);
     double gain(const Worth& in, const Worth& out, double independent_tokens) const;

@@ -33,6 +33,27 @@ Bytes give_back_pages(const std::byte* from, std::size_t size) {
     return {end - begin};
 }
 
+/// The place of a description's tensors in another file would be anywhere.
+void require_described(const GgufFile& file, const ModelDescription& description) {
+    for (const TensorRef* tensor : all_tensors(description)) {
+        const GgufTensor* found = file.find_tensor(tensor->name);
+        if (found == nullptr || found->type != tensor->type || found->dims != tensor->dims ||
+            found->offset != tensor->offset)
+            throw Error(ErrorCode::kInvalidModel, file.name() + ": " + tensor->name,
+                        "expected the tensor as when the file was first opened, found " +
+                            std::string(found == nullptr ? "none" : "another"));
+    }
+}
+
+/// The first tensor with bytes at `offset` or behind it.
+const TensorRef* tensor_from(const ModelDescription& description, std::uint64_t offset) {
+    const TensorRef* first = nullptr;
+    for (const TensorRef* tensor : all_tensors(description))
+        if (tensor->offset + tensor->bytes.value > offset && (first == nullptr || tensor->offset < first->offset))
+            first = tensor;
+    return first;
+}
+
 }  // namespace
 
 Model::Model(const ModelDescription& description, const Plan& plan, Device* device)
@@ -44,11 +65,13 @@ Model::Model(const ModelDescription& description, const Plan& plan, Device* devi
 
 Model Model::load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger,
                   const DeviceLoad& to) {
+    require_described(file, description);
     Model model(description, plan, to.device);
     model.file_ = std::move(file);
     model.data_ = model.file_->data();
     model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
     model.upload(to.progress);
+    if (const auto error = model.file_error()) throw *error;
     const Bytes dropped = model.drop_uploaded();
     model.mapped_ = LedgerEntry(ledger, {kHost, Purpose::kMappedWeights, Bytes{model.data_.size() - dropped.value}});
     return model;
@@ -118,6 +141,22 @@ std::vector<std::span<const std::byte>> Model::on_host() const {
     }
     if (at < data_.data() + data_.size()) parts.emplace_back(at, data_.data() + data_.size());
     return parts;
+}
+
+std::optional<Error> Model::file_error() const {
+    if (!file_ || file_->mapping() == nullptr) return std::nullopt;
+    std::optional<FileChange> change = file_->mapping()->change();
+    if (!change) return std::nullopt;
+    std::string where = file_->name();
+    if (change->offset) {
+        const auto before = static_cast<std::size_t>(data_.data() - file_->mapping()->bytes().data());
+        const std::size_t offset = *change->offset - std::min(*change->offset, before);
+        if (const TensorRef* tensor = tensor_from(description_, offset)) {
+            where += ": " + tensor->name;
+            change->offset = before + std::max<std::size_t>(offset, tensor->offset);
+        }
+    }
+    return Error(ErrorCode::kInvalidModel, where, change->message());
 }
 
 void Model::read_ahead(const LoadProgress& progress) const {

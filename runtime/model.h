@@ -6,6 +6,7 @@
 #include <span>
 #include <vector>
 
+#include "memory/error.h"
 #include "memory/gguf.h"
 #include "memory/host_buffer.h"
 #include "memory/ledger.h"
@@ -28,7 +29,8 @@ class Model {
 public:
     /// Uses the mapped file's pages as they are; what the plan puts on the device is copied there and its pages are
     /// given back. `ledger` outlives the model. Throws Error{kUsage} when the plan uses a device and none is given,
-    /// Error{kShortfall} when the device refuses memory.
+    /// Error{kShortfall} when the device refuses memory, Error{kInvalidModel} when the file is not the one described or
+    /// changes meanwhile.
     static Model load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger,
                       const DeviceLoad& to = {});
     /// Random weights of the described shapes in memory of our own, where all of them stay. `plan` as for load.
@@ -45,6 +47,11 @@ public:
     Device* device() const { return device_; }
     /// The data section: every weight of the model.
     std::span<const std::byte> data() const { return data_; }
+
+    /// Names file, tensor and offset when the file was cut or written to since it was opened, or cannot be read;
+    /// nothing while the weights are what they were. Reading weights never fails, so what was computed with them counts
+    /// only when there is no error afterwards. Costs one system call, none for weights that are not a file's.
+    std::optional<Error> file_error() const;
 
     /// Brings all pages of the weights that the host computes with into memory, so that the first token does not wait
     /// for the disk. Reports progress. Does nothing for weights that already are in memory of our own or would not fit.

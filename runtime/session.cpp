@@ -98,6 +98,7 @@ void Session::catch_up() {
 
 template <typename Act>
 void Session::with_recovery(const Act& act) {
+    if (file_error_) throw *file_error_;
     if (engine_ != nullptr) try {
             return act();
         } catch (const Error& error) {
@@ -158,6 +159,12 @@ void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
 
+/// After the weights were read. The state may have been computed with others than the model's: there is no way back.
+void Session::require_file() {
+    file_error_ = model_.file_error();
+    if (file_error_) throw *file_error_;
+}
+
 /// A device that gives no numbers is as good as lost: the host shows whether it was the model.
 void Session::check_logits() const {
     if (loss_ || model_.device() == nullptr || engine_options_.host_arithmetic == HostArithmetic::kSkip) return;
@@ -181,9 +188,11 @@ void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {
     try {
         engine_->run(interruptible ? stop_ : nullptr);
     } catch (const Error& error) {
+        require_file();
         if (interruptible && error.code() != ErrorCode::kDeviceLost) engine_->state().restore(before_step_);
         throw;
     }
+    require_file();
     check_logits();
     engine_->state().advance(params_.n_tokens);
 }

@@ -46,7 +46,8 @@ public:
 
     /// Appends tokens to the sequence, in steps of at most n_batch. Returns the last token's logits [n_vocab], valid
     /// until the next call. Throws Error{kContextFull} (nothing appended), Error{kInvalidInput} for a token id out of
-    /// range (nothing appended), Error{kInterrupted} (whole steps stay appended).
+    /// range (nothing appended), Error{kInterrupted} (whole steps stay appended), Error{kInvalidModel} when the model's
+    /// file was cut or written to while in use: the session is of no use from then on, and keeps throwing it.
     std::span<const float> append(std::span<const std::int32_t> tokens);
 
     /// Called once per step with the logits of rows [first, first + logits.size() / n_vocab) of the appended tokens.
@@ -89,6 +90,7 @@ private:
     void make_engine(const Plan& plan, const Weights& weights, Device* device);
     void go_on_with_host(const Error& loss);
     void catch_up();
+    void require_file();
     void check_logits() const;
     /// act(), a second time with the host alone when the device is lost meanwhile.
     template <typename Act>
@@ -112,7 +114,8 @@ private:
     std::optional<Weights> host_weights_;
     std::unique_ptr<Engine> engine_;
     std::optional<std::string> loss_;
-    Checkpoint before_step_;  // where an interrupted step returns to
+    std::optional<Error> file_error_;  // once it was there, for good
+    Checkpoint before_step_;           // where an interrupted step returns to
     std::vector<std::int32_t> tokens_;
     ExpertSource expert_source_;
     const std::atomic<bool>* stop_ = nullptr;

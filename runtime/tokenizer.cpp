@@ -15,6 +15,7 @@ constexpr std::size_t kMaxTextBytes = (std::size_t{1} << 30) - 1;
 Tokenizer Tokenizer::from_gguf(const GgufFile& file) {
     Vocabulary vocabulary = Vocabulary::from_gguf(file);
     MergeTable merges = MergeTable::from_gguf(file, vocabulary);
+    file.require_unchanged();
     return Tokenizer(std::move(vocabulary), std::move(merges));
 }
 

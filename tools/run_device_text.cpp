@@ -61,7 +61,8 @@ std::string device_remarks(const RunModel& model) {
     const double off = *learnt->host_factor - 1;
     if (off > -CostLearner::kLeastDifference && off < CostLearner::kLeastDifference) return "";
     return "learnt: the CPU takes " + number(*learnt->host_factor) +
-           " times as long for its experts as planned; what travels to the device is decided by that now";
+           " times as long for its experts as the machine's profile says; what travels to the device is decided by "
+           "that now";
 }
 
 std::string memory_text(const Ledger& ledger, const RunModel& model) {

@@ -35,7 +35,7 @@ Computing:
   -b, --batch-size N         prompt tokens in one step; default: 512
   -ctk, --cache-type-k TYPE, -ctv, --cache-type-v TYPE
                              KV cache in f16 (default), f32 or q8_0
-      --kernels NAME  --exact    portable, avx2, avx512; slow reference
+      --kernels NAME  --exact    portable, avx2, avx512 (CPU); slow reference
       --backend NAME  --device N   auto (default), cpu, vulkan or sim; its Nth
       --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
       --profile FILE         to plan with; default: this machine, measured
@@ -172,6 +172,9 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
             throw Error(ErrorCode::kUsage, "--plan",
                         "expected no --" + std::string(decided) + " beside it: the plan decides");
     options.device = device_request(values);
+    // Kernels are the CPU's own: a device takes part beside them only when it is asked for, by name or by the plan.
+    if (values.count("kernels") > 0 && !options.plan_file && options.device.backend == BackendName::kAuto)
+        options.device.backend = BackendName::kCpu;
     options.trace_file = find<std::string>(values, "trace");
     options.sampling = find_sampling(values);
     const auto seed = find_integer(values, "seed", -1, std::numeric_limits<std::int64_t>::max());

@@ -135,6 +135,27 @@ TEST_F(LfmRun, AFullContextEndsTheAnswerWithAWarning) {
     EXPECT_NE(too_long.err.find("(-c)"), std::string::npos) << too_long.err;
 }
 
+TEST_F(LfmRun, AModelThatChangesMeanwhileIsOneLineAndFour) {
+    for (const bool cut : {true, false}) {
+        SCOPED_TRACE(cut ? "cut" : "written to");
+        const std::string model = slow_model();
+        Process process({kProgram, "-q", "-m", model, "-p", "Hi", "--temp", "0", "--no-chat", "-c", "60000"});
+        process.end_input("");
+        process.wait_for_output(20);
+        const auto begin = std::chrono::steady_clock::now();
+        if (cut) {
+            fs::resize_file(model, fs::file_size(model) / 2);
+        } else {
+            std::fstream(model, std::ios::binary | std::ios::in | std::ios::out) << "other bytes";
+        }
+        EXPECT_EQ(process.wait(), 4);
+        EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
+        EXPECT_EQ(n_lines(process.stderr_text), 1u) << process.stderr_text;
+        EXPECT_NE(process.stderr_text.find(model), std::string::npos) << process.stderr_text;
+        EXPECT_EQ(process.stderr_text.find("offset") != std::string::npos, cut) << process.stderr_text;
+    }
+}
+
 TEST_F(LfmRun, UsageErrorsAreOneLineAndTwo) {
     const std::vector<std::vector<std::string>> wrong{{"--vram-budget", "much", "-p", "x"},
                                                       {"--ram-budget", "101%", "-p", "x"},
@@ -227,6 +248,18 @@ TEST_F(LfmRun, ASignalStopsALongPromptToo) {
     EXPECT_EQ(process.wait(), 130) << process.stderr_text;
     EXPECT_LT(std::chrono::steady_clock::now() - begin, lfm::test::kStopsWithin);
     EXPECT_EQ(process.stdout_text, "");
+}
+
+TEST(RunOptions, KernelsAreTheCpusOwn) {
+    const auto backend = [](const std::vector<std::string>& more) {
+        std::vector<std::string> arguments{"--kernels", "portable"};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        return parse_run_options(arguments).device.backend;
+    };
+    EXPECT_EQ(backend({}), BackendName::kCpu);
+    EXPECT_EQ(backend({"--backend", "vulkan"}), BackendName::kVulkan);
+    EXPECT_EQ(backend({"--plan", "file"}), BackendName::kAuto) << "the plan decides";
+    EXPECT_EQ(parse_run_options({}).device.backend, BackendName::kAuto);
 }
 
 TEST_F(LfmRun, HelpFitsAScreenAndNamesEveryOption) {
