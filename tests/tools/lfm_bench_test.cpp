@@ -183,6 +183,22 @@ TEST(LfmBench, EveryFormatSaysThatTimesAreVirtual) {
     EXPECT_EQ(computed.find("nothing was computed"), std::string::npos) << computed;
 }
 
+TEST(LfmBench, TracesEveryStep) {
+    ScratchDir dir;
+    const std::string file = dir.file("trace.json");
+    ASSERT_EQ(
+        bench(on_sim(kFlagship, "8GiB", {"-p", "6", "-b", "4", "-n", "3", "-r", "1", "--no-warmup", "--trace", file}))
+            .code,
+        0);
+    std::ifstream text(file);
+    const auto trace = nlohmann::json::parse(text);
+    std::vector<int> tokens;  // of each step
+    for (const auto& event : trace["traceEvents"])
+        if (event["name"] == "step") tokens.push_back(event["args"]["tokens"]);
+    EXPECT_EQ(tokens, (std::vector<int>{4, 2, 1, 1, 1}));
+    EXPECT_EQ(bench(on_sim(kSplit, "450MiB", {"-p", "4", "-n", "1", "--trace", dir.file("no/such")})).code, 1);
+}
+
 TEST(LfmBench, MeasuresOnVulkan) {
     if (const std::string why = vulkan_absence(); !why.empty()) GTEST_SKIP() << why;
     Words options{"--shape", kSplit, "--backend", "vulkan", "--profile", kProfile, "-p", "8", "-n", "4", "-r", "1"};
