@@ -122,6 +122,9 @@ TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
         EXPECT_GT(number(row, "hit_rate"), 0);
         EXPECT_LT(number(row, "hit_rate"), 1);
         EXPECT_GT(number(row, "predicted_ts"), 0);
+        // 5 MoE layers, 4 experts of 3 · 512 · 256 weights each, 18 bytes for 32.
+        EXPECT_EQ(row["expert_bytes_per_token"], 5 * 4 * 3 * 512 * 256 / 32 * 18);
+        EXPECT_LT(row["expert_bytes_per_token"], row["weight_bytes_per_token"]);
     }
 }
 
