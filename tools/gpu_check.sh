@@ -87,21 +87,25 @@ choose_libraries() {
 # The loader finds drivers by their manifests in known folders; also where they lie elsewhere, or are missing.
 choose_drivers() {
     [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] && return
-    local files=() file library
+    local files=() file
     for file in "$drivers"/share/vulkan/icd.d/*.json "$drivers"/vulkan/icd.d/*.json \
         {/etc,/usr/share,/usr/local/etc,/usr/local/share}/vulkan/icd.d/*.json; do
         [[ -f $file ]] && files+=("$file")
     done
-    library=$(system_library libGLX_nvidia.so.0)
-    if [[ -n $library && ${files[*]} != *nvidia* ]]; then
-        file=$work/nvidia_icd.json
-        echo "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"$library\", \"api_version\": \"1.3.0\"}}" >"$file"
-        files=("$file" ${files[@]+"${files[@]}"})
-    fi
+    [[ ${files[*]-} == *nvidia* ]] || files=($(nvidia_manifest GLX) ${files[@]+"${files[@]}"})
     # Those that compute on the CPU only where there is no other.
     local real=()
     for file in ${files[@]+"${files[@]}"}; do [[ $file == *lvp* || $file == *swrast* ]] || real+=("$file"); done
-    try_drivers ${real[@]+"${real[@]}"} || try_drivers ${files[@]+"${files[@]}"}
+    # NVIDIA's library for screens fails where there is none; its other one has the same entry.
+    try_drivers ${real[@]+"${real[@]}"} || try_drivers $(nvidia_manifest EGL) || try_drivers ${files[@]+"${files[@]}"}
+}
+nvidia_manifest() {  # GLX or EGL: a manifest for that library, if it is there
+    local library
+    library=$(system_library "lib$1_nvidia.so.0")
+    [[ -n $library ]] || return
+    echo "{\"file_format_version\": \"1.0.0\", \"ICD\": {\"library_path\": \"$library\", \"api_version\": \"1.3.0\"}}" \
+        >"$work/nvidia_$1.json"
+    echo "$work/nvidia_$1.json"
 }
 try_drivers() {
     (($# > 0)) || return 1
