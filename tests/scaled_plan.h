@@ -10,11 +10,12 @@
 #include "planner/machine_json.h"
 #include "planner/make_plan.h"
 #include "planner/placement.h"
+#include "tests/program_folder.h"
 
 namespace lfm::test {
 
 inline MachinePart machine_part(const std::string& name) {
-    const std::string path = std::string(LFM_SOURCE_DIR "/profiles/") + name + ".json";
+    const std::string path = profiles_folder() / (name + ".json");
     std::stringstream text;
     text << std::ifstream(path, std::ios::binary).rdbuf();
     return parse_machine_part(text.str(), path);

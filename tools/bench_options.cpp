@@ -117,6 +117,7 @@ po::options_description bench_options() {
     options.add_options()("arithmetic", text(),
                           "of --backend sim: run, or skip (default for a shape), which needs little memory; its times "
                           "are the simulated device's in both");
+    options.add_options()("trace", text(), "write what ran when, warm-up included, for ui.perfetto.dev");
     options.add_options()("output,o", text()->default_value("md"), "md, csv or json");
     options.add(compute_options()).add(device_options());
     return options;
@@ -133,6 +134,7 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     if (values.count("model") > 0) options.model_file = values["model"].as<std::string>();
     if (values.count("shape") > 0) options.shape = values["shape"].as<std::string>();
     options.format = find_format(values);
+    if (values.count("trace") > 0) options.trace_file = values["trace"].as<std::string>();
     options.tests = find_tests(values);
     options.repetitions = values["repetitions"].as<std::uint32_t>();
     if (options.repetitions < 1) throw Error(ErrorCode::kUsage, "--repetitions", "expected at least 1, found 0");

@@ -27,6 +27,7 @@ struct BenchOptions {
     HostArithmetic arithmetic = HostArithmetic::kRun;  // kSkip: a simulated device only, never with the router
     SessionOptions session;                            // sizes that hold every test
     BenchFormat format = BenchFormat::kMarkdown;
+    std::optional<std::string> trace_file;
 };
 
 po::options_description bench_options();

@@ -91,6 +91,7 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"kernels", setup.kernels},
         {"routing", setup.routing},
         {"weight_bytes_per_token", std::llround(result.bytes_per_token)},
+        {"expert_bytes_per_token", std::llround(result.expert_bytes_per_token)},
         {"achieved_gb_per_s", achieved(result) / 1e9},
         {"read_bandwidth_gb_per_s", result.read_bandwidth / 1e9},
         {"bandwidth_share", result.read_bandwidth > 0 ? achieved(result) / result.read_bandwidth : 0.0},

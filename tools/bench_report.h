@@ -24,7 +24,8 @@ struct BenchResult {
     std::vector<double> seconds;  // one per repetition
     double read_bandwidth = 0;    // bytes a second: median of measurements between the repetitions; 0: not measured
     double bytes_per_token = 0;   // weights a decoded token reads
-    double predicted = 0;         // tokens a second; 0: no profile of this machine
+    double expert_bytes_per_token = 0;  // of them, experts'
+    double predicted = 0;               // tokens a second; 0: no profile of this machine
     // With a device.
     std::optional<double> hit_rate;  // uses of experts that the device held; nothing: no experts
     double bus_bytes_per_token = 0;  // experts that were copied to the device

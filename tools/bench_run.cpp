@@ -20,6 +20,14 @@ std::uint64_t mix(std::uint64_t x) {
     return x ^ (x >> 33);
 }
 
+double active_expert_bytes(const ModelDescription& model) {
+    double sum = 0;
+    for (const LayerDescription& layer : model.layers)
+        if (const auto* moe = std::get_if<MoeTensors>(&layer.ffn))
+            sum += static_cast<double>(expert_bytes(*moe, model.hyper.n_expert).value) * model.hyper.n_expert_used;
+    return sum;
+}
+
 /// What an engine counted since it began.
 struct Traffic {
     CacheHits hits;
@@ -51,6 +59,7 @@ BenchResult Bench::run(const BenchTest& test) {
     result.test = test;
     result.test_time = utc_now();
     result.bytes_per_token = static_cast<double>(active_weight_bytes(in_.placed.model().description()).value);
+    result.expert_bytes_per_token = active_expert_bytes(in_.placed.model().description());
     if (test.n_depth > 0) append(test.n_depth);
     const Checkpoint start = session.checkpoint();
     if (in_.options.warmup) repeat(start, {test.n_prompt, std::min(test.n_gen, kWarmupTokens), 0});

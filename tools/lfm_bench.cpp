@@ -8,6 +8,7 @@
 #include "runtime/probe.h"
 #include "runtime/simulation.h"
 #include "runtime/threads.h"
+#include "runtime/trace.h"
 #include "tools/bench_options.h"
 #include "tools/bench_prediction.h"
 #include "tools/bench_routing.h"
@@ -99,6 +100,12 @@ int run_bench(const BenchOptions& options) {
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device, session);
+    std::optional<Trace> trace;
+    if (options.trace_file) {
+        constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some hundred steps
+        trace.emplace("lfm-bench " + options.model_file.value_or(options.shape.value_or("")), kMostEvents);
+        session.trace = &*trace;
+    }
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
     if (options.routing && model.hyper.n_expert > 0) {
@@ -133,6 +140,7 @@ int run_bench(const BenchOptions& options) {
         results.back().predicted = tokens_per_second;
     }
     print_bench(std::cout, options.format, make_setup(options, placed, device), results);
+    if (trace) write_file(*options.trace_file, trace->json());
     return std::cout.flush() ? 0 : 1;
 }
 

@@ -172,8 +172,9 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
             throw Error(ErrorCode::kUsage, "--plan",
                         "expected no --" + std::string(decided) + " beside it: the plan decides");
     options.device = device_request(values);
-    // Kernels are the CPU's own: a device takes part beside them only when it is asked for, by name or by the plan.
-    if (values.count("kernels") > 0 && !options.plan_file && options.device.backend == BackendName::kAuto)
+    // The CPU's own arithmetic: a device takes part beside it only when it is asked for, by name or by the plan.
+    if (values.count("kernels") + values.count("exact") > 0 && !options.plan_file &&
+        options.device.backend == BackendName::kAuto)
         options.device.backend = BackendName::kCpu;
     options.trace_file = find<std::string>(values, "trace");
     options.sampling = find_sampling(values);

@@ -7,8 +7,11 @@
 #include "planner/shape.h"
 #include "tests/device_kinds.h"
 #include "tests/models/golden_models.h"
+#include "tests/program_folder.h"
 #include "tests/runtime/random_placement.h"
 #include "tests/scaled_plan.h"
+#include "tests/tools/process.h"
+#include "tests/tools/scratch_dir.h"
 
 namespace lfm::test {
 namespace {
@@ -22,6 +25,10 @@ constexpr SessionSizes kSizes{.n_ctx = kTokens, .n_batch = kTokens, .n_outputs =
 constexpr const char* kFlagshipRouting =
     "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=1536,n_expert=64,"
     "n_expert_used=4,n_vocab=512:Q4_K_M";
+/// The same from a file, by the program that makes files.
+constexpr const char* kFlagshipRoutingFile =
+    "lfm2moe,n_layer=3,n_layer_dense=1,n_embd=32,n_head=2,n_head_kv=1,n_ff=64,n_ff_exp=1536,n_expert=64,"
+    "n_expert_used=4,n_vocab=512:Q4_0";
 /// Instead of a golden one where there is none.
 constexpr const char* kSmallMoe =
     "lfm2moe,n_layer=6,n_layer_dense=2,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=64,n_expert=8,"
@@ -54,20 +61,17 @@ private:
     GoldenModel golden_;
 };
 
-class RandomCase final : public Case {
+/// Routes forced without a router's help: neighbours in number, so never one twice; some come often.
+class RandomRoutesCase : public Case {
 public:
-    explicit RandomCase(std::string shape) : description_(describe_shape(shape)) {}
-
-    ModelDescription description() const override { return description_; }
-    std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const override {
+    std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const final {
         Ledger ledger;
-        const Model model = Model::random(description_, plan, 11, ledger, {device});
+        const Model model = load(plan, ledger, {device});
         Session session(model, options, ledger);
-        const HyperParameters& hyper = description_.hyper;
+        const std::uint32_t n_expert = model.description().hyper.n_expert;
         session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
-            // Neighbours in number, so never one twice; some come often.
-            const std::uint32_t first = (layer * 7 + position * position) % hyper.n_expert;
-            return static_cast<std::int32_t>((first + choice) % hyper.n_expert);
+            const std::uint32_t first = (layer * 7 + position * position) % n_expert;
+            return static_cast<std::int32_t>((first + choice) % n_expert);
         });
         std::vector<std::int32_t> tokens;
         for (std::uint32_t i = 0; i < kTokens; ++i) tokens.push_back(static_cast<std::int32_t>(1 + i * 7919 % 400));
@@ -82,6 +86,41 @@ public:
     }
 
 private:
+    virtual Model load(const Plan& plan, Ledger& ledger, const DeviceLoad& to) const = 0;
+};
+
+class RandomCase final : public RandomRoutesCase {
+public:
+    explicit RandomCase(std::string shape) : description_(describe_shape(shape)) {}
+
+    ModelDescription description() const override { return description_; }
+
+private:
+    Model load(const Plan& plan, Ledger& ledger, const DeviceLoad& to) const override {
+        return Model::random(description_, plan, 11, ledger, to);
+    }
+
+    ModelDescription description_;
+};
+
+/// A file of lfm-eval make.
+class MadeFileCase final : public RandomRoutesCase {
+public:
+    explicit MadeFileCase(const std::string& shape) {
+        const Result made = test::run({program_folder() / "lfm-eval", "make", "--shape", shape, "-o", path_});
+        if (made.code != 0) throw std::runtime_error("lfm-eval make: " + made.err);
+        description_ = describe_model(GgufFile::open(path_));
+    }
+
+    ModelDescription description() const override { return description_; }
+
+private:
+    Model load(const Plan& plan, Ledger& ledger, const DeviceLoad& to) const override {
+        return Model::load(GgufFile::open(path_), description_, plan, ledger, to);
+    }
+
+    ScratchDir dir_;
+    std::string path_ = dir_.file("made.gguf");
     ModelDescription description_;
 };
 
@@ -149,6 +188,28 @@ protected:
         }
         return largest;
     }
+
+    /// Random placements, everything on the device, and a plan of the planner's.
+    void check_all_ways(const Case& model) const {
+        const ModelDescription description = model.description();
+        for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kExact}) {
+            const double most = limit(model, arithmetic);
+            const double largest = check(model, arithmetic, 2, n_placements(kind().is_slow() ? 1 : 4, 16));
+            std::cout << "largest nmse " << largest << " (at most " << most << ")\n";
+            if (kind().is_slow()) continue;
+            const auto expected = on_host(model, arithmetic);
+            const auto error_with = [&](const Plan& plan) {
+                return error_of(model, plan, options(arithmetic), expected);
+            };
+            EXPECT_LE(error_with(placed_plan(description, kSizes, Placing::kAllOnDevice)), most);
+            const MachineProfile machine = scaled_machine({});
+            const Bytes budget = budget_at(0.4, description, machine, kSizes);
+            const Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = kSizes, .vram_budget = budget}));
+            EXPECT_GT(plan.n_experts_on(kDevice), 0u);
+            EXPECT_GT(plan.n_experts_on(kHost), 0u);
+            EXPECT_LE(error_with(plan), most) << "the planner's";
+        }
+    }
 };
 
 std::vector<std::unique_ptr<Case>> two_moe_models() {
@@ -195,24 +256,15 @@ TEST_P(RandomPlacements, OfEveryGoldenModel) {
     }
 }
 
-TEST_P(RandomPlacements, OfTheFlagshipsRouting) {
-    const RandomCase model(kFlagshipRouting);
+TEST_P(RandomPlacements, OfTheFlagshipsRouting) { check_all_ways(RandomCase(kFlagshipRouting)); }
+
+TEST_P(RandomPlacements, OfAMadeFileWithTheFlagshipsRouting) {
+    const MadeFileCase model(kFlagshipRoutingFile);
     const ModelDescription description = model.description();
-    for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kExact}) {
-        const double largest = check(model, arithmetic, 2, n_placements(kind().is_slow() ? 1 : 4, 16));
-        std::cout << "largest nmse " << largest << " (at most " << limit(model, arithmetic) << ")\n";
-        if (kind().is_slow()) continue;
-        const auto expected = on_host(model, arithmetic);
-        EXPECT_LE(
-            error_of(model, placed_plan(description, kSizes, Placing::kAllOnDevice), options(arithmetic), expected),
-            limit(model, arithmetic));
-        const MachineProfile machine = scaled_machine({});
-        const Bytes budget = budget_at(0.4, description, machine, kSizes);
-        const Plan plan = std::get<Plan>(make_plan(description, machine, {.sizes = kSizes, .vram_budget = budget}));
-        EXPECT_GT(plan.n_experts_on(kDevice), 0u);
-        EXPECT_GT(plan.n_experts_on(kHost), 0u);
-        EXPECT_LE(error_of(model, plan, options(arithmetic), expected), limit(model, arithmetic)) << "the planner's";
-    }
+    EXPECT_EQ(description.hyper.n_expert, 64u);
+    EXPECT_EQ(description.hyper.n_expert_used, 4u);
+    EXPECT_EQ(description.hyper.n_ff_exp, 1536u);
+    check_all_ways(model);
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, RandomPlacements, testing::ValuesIn(kDeviceKinds), kind_name);

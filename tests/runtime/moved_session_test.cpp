@@ -57,7 +57,7 @@ protected:
     void go_on(std::uint32_t n) {
         const auto next = tokens(host_.position(), n);
         const auto expected = host_.append(next), found = placed_->session().append(next);
-        EXPECT_LE(nmse({found.begin(), found.end()}, {expected.begin(), expected.end()}), 1e-9);
+        EXPECT_LE(nmse(found, expected), 1e-9);
         EXPECT_EQ(placed_->session().position(), host_.position());
     }
 

@@ -15,6 +15,7 @@
 #include "planner/shape.h"
 #include "runtime/session.h"
 #include "runtime/simulation.h"
+#include "tests/program_folder.h"
 
 namespace lfm::test {
 namespace {
@@ -26,7 +27,7 @@ constexpr std::uint32_t kContext = 1024;
 MachineProfile stored_machine() {
     std::vector<MachinePart> parts;
     for (const char* name : {"gpu/rtx-4060-ti-16gb", "host/ddr5-5600"}) {
-        const std::string path = std::string(LFM_SOURCE_DIR "/profiles/") + name + ".json";
+        const std::string path = profiles_folder() / (std::string(name) + ".json");
         std::ifstream file(path);
         parts.push_back(parse_machine_part(std::string(std::istreambuf_iterator(file), {}), path));
     }

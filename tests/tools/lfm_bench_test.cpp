@@ -122,6 +122,9 @@ TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
         EXPECT_GT(number(row, "hit_rate"), 0);
         EXPECT_LT(number(row, "hit_rate"), 1);
         EXPECT_GT(number(row, "predicted_ts"), 0);
+        // 5 MoE layers, 4 experts of 3 · 512 · 256 weights each, 18 bytes for 32.
+        EXPECT_EQ(row["expert_bytes_per_token"], 5 * 4 * 3 * 512 * 256 / 32 * 18);
+        EXPECT_LT(row["expert_bytes_per_token"], row["weight_bytes_per_token"]);
     }
 }
 
@@ -181,6 +184,22 @@ TEST(LfmBench, EveryFormatSaysThatTimesAreVirtual) {
     const std::string computed = bench(options, {"md", "--arithmetic", "run"}).out;
     EXPECT_NE(computed.find("Times are virtual"), std::string::npos) << computed;
     EXPECT_EQ(computed.find("nothing was computed"), std::string::npos) << computed;
+}
+
+TEST(LfmBench, TracesEveryStep) {
+    ScratchDir dir;
+    const std::string file = dir.file("trace.json");
+    ASSERT_EQ(
+        bench(on_sim(kFlagship, "8GiB", {"-p", "6", "-b", "4", "-n", "3", "-r", "1", "--no-warmup", "--trace", file}))
+            .code,
+        0);
+    std::ifstream text(file);
+    const auto trace = nlohmann::json::parse(text);
+    std::vector<int> tokens;  // of each step
+    for (const auto& event : trace["traceEvents"])
+        if (event["name"] == "step") tokens.push_back(event["args"]["tokens"]);
+    EXPECT_EQ(tokens, (std::vector<int>{4, 2, 1, 1, 1}));
+    EXPECT_EQ(bench(on_sim(kSplit, "450MiB", {"-p", "4", "-n", "1", "--trace", dir.file("no/such")})).code, 1);
 }
 
 TEST(LfmBench, MeasuresOnVulkan) {

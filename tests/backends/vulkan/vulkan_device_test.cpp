@@ -51,6 +51,9 @@ TEST_F(VulkanDevice, IsListedWithWhatItIs) {
         EXPECT_EQ(infos[i].index, i);
         EXPECT_FALSE(infos[i].name.empty());
         EXPECT_GT(infos[i].memory.value, 0u);
+        std::cout << "device " << i << ": " << infos[i].name << ", " << format_bytes(infos[i].memory) << ", "
+                  << infos[i].driver << (infos[i].kind == vulkan::GpuKind::kCpu ? ", emulated" : "")
+                  << (infos[i].why_unusable.empty() ? "" : ", unusable: ") << infos[i].why_unusable << '\n';
     }
     Ledger ledger;
     auto beyond = options();
