@@ -95,6 +95,7 @@ private:
             if (generation.stats.n_prompt > 0) last_ = generation.stats;
             say_why_it_ended(generation.end);
             if (generation.stats.n_prompt > 0) console_.detail(timing_text(generation.stats, model_, std::nullopt));
+            if (!stop_flag()) model_.resplit();
         } catch (const Error& error) {
             output.finish();
             if (error.code() != ErrorCode::kContextFull) throw;

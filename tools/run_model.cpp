@@ -115,74 +115,85 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
     : RunModel(options, console, ledger, open(options, console)) {}
 
 RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Opened opened)
-    : path_(std::move(opened.path)),
-      tokenizer_(Tokenizer::from_gguf(opened.file)),
+    : console_(console),
+      ledger_(ledger),
+      path_(std::move(opened.path)),
+      file_(std::move(opened.file)),
+      description_(std::move(opened.description)),
+      planned_(std::move(opened.planned)),
+      tokenizer_(Tokenizer::from_gguf(*file_)),
       recognised_(recognise_template(tokenizer_.chat_template())),
       chat_format_(options.chat_format.value_or(recognised_.format)),
-      file_sampling_(read_sampling(opened.file)),
-      generation_(make_generation(options, opened.description.hyper.name, file_sampling_, recognised_.think_start)),
-      session_options_(opened.planned.session),
-      device_name_(opened.planned.device.name) {
+      file_sampling_(read_sampling(*file_)),
+      generation_(make_generation(options, description_.hyper.name, file_sampling_, recognised_.think_start)) {
     if (options.trace_file) {
         constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some thousand steps
         trace_.emplace("lfm-run " + path_, kMostEvents);
-        session_options_.trace = &*trace_;
+        planned_.session.trace = &*trace_;
     }
     const auto begin = std::chrono::steady_clock::now();
-    place(opened, console, ledger);
+    {
+        const std::string copying = copying_text();
+        ProgressLine progress(console, copying);
+        placed_.emplace(placing(progress), ledger);
+    }
     {
         ProgressLine progress(console, "loading");
         placed_->model().read_ahead([&](Bytes done, Bytes total) { advance(progress, done, total); });
     }
     load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     placed_->session().set_stop_flag(&stop_flag());
-    say_what_was_chosen(options, console, ledger);
+    say_what_was_chosen(options);
 }
 
-void RunModel::place(Opened& opened, const Console& console, Ledger& ledger) {
-    std::optional<GgufFile> file = std::move(opened.file);
-    const DeviceChoice& device = opened.planned.device;
-    ProgressLine progress(console, "copying to " + device.name);
-    PlacedOptions placing{.model = opened.description,
-                          .session = session_options_,
-                          .plan = opened.planned.plan,
+void RunModel::resplit() {
+    const std::string copying = copying_text();
+    ProgressLine progress(console_, copying);
+    placed_->resplit(placing(progress), ledger_);
+}
+
+PlacedOptions RunModel::placing(ProgressLine& progress) {
+    PlacedOptions placing{.model = description_,
+                          .session = planned_.session,
+                          .plan = planned_.plan,
                           .open = nullptr,
                           .load =
-                              [&](const Plan& plan, const DeviceLoad& to) {
-                                  // A second attempt opens the file again: the first one has taken it.
-                                  GgufFile taken = file ? std::move(*file) : open_model_file(path_);
-                                  file.reset();
-                                  return Model::load(std::move(taken), opened.description, plan, ledger, to);
+                              [this](const Plan& plan, const DeviceLoad& to) {
+                                  GgufFile taken = file_ ? std::move(*file_) : open_model_file(path_);
+                                  file_.reset();
+                                  return Model::load(std::move(taken), description_, plan, ledger_, to);
                               },
-                          .progress = [&](Bytes done, Bytes total) { advance(progress, done, total); },
-                          .note = [&](const std::string& text) { console.note(text); }};
-    if (device.open) placing.open = [&](const DeviceOptions& options) { return device.open(options, ledger); };
-    placed_.emplace(placing, ledger);
+                          .progress = [&progress](Bytes done, Bytes total) { advance(progress, done, total); },
+                          .note = [this](const std::string& text) { console_.note(text); }};
+    if (planned_.device.open)
+        placing.open = [this](const DeviceOptions& options) { return planned_.device.open(options, ledger_); };
+    return placing;
 }
 
-void RunModel::say_what_was_chosen(const RunOptions& options, const Console& console, const Ledger& ledger) const {
+void RunModel::say_what_was_chosen(const RunOptions& options) const {
+    const Console& console = console_;
     const HyperParameters& hyper = model().hyper();
     const bool chats = options.form == PromptForm::kChat;
     if (chats && !options.chat_format && recognised_.confidence == Confidence::kUnknown)
         console.note("warning: unknown chat template, using the plain form; --chat-template chooses one");
-    if (hyper.n_ctx_train > 0 && session_options_.n_ctx > hyper.n_ctx_train)
+    if (hyper.n_ctx_train > 0 && planned_.session.n_ctx > hyper.n_ctx_train)
         console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) +
-                     " tokens of context, not " + std::to_string(session_options_.n_ctx));
+                     " tokens of context, not " + std::to_string(planned_.session.n_ctx));
 
     console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model().description())) +
                    ", mostly " + std::string(dtype_name(main_type(model().description()))));
-    const cpu::Kernels& kernels = session_options_.kernels != nullptr ? *session_options_.kernels : cpu::best_kernels();
-    console.detail("computing: " + std::to_string(session_options_.n_threads) + " threads, kernels " +
+    const cpu::Kernels& kernels = planned_.session.kernels != nullptr ? *planned_.session.kernels : cpu::best_kernels();
+    console.detail("computing: " + std::to_string(planned_.session.n_threads) + " threads, kernels " +
                    std::string(kernels.name));
-    console.detail("context: " + std::to_string(session_options_.n_ctx) + " of the model's " +
+    console.detail("context: " + std::to_string(planned_.session.n_ctx) + " of the model's " +
                    std::to_string(hyper.n_ctx_train) + " tokens");
     if (chats)
         console.detail("chat template: " + std::string(chat_format_name(chat_format_)) + " (" +
                        std::string(options.chat_format ? "option" : confidence_text(recognised_.confidence)) + ")");
     console.detail("sampling: " + sampling_text(generation_.sampling, file_sampling_, options));
-    for (const LedgerLine& line : ledger.lines())
+    for (const LedgerLine& line : ledger_.lines())
         console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) +
-                       (line.device == kHost ? "" : " on " + device_name_));
+                       (line.device == kHost ? "" : " on " + device_name()));
     if (console.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
     console.detail("plan:\n" + plan_in_use(*this));
     std::string nodes;

@@ -14,14 +14,16 @@
 #include "runtime/trace.h"
 #include "tools/console.h"
 #include "tools/run_options.h"
+#include "tools/run_plan.h"
 
 namespace lfm::tools {
 
 /// Not movable: the session refers to the model.
 class RunModel {
 public:
-    /// Opens, checks, plans and reads the model into memory, with progress on the console. Throws Error{kInvalidModel}
-    /// for any file that cannot be used, Error{kInterrupted} when the stop flag goes up.
+    /// Opens, checks, plans and reads the model into memory, with progress on the console. Console and ledger outlive
+    /// it. Throws Error{kInvalidModel} for any file that cannot be used, Error{kInterrupted} when the stop flag goes
+    /// up.
     RunModel(const RunOptions& options, const Console& console, Ledger& ledger);
     RunModel(const RunModel&) = delete;
     RunModel& operator=(const RunModel&) = delete;
@@ -34,28 +36,35 @@ public:
     const Model& model() const { return placed_->model(); }
     Session& session() { return placed_->session(); }
     const PlacedSession& placed() const { return *placed_; }
+    /// Between answers: moves to another split when what was learnt says that it repays. Throws as the constructor
+    /// does; then the model is gone.
+    void resplit();
     /// What ran when, for Perfetto; of the steps that found room. Empty without --trace.
     std::string trace_json() const { return trace_ ? trace_->json() : std::string(); }
     /// Empty: the host alone computes.
-    const std::string& device_name() const { return device_name_; }
-    std::uint32_t n_threads() const { return session_options_.n_threads; }
+    const std::string& device_name() const { return planned_.device.name; }
+    std::uint32_t n_threads() const { return planned_.session.n_threads; }
     double load_seconds() const { return load_seconds_; }
 
 private:
     struct Opened;  // the file, before its bytes move into the model
     RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Opened opened);
     static Opened open(const RunOptions& options, const Console& console);
-    void place(Opened& opened, const Console& console, Ledger& ledger);
-    void say_what_was_chosen(const RunOptions& options, const Console& console, const Ledger& ledger) const;
+    PlacedOptions placing(ProgressLine& progress);
+    std::string copying_text() const { return "copying to " + device_name(); }
+    void say_what_was_chosen(const RunOptions& options) const;
 
+    const Console& console_;
+    Ledger& ledger_;
     std::string path_;
+    std::optional<GgufFile> file_;  // until it is loaded; opened anew for every attempt after the first
+    ModelDescription description_;
+    PlannedRun planned_;
     Tokenizer tokenizer_;
     Recognised recognised_;
     ChatFormat chat_format_;
     FileSampling file_sampling_;
     GenerationOptions generation_;
-    SessionOptions session_options_;
-    std::string device_name_;
     std::optional<Trace> trace_;
     std::optional<PlacedSession> placed_;
     double load_seconds_ = 0;

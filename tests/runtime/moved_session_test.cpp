@@ -1,7 +1,10 @@
 // A session that goes on while its model moves to another split.
+#include <iostream>
+
 #include <gtest/gtest.h>
 
 #include "memory/error.h"
+#include "planner/resplit.h"
 #include "planner/shape.h"
 #include "runtime/placed_session.h"
 #include "tests/device_kinds.h"
@@ -36,8 +39,8 @@ protected:
         const Bytes budget = budget_at(share, description_, machine_, kSizes);
         return std::get<Plan>(make_plan(description_, machine_, {.sizes = kSizes, .vram_budget = budget}));
     }
-    PlacedOptions options() {
-        const Bytes budget = budget_at(0.3, description_, machine_, kSizes);
+    PlacedOptions options() { return options(budget_at(0.3, description_, machine_, kSizes)); }
+    PlacedOptions options(Bytes budget) {
         return {.model = description_,
                 .session = {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2},
                 .plan = Planning{machine_, {.sizes = kSizes, .vram_budget = budget}},
@@ -57,7 +60,7 @@ protected:
     void go_on(std::uint32_t n) {
         const auto next = tokens(host_.position(), n);
         const auto expected = host_.append(next), found = placed_->session().append(next);
-        EXPECT_LE(nmse(found, expected), 1e-9);
+        EXPECT_LE(nmse(found, expected), kind().exact_placement_nmse);
         EXPECT_EQ(placed_->session().position(), host_.position());
     }
 
@@ -122,6 +125,33 @@ TEST_P(MovedSession, StaysWithoutAReason) {
     go_on(5);
     EXPECT_FALSE(placed_->resplit(options(), ledger_)) << "nothing was learnt yet";
     go_on(5);
+}
+
+/// A profile that takes the host for much faster than it is leaves it a share of the experts; the truth does not.
+TEST_P(MovedSession, MovesWhenTheHostIsSlowerThanItsProfile) {
+    if (std::string(kind().name) == "Sim") GTEST_SKIP() << "a simulated host takes the time that was planned";
+    const auto plan_with = [&](double faster) {
+        machine_ = with_slower_host(scaled_machine(kContext), 1 / faster);
+        return std::get<Plan>(make_plan(description_, machine_, {.sizes = kSizes}));
+    };
+    const std::uint32_t n_experts = 4 * 8;
+    double faster = 1;
+    const auto is_split = [&](const Plan& plan) {
+        return plan.n_experts_on(kDevice) >= n_experts / 8 && plan.n_experts_on(kDevice) <= n_experts * 7 / 8;
+    };
+    while (faster < 1e6 && !is_split(plan_with(faster))) faster *= 1.5;
+    const Plan plan = plan_with(faster);
+    ASSERT_TRUE(is_split(plan)) << "no such profile";
+    placed_.emplace(options(plan.vram_budget), ledger_);
+    go_on(4);
+    for (std::uint32_t i = 0; i < CostLearner::kWarmUp + CostLearner::kLearnedSteps; ++i) go_on(1);
+    ASSERT_TRUE(placed_->session().engine().learnt());
+    std::cout << "the host takes " << *placed_->session().engine().learnt()->host_factor << " times as long\n";
+    EXPECT_TRUE(placed_->resplit(options(plan.vram_budget), ledger_));
+    EXPECT_NE(notes_.find("another split repays"), std::string::npos) << notes_;
+    EXPECT_GT(placed_->plan().n_experts_on(kDevice), plan.n_experts_on(kDevice));
+    go_on(5);
+    EXPECT_FALSE(placed_->resplit(options(plan.vram_budget), ledger_)) << "not twice";
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, MovedSession, testing::ValuesIn(kDeviceKinds), kind_name);
