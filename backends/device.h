@@ -102,6 +102,8 @@ public:
     /// What is allocated now, scratch included, and the most that ever was.
     virtual Bytes allocated() const = 0;
     virtual Bytes peak() const = 0;
+    /// As configured, or less while others hold the device's memory: begin_step finds out. May be less than
+    /// allocated().
     virtual Bytes budget() const = 0;
 
     /// Between steps. Both block.

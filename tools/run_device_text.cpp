@@ -50,13 +50,17 @@ std::string device_text(const RunModel& model) {
     return text + "; " + format_bytes(moved) + " of experts over the bus";
 }
 
-std::string device_remarks(const RunModel& model) {
+std::string device_trouble(const RunModel& model) {
     const Session& session = model.placed().session();
     if (session.loss()) return "the device was lost (" + *session.loss() + "): the CPU went on alone";
-    const Engine& engine = session.engine();
-    if (engine.totals().given_up.value > 0)
-        return "other programs took VRAM: " + format_bytes(engine.totals().given_up) + " of expert slots were given up";
-    const auto& learnt = engine.learnt();
+    const Bytes given_up = session.engine().totals().given_up;
+    if (given_up.value == 0) return "";
+    return "other programs or the driver took VRAM: " + format_bytes(given_up) + " of expert slots were given up";
+}
+
+std::string device_remarks(const RunModel& model) {
+    if (std::string trouble = device_trouble(model); !trouble.empty()) return trouble;
+    const auto& learnt = model.placed().session().engine().learnt();
     if (!learnt || !learnt->host_factor) return "";
     const double off = *learnt->host_factor - 1;
     if (off > -CostLearner::kLeastDifference && off < CostLearner::kLeastDifference) return "";

@@ -12,7 +12,10 @@ namespace lfm::tools {
 /// computed.
 std::string device_text(const RunModel& model);
 
-/// What was learnt while running, or why the device is no longer used. Empty: nothing worth saying.
+/// Why the device is no longer used, or holds less than planned. Empty: all is well.
+std::string device_trouble(const RunModel& model);
+
+/// That, else what was learnt while running. Empty: nothing worth saying.
 std::string device_remarks(const RunModel& model);
 
 /// A line for each device and purpose.

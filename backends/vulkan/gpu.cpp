@@ -100,6 +100,8 @@ void read_limits(GpuFacts& facts, std::string& missing) {
     // Half of the spare bytes that memory.cpp adds would do; sizes are rounded up by drivers.
     const VkDeviceSize largest = std::min(v11.maxMemoryAllocationSize, buffers.maxBufferSize);
     facts.largest_block = Bytes{largest - std::min<VkDeviceSize>(largest, 1 << 16)};
+    // To ask for it the extension need not be enabled.
+    facts.tells_free = has_extension(facts.handle, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 
     constexpr VkSubgroupFeatureFlags kGroups = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     if ((v11.subgroupSupportedOperations & kGroups) != kGroups ||

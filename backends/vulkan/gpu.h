@@ -30,6 +30,7 @@ struct GpuFacts {
     Bytes largest_block;
     QueuePlace compute;
     std::optional<QueuePlace> copy;  // a queue beside the one that computes
+    bool tells_free = false;         // how much of its memory is left, with what others hold
 };
 GpuFacts read_facts(VkPhysicalDevice device, std::uint32_t index);
 

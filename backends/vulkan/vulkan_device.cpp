@@ -31,6 +31,8 @@ GpuFacts choose(const Instance& instance, std::uint32_t index) {
 VulkanInfo describe(const GpuFacts& facts) {
     VulkanInfo info = facts.info;
     if (!Memory::direct_in(facts)) info.context = Bytes{2 * Staging::kHalfBytes + Memory::kSpare};
+    if (const auto left = left_in_heap(facts, Memory::own_heap(facts)))
+        info.free = std::min(info.memory, Bytes{static_cast<std::uint64_t>(std::max<std::int64_t>(*left, 0))});
     return info;
 }
 
@@ -92,6 +94,7 @@ public:
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
         if (at_rest()) memory_.sweep();
+        memory_.look_for_others();
         programs_.begin_step();
     }
     Point submit(ProgramId program, std::span<const Point> waits) override {

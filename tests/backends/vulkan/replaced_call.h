@@ -15,6 +15,8 @@ public:
     ReplacedCall& operator=(const ReplacedCall&) = delete;
     ~ReplacedCall() { function_ = real_; }
 
+    Function real() const { return real_; }
+
 private:
     Function& function_;
     Function real_;
