@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -72,6 +73,10 @@ struct CopyRegion {
     std::size_t size = 0;
 };
 
+/// Threads that are lent for a call: they do work(0) … work(n - 1), in any order, some at once; returns when all is
+/// done. `work` does not throw.
+using Workers = std::function<void(std::size_t n, const std::function<void(std::size_t)>& work)>;
+
 /// What the host did between two points, for devices that keep virtual time.
 struct HostWork {
     Point after;         // it began when this was reached, and the host was free
@@ -109,6 +114,8 @@ public:
     /// Between steps. Both block.
     virtual void upload(std::span<const CopyRegion> regions) = 0;
     virtual void download(std::span<std::byte> to, const std::byte* from) = 0;
+    /// As upload. `workers` share what the host does of it; they are called from one thread, maybe another than this.
+    virtual void upload_with(const Workers& /*workers*/, std::span<const CopyRegion> regions) { upload(regions); }
 
     /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be running.
     virtual void begin_step() = 0;

@@ -89,7 +89,7 @@ void ExpertResidency::fill_slots() {
             table_.set(expert, sizes.at(in_.device->id(), address(layer, slot)));
         }
     }
-    in_.device->upload(uploads);
+    uploaded_ = upload(*in_.device, uploads, in_.n_threads, {});
 }
 
 void ExpertResidency::end_step(const std::vector<ExpertChoice>& choices, std::uint32_t n_tokens) {

@@ -76,7 +76,7 @@ void PlacedSession::place(const Plan& plan, const PlacedOptions& options, Ledger
             session.expert_times = expert_times(options.model, rates);
         }
     }
-    model_.emplace(options.load(plan, {device_.get(), options.progress}));
+    model_.emplace(options.load(plan, {device_.get(), options.progress, session.n_threads}));
     session_.emplace(*model_, session, ledger);
 }
 

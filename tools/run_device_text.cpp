@@ -68,6 +68,13 @@ std::string device_remarks(const RunModel& model) {
            " times as long for its experts as planned; what travels to the device is decided by that now";
 }
 
+std::string upload_text(const RunModel& model) {
+    Uploaded uploaded = model.model().uploaded();
+    uploaded += model.placed().session().engine().residency().uploaded();
+    return format_bytes(uploaded.bytes) + " to " + model.device_name() + " in " + number(uploaded.seconds) + " s, " +
+           number(uploaded.gb_per_s()) + " GB/s";
+}
+
 std::string memory_text(const Ledger& ledger, const RunModel& model) {
     std::string text;
     for (const LedgerLine& line : ledger.lines())

@@ -18,6 +18,9 @@ std::string device_trouble(const RunModel& model);
 /// That, else what was learnt while running. Empty: nothing worth saying.
 std::string device_remarks(const RunModel& model);
 
+/// "5.1 GiB to NVIDIA … (vulkan) in 1.2 s, 4.6 GB/s": what loading copied.
+std::string upload_text(const RunModel& model);
+
 /// A line for each device and purpose.
 std::string memory_text(const Ledger& ledger, const RunModel& model);
 

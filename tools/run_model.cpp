@@ -184,6 +184,7 @@ void RunModel::say_what_was_chosen(const RunOptions& options, const Console& con
         console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) +
                        (line.device == kHost ? "" : " on " + device_name_));
     if (console.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
+    console.detail("copied: " + upload_text(*this));
     console.detail("plan:\n" + plan_in_use(*this));
     std::string nodes;
     for (const std::string& node : placed_->session().engine().executor().describe())

@@ -29,7 +29,7 @@ public:
     /// As Device::copy. Throws Error{kUsage} for addresses outside the device's blocks.
     Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits);
     /// As Device's; both block.
-    void upload(std::span<const CopyRegion> regions);
+    void upload(std::span<const CopyRegion> regions, const Workers& workers);
     void download(std::span<std::byte> to, const std::byte* from);
     /// Ends the thread; what it had not begun stays undone.
     void stop() noexcept;
@@ -42,7 +42,8 @@ private:
         Kind kind = Kind::kUpload;
         std::vector<Transfer> transfers;
         std::array<std::uint64_t, kTimelines> waits{};
-        std::uint64_t point = 0;  // of the copy timeline; 0: none
+        std::uint64_t point = 0;           // of the copy timeline; 0: none
+        const Workers* workers = nullptr;  // null: the lane's thread alone
     };
 
     /// The next job, empty.

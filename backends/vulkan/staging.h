@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 
+#include "backends/vulkan/host_copies.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/timelines.h"
 
@@ -37,8 +38,9 @@ public:
         VkSemaphore semaphore;
         std::uint64_t value;
     };
-    /// Returns when all is handed to the queue; the device then signals `done`.
-    void upload(std::span<const Transfer> transfers, std::optional<Signal> done);
+    /// Returns when all is handed to the queue; the device then signals `done`. `workers` fill the buffers; null: the
+    /// caller alone.
+    void upload(std::span<const Transfer> transfers, std::optional<Signal> done, const Workers* workers);
     /// Blocks until the bytes are there. What the device wrote before `written` was reached is seen.
     void download(std::span<const Transfer> transfers, Signal written);
     /// Blocks until everything handed over is done.
@@ -66,6 +68,7 @@ private:
     VkCommandPool pool_ = VK_NULL_HANDLE;
     std::array<Half, 2> halves_;
     std::size_t turn_ = 0;
+    HostCopies copies_;  // into the half being filled
 };
 
 }  // namespace lfm::vulkan

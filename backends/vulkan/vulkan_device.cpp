@@ -76,8 +76,15 @@ public:
     Bytes budget() const override { return memory_.budget(); }
 
     void upload(std::span<const CopyRegion> regions) override {
+        upload_with(
+            [](std::size_t n, const std::function<void(std::size_t)>& work) {
+                for (std::size_t i = 0; i < n; ++i) work(i);
+            },
+            regions);
+    }
+    void upload_with(const Workers& workers, std::span<const CopyRegion> regions) override {
         gpu_.health().require_alive();
-        copies_.upload(regions);
+        copies_.upload(regions, workers);
     }
     void download(std::span<std::byte> to, const std::byte* from) override {
         gpu_.health().require_alive();
