@@ -52,6 +52,7 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
       adaptation_(in.options.adaptation),
       times_(in.options.expert_times),
       state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
+      registered_(in.plan, in.weights, in.device),
       residency_({in.plan, in.weights, in.device, times_, in.options.adaptation, in.options.n_threads}),
       staging_(in.plan, in.weights, in.device),
       rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,

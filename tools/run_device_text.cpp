@@ -75,12 +75,22 @@ std::string upload_text(const RunModel& model) {
            number(uploaded.gb_per_s()) + " GB/s";
 }
 
+std::string registered_text(const RunModel& model) {
+    const Session& session = model.placed().session();
+    if (session.loss() || model.placed().device() == nullptr) return "";
+    const RegisteredExperts& experts = session.engine().registered();
+    if (experts.wanted().value == 0) return "";
+    return "registered " + format_bytes(experts.registered()) + " of " + format_bytes(experts.wanted()) +
+           " of cold experts with the driver";
+}
+
 std::string memory_text(const Ledger& ledger, const RunModel& model) {
     std::string text;
     for (const LedgerLine& line : ledger.lines())
         text += (line.device == kHost ? std::string("RAM") : model.device_name()) + ": " +
                 std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) + "\n";
-    return text;
+    const std::string registered = registered_text(model);
+    return registered.empty() ? text : text + "RAM: " + registered + "\n";
 }
 
 std::string plan_in_use(const RunModel& model) {

@@ -21,6 +21,9 @@ std::string device_remarks(const RunModel& model);
 /// "5.1 GiB to NVIDIA … (vulkan) in 1.2 s, 4.6 GB/s": what loading copied.
 std::string upload_text(const RunModel& model);
 
+/// "registered 5.1 GiB of 5.1 GiB of cold experts with the driver". Empty: nothing was asked of it.
+std::string registered_text(const RunModel& model);
+
 /// A line for each device and purpose.
 std::string memory_text(const Ledger& ledger, const RunModel& model);
 

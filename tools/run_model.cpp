@@ -185,6 +185,7 @@ void RunModel::say_what_was_chosen(const RunOptions& options, const Console& con
                        (line.device == kHost ? "" : " on " + device_name_));
     if (console.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
     console.detail("copied: " + upload_text(*this));
+    if (const std::string registered = registered_text(*this); !registered.empty()) console.detail(registered);
     console.detail("plan:\n" + plan_in_use(*this));
     std::string nodes;
     for (const std::string& node : placed_->session().engine().executor().describe())

@@ -16,9 +16,9 @@ constexpr std::size_t kTransfers = 16;  // of one job, likewise
 }  // namespace
 
 CopyLane::CopyLane(Gpu& gpu, Memory& memory, Timelines& timelines)
-    : gpu_(gpu), memory_(memory), timelines_(timelines), ring_(kJobs) {
+    : gpu_(gpu), memory_(memory), timelines_(timelines), imports_(gpu), ring_(kJobs) {
     for (Job& job : ring_) job.transfers.reserve(kTransfers);
-    if (!memory.direct()) staging_ = std::make_unique<Staging>(gpu, memory, stop_);
+    if (!memory.direct()) staging_ = std::make_unique<Staging>(gpu, memory, imports_, stop_);
     thread_ = std::thread([this] { run_jobs(); });
 }
 

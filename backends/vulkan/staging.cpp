@@ -5,8 +5,9 @@
 
 namespace lfm::vulkan {
 
-Staging::Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop)
+Staging::Staging(Gpu& gpu, Memory& memory, const HostImports& imports, const std::atomic<bool>& stop)
     : gpu_(gpu),
+      imports_(imports),
       stop_(stop),
       block_(memory, MemoryUse::kShared, Purpose::kStaging, 2 * kHalfBytes),
       part_(block_.part()),
@@ -71,6 +72,13 @@ void Staging::upload(std::span<const Transfer> transfers, std::optional<Signal> 
     std::size_t used = 0;
     for (const Transfer& transfer : transfers)
         for (std::size_t at = 0; half != nullptr && at < transfer.size;) {
+            const HostImports::Part source = imports_.find(transfer.from + at, transfer.size - at);
+            if (source.buffer != VK_NULL_HANDLE) {
+                const VkBufferCopy copy{source.offset, transfer.device.offset + at, source.size};
+                vkCmdCopyBuffer(half->commands, source.buffer, transfer.device.buffer, 1, &copy);
+                at += source.size;
+                continue;
+            }
             if (used == kHalfBytes) {
                 copies_.run(workers);
                 submit(*half, std::nullopt, std::nullopt);
@@ -78,7 +86,7 @@ void Staging::upload(std::span<const Transfer> transfers, std::optional<Signal> 
                 used = 0;
                 continue;
             }
-            const std::size_t n = std::min(transfer.size - at, kHalfBytes - used);
+            const std::size_t n = std::min(source.size, kHalfBytes - used);
             const std::size_t from = begin_of(*half) + used;
             copies_.add(block_.host() + from, transfer.from + at, n);
             const VkBufferCopy copy{part_.offset + from, transfer.device.offset + at, n};

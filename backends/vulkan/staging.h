@@ -11,6 +11,7 @@
 #include <span>
 
 #include "backends/vulkan/host_copies.h"
+#include "backends/vulkan/host_imports.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/timelines.h"
 
@@ -29,7 +30,7 @@ class Staging {
 public:
     static constexpr std::size_t kHalfBytes = std::size_t{4} << 20;
 
-    Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop);
+    Staging(Gpu& gpu, Memory& memory, const HostImports& imports, const std::atomic<bool>& stop);
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;
     ~Staging();
@@ -60,6 +61,7 @@ private:
     std::size_t begin_of(const Half& half) const;
 
     Gpu& gpu_;
+    const HostImports& imports_;
     const std::atomic<bool>& stop_;
     OwnBlock block_;
     BufferPart part_;

@@ -62,7 +62,8 @@ public:
     bool supports(DType weight_type) const override { return supports_weight(weight_type); }
     DeviceId id() const override { return id_; }
     DeviceLimits limits() const override {
-        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value()};
+        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value(),
+                copies_.registers_memory()};
     }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
@@ -89,6 +90,13 @@ public:
     void download(std::span<std::byte> to, const std::byte* from) override {
         gpu_.health().require_alive();
         copies_.download(to, from);
+    }
+
+    HostRegistration register_memory(std::span<const std::byte> memory) override {
+        gpu_.health().require_alive();
+        if (!copies_.registers_memory()) return {};
+        const HostImports::Added added = copies_.imports().add(memory);
+        return {*this, added.handle, added.bytes};
     }
 
     ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
@@ -131,14 +139,17 @@ public:
 
 private:
     bool at_rest() { return timelines_.settled(Timeline::kCompute) && timelines_.settled(Timeline::kCopy); }
-    void release(const DeviceBlock::Place& place) noexcept override {
-        bool in_use = true;
+    /// A lost device keeps its memory until it is closed.
+    bool may_be_in_use() noexcept {
         try {
-            in_use = !at_rest();
+            return !at_rest();
         } catch (const Error&) {
-            // A lost device keeps its memory until it is closed.
+            return true;
         }
-        memory_.release(place, in_use);
+    }
+    void release(const DeviceBlock::Place& place) noexcept override { memory_.release(place, may_be_in_use()); }
+    void unregister_memory(std::uint64_t handle) noexcept override {
+        copies_.imports().remove(handle, may_be_in_use());
     }
 
     Instance instance_;

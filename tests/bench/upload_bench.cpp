@@ -1,6 +1,6 @@
-// How fast bytes get to a Vulkan device, by one thread and by several, in turns within one run: from memory, and from a
-// file that the system has dropped from its cache. On a driver that computes on the CPU also as if it were a card,
-// whose memory the host cannot reach.  Usage: upload_bench [MiB [THREADS [FILE]]]
+// How fast bytes get to a Vulkan device, by one thread and by several, in turns within one run: from memory, from a
+// file in the system's cache, and from one that it has dropped. On a driver that computes on the CPU also as if it were
+// a card, whose memory the host cannot reach.  Usage: upload_bench [MiB [THREADS [FILE]]]
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -35,6 +35,8 @@ double median(std::vector<double> values) {
     return values[values.size() / 2];
 }
 
+enum class From { kMemory, kCachedFile, kColdFile };
+
 /// A file of that size, mapped as models are.
 class Source {
 public:
@@ -55,9 +57,10 @@ public:
         ::munmap(data_, size_);
         ::close(file_);
     }
-    void forget() {
+    /// A new mapping, of a file that the system has in its cache, or no longer.
+    void map_anew(From from) {
         ::munmap(data_, size_);
-        ::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);
+        if (from == From::kColdFile) ::posix_fadvise(file_, 0, 0, POSIX_FADV_DONTNEED);
         map();
     }
     void read() const {
@@ -77,7 +80,7 @@ struct Speed {
     std::vector<double> one, several;
 };
 
-void measure(const char* name, Source& source, std::size_t size, std::uint32_t n_threads, bool cold) {
+void measure(const char* name, Source& source, std::size_t size, std::uint32_t n_threads, From from) {
     Ledger ledger;
     const auto device = vulkan::make_vulkan_device({.budget = {size + (std::size_t{64} << 20)}}, ledger);
     // Written once before: fresh pages of the host's memory would be all that is measured. A card has none.
@@ -91,16 +94,42 @@ void measure(const char* name, Source& source, std::size_t size, std::uint32_t n
     upload(*device, regions, 1, {});
     Speed speed;
     for (int i = 0; i < 2 * kRepetitions; ++i) {
-        if (cold)
-            source.forget();
-        else
+        if (from == From::kMemory)
             source.read();
+        else
+            source.map_anew(from);
         for (std::size_t r = 0; r < regions.size(); ++r) regions[r].from = source.data() + r * kMatrix;
         const Uploaded done = upload(*device, regions, i % 2 == 0 ? 1 : n_threads, {});
         (i % 2 == 0 ? speed.one : speed.several).push_back(done.gb_per_s());
     }
     const double one = median(speed.one), several = median(speed.several);
     std::printf("%-28s %6.2f GB/s by one thread, %6.2f by %u: x %.2f\n", name, one, several, n_threads, several / one);
+}
+
+/// Copies beside work, by way of staging and from registered memory.
+void measure_copies(Source& source, std::size_t size) {
+    Ledger ledger;
+    const auto device = vulkan::make_vulkan_device({.budget = {size + (std::size_t{64} << 20)}}, ledger);
+    if (!device->limits().registers_memory) return void(std::puts("the driver imports no memory of the host's"));
+    const std::size_t n = size / kMatrix;
+    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, n * kMatrix);
+    std::vector<CopyRegion> regions;
+    for (std::size_t i = 0; i < n; ++i)
+        regions.push_back({block.address() + i * kMatrix, source.data() + i * kMatrix, kMatrix});
+    source.read();
+    device->wait(device->copy(regions, {}));
+    std::vector<double> staged, registered;
+    for (int i = 0; i < 2 * kRepetitions; ++i) {
+        HostRegistration registration;
+        if (i % 2 == 1) registration = device->register_memory({source.data(), size});
+        const auto begin = std::chrono::steady_clock::now();
+        device->wait(device->copy(regions, {}));
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        (i % 2 == 0 ? staged : registered).push_back(static_cast<double>(n * kMatrix) / 1e9 / seconds.count());
+        if (i == 1) std::printf("registered %zu of %zu bytes\n", std::size_t{registration.bytes().value}, size);
+    }
+    std::printf("card, copies                 %6.2f GB/s staged, %6.2f from registered memory: x %.2f\n",
+                median(staged), median(registered), median(registered) / median(staged));
 }
 
 }  // namespace
@@ -116,10 +145,13 @@ int main(int argc, char** argv) {
     Source source(argc > 3 ? argv[3] : "upload_bench.tmp", size);
     std::printf("%s, %zu MiB in matrices of %zu bytes, medians of %d\n", infos[0].name.c_str(), size >> 20, kMatrix,
                 kRepetitions);
-    measure("from memory", source, size, n_threads, false);
-    measure("from a cold file", source, size, n_threads, true);
+    measure("from memory", source, size, n_threads, From::kMemory);
+    measure("from a cached file", source, size, n_threads, From::kCachedFile);
+    measure("from a cold file", source, size, n_threads, From::kColdFile);
     real_properties = vkGetPhysicalDeviceProperties;
     const test::ReplacedCall<PFN_vkGetPhysicalDeviceProperties> card(vkGetPhysicalDeviceProperties, as_a_card);
-    measure("card, from memory", source, size, n_threads, false);
-    measure("card, from a cold file", source, size, n_threads, true);
+    measure_copies(source, size);
+    measure("card, from memory", source, size, n_threads, From::kMemory);
+    measure("card, from a cached file", source, size, n_threads, From::kCachedFile);
+    measure("card, from a cold file", source, size, n_threads, From::kColdFile);
 }

@@ -94,7 +94,7 @@ private:
     static VkResult allocate(VkDevice device, const VkMemoryAllocateInfo* info, const VkAllocationCallbacks* callbacks,
                              VkDeviceMemory* memory) {
         const VkResult result = state().real_allocate(device, info, callbacks, memory);
-        if (result != VK_SUCCESS) return result;
+        if (result != VK_SUCCESS || imports_memory(*info)) return result;
         const std::lock_guard lock(mutex());
         state().sizes[*memory] = info->allocationSize;
         state().held += info->allocationSize;
