@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <utility>
 
@@ -53,6 +54,31 @@ private:
     Place place_;
 };
 
+/// Host memory that a device reads without the host's help; its device outlives it. Move-only.
+class HostRegistration {
+public:
+    HostRegistration() = default;
+    HostRegistration(Device& device, std::uint64_t handle, Bytes bytes)
+        : device_(&device), handle_(handle), bytes_(bytes) {}
+    HostRegistration(HostRegistration&& other) noexcept
+        : device_(std::exchange(other.device_, nullptr)), handle_(other.handle_), bytes_(other.bytes_) {}
+    HostRegistration& operator=(HostRegistration&& other) noexcept {
+        std::swap(device_, other.device_);
+        std::swap(handle_, other.handle_);
+        std::swap(bytes_, other.bytes_);
+        return *this;
+    }
+    inline ~HostRegistration();
+
+    /// Of what was asked for; the rest is copied as any other memory is.
+    Bytes bytes() const { return bytes_; }
+
+private:
+    Device* device_ = nullptr;
+    std::uint64_t handle_ = 0;  // the device's own
+    Bytes bytes_;
+};
+
 /// Who advances a timeline: the device when work on its compute lane or its copy lane has finished, or the host.
 enum class Timeline : std::uint8_t { kCompute, kCopy, kHostSignals };
 inline constexpr std::size_t kTimelines = 3;
@@ -72,6 +98,10 @@ struct CopyRegion {
     std::size_t size = 0;
 };
 
+/// Threads that are lent for a call: they do work(0) … work(n - 1), in any order, some at once; returns when all is
+/// done. `work` does not throw.
+using Workers = std::function<void(std::size_t n, const std::function<void(std::size_t)>& work)>;
+
 /// What the host did between two points, for devices that keep virtual time.
 struct HostWork {
     Point after;         // it began when this was reached, and the host was free
@@ -83,6 +113,7 @@ struct HostWork {
 struct DeviceLimits {
     Bytes largest_block;             // of one allocation
     bool copies_beside_work = true;  // false: the copy lane must not be used while a step is enqueued
+    bool registers_memory = false;   // register_memory spares the host copying
 };
 
 /// Programs are never forgotten: what they were recorded with (StepParams, expert tables) lives as long as the device
@@ -102,11 +133,19 @@ public:
     /// What is allocated now, scratch included, and the most that ever was.
     virtual Bytes allocated() const = 0;
     virtual Bytes peak() const = 0;
+    /// As configured, or less while others hold the device's memory: begin_step finds out. May be less than
+    /// allocated().
     virtual Bytes budget() const = 0;
 
     /// Between steps. Both block.
     virtual void upload(std::span<const CopyRegion> regions) = 0;
     virtual void download(std::span<std::byte> to, const std::byte* from) = 0;
+    /// As upload. `workers` share what the host does of it; they are called from one thread, maybe another than this.
+    virtual void upload_with(const Workers& /*workers*/, std::span<const CopyRegion> regions) { upload(regions); }
+
+    /// Between steps. From now on copies read as much of `memory` as the driver accepts without the host's help; it is
+    /// pinned in RAM, which no budget of the device's counts. A refusal is no error. `memory` outlives the result.
+    virtual HostRegistration register_memory(std::span<const std::byte> /*memory*/) { return {}; }
 
     /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be running.
     virtual void begin_step() = 0;
@@ -140,10 +179,16 @@ public:
 private:
     friend class DeviceBlock;
     virtual void release(const DeviceBlock::Place& place) noexcept = 0;
+    friend class HostRegistration;
+    virtual void unregister_memory(std::uint64_t /*handle*/) noexcept {}
 };
 
 inline DeviceBlock::~DeviceBlock() {
     if (device_ != nullptr) device_->release(place_);
+}
+
+inline HostRegistration::~HostRegistration() {
+    if (device_ != nullptr) device_->unregister_memory(handle_);
 }
 
 }  // namespace lfm

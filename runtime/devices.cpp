@@ -23,6 +23,7 @@ FoundDevice found(const vulkan::VulkanInfo& info) {
     device.description.name = info.name;
     device.description.backend = "vulkan";
     device.description.memory = info.memory;
+    device.description.free = info.free;
     device.description.context = info.context;
     // A driver that computes on the CPU shares its memory too, but is there to try what a card would do.
     device.description.memory_kind =

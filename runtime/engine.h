@@ -16,6 +16,7 @@
 #include "runtime/executor.h"
 #include "runtime/expert_residency.h"
 #include "runtime/expert_streams.h"
+#include "runtime/registered_experts.h"
 #include "runtime/sequence_state.h"
 #include "runtime/staging.h"
 #include "runtime/weights.h"
@@ -75,6 +76,7 @@ public:
     const Activations& rows() const { return rows_.host(); }
     const Executor& executor() const { return *executor_; }
     const ExpertResidency& residency() const { return residency_; }
+    const RegisteredExperts& registered() const { return registered_; }
     /// Of the last step: by the host's clock, or the device's virtual time.
     StepTimes last_times() const;
     const RunTotals& totals() const { return totals_; }
@@ -96,6 +98,7 @@ private:
     std::optional<StepTrace> trace_;
     sim::SimDevice* simulated_ = nullptr;
     SequenceState state_;
+    RegisteredExperts registered_;
     ExpertResidency residency_;
     Staging staging_;
     StepRows rows_;

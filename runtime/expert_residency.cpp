@@ -89,7 +89,7 @@ void ExpertResidency::fill_slots() {
             table_.set(expert, sizes.at(in_.device->id(), address(layer, slot)));
         }
     }
-    in_.device->upload(uploads);
+    uploaded_ = upload(*in_.device, uploads, in_.n_threads, {});
 }
 
 void ExpertResidency::end_step(const std::vector<ExpertChoice>& choices, std::uint32_t n_tokens) {
@@ -152,12 +152,12 @@ void ExpertResidency::forget(std::uint32_t layer, std::uint32_t first_slot) {
 Bytes ExpertResidency::fit_budget() {
     Bytes given_up;
     if (!cache_) return given_up;
+    // Devices keep memory that is given back until nothing is under way.
+    for (const Fetch& fetch : on_their_way_) in_.device->wait(fetch.copied);
     const Bytes before = in_.device->allocated();
     for (std::uint32_t layer = in_.plan.model.n_layer; layer-- > in_.plan.model.n_layer_dense;) {
         if (in_.device->allocated() <= in_.device->budget()) break;
         if (slots_[layer].size() == 0) continue;
-        for (const Fetch& fetch : on_their_way_)
-            if (fetch.layer == layer) in_.device->wait(fetch.copied);
         std::erase_if(on_their_way_, [&](const Fetch& fetch) { return fetch.layer == layer; });
         forget(layer, 0);
         cache_->set_slots(layer - in_.plan.model.n_layer_dense, 0);

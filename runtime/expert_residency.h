@@ -11,6 +11,7 @@
 #include "runtime/activations.h"
 #include "runtime/device_arena.h"
 #include "runtime/expert_cache.h"
+#include "runtime/upload.h"
 #include "runtime/weights.h"
 
 namespace lfm {
@@ -25,6 +26,7 @@ public:
         Device* device;                           // null: everything is on the host
         const std::vector<ExpertTimes>& times;    // [n_layer]; empty: equal costs are assumed
         Adaptation adaptation = Adaptation::kOn;  // kOff: the slots keep what they begin with
+        std::uint32_t n_threads = 1;              // that fill the slots
     };
     /// Takes the slots' memory and fills them with the most frequent experts that are not pinned. Throws
     /// Error{kShortfall}.
@@ -53,6 +55,8 @@ public:
     CacheHits recent_hits() const { return cache_ ? cache_->recent_hits() : CacheHits{}; }
     /// Over the bus into slots, so far.
     Bytes fetched() const { return fetched_; }
+    /// Into the slots at the begin.
+    const Uploaded& uploaded() const { return uploaded_; }
 
 private:
     struct Fetch {
@@ -78,6 +82,7 @@ private:
     std::vector<std::uint32_t> counts_;  // [n_expert]
     std::vector<ExpertUse> uses_;
     Bytes fetched_;
+    Uploaded uploaded_;
 };
 
 }  // namespace lfm

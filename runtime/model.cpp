@@ -70,7 +70,7 @@ Model Model::load(GgufFile file, const ModelDescription& description, const Plan
     model.file_ = std::move(file);
     model.data_ = model.file_->data();
     model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
-    model.upload(to.progress);
+    model.upload(to);
     if (const auto error = model.file_error()) throw *error;
     const Bytes dropped = model.drop_uploaded();
     model.mapped_ = LedgerEntry(ledger, {kHost, Purpose::kMappedWeights, Bytes{model.data_.size() - dropped.value}});
@@ -84,7 +84,7 @@ Model Model::random(const ModelDescription& description, const Plan& plan, std::
     fill_random(description, model.own_.bytes(), seed);
     model.data_ = model.own_.bytes();
     model.weights_.emplace(model.description_, plan, model.data_, ledger, model.device_);
-    model.upload(to.progress);
+    model.upload(to);
     return model;
 }
 
@@ -96,21 +96,8 @@ Model Model::absent(const ModelDescription& description, const Plan& plan, Ledge
     return model;
 }
 
-void Model::upload(const LoadProgress& progress) const {
-    if (device_ == nullptr) return;
-    const std::vector<CopyRegion>& regions = weights_->uploads();
-    std::uint64_t total = 0, done = 0;
-    for (const CopyRegion& region : regions) total += region.size;
-    constexpr std::uint64_t kPiece = std::uint64_t{256} << 20;
-    for (std::size_t first = 0; first < regions.size();) {
-        std::size_t end = first;
-        std::uint64_t size = 0;
-        while (end < regions.size() && (size == 0 || size + regions[end].size <= kPiece)) size += regions[end++].size;
-        device_->upload(std::span(regions).subspan(first, end - first));
-        first = end;
-        done += size;
-        if (progress) progress({done}, {total});
-    }
+void Model::upload(const DeviceLoad& to) {
+    if (device_ != nullptr) uploaded_ = lfm::upload(*device_, weights_->uploads(), to.n_threads, to.progress);
 }
 
 /// Gives back the file's pages of what the device holds now. A hint to the system, which may keep them cached.

@@ -1,7 +1,6 @@
 // A model ready to run: its description, its weights in their planned places, and the memory behind them.
 #pragma once
 
-#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -12,17 +11,16 @@
 #include "memory/ledger.h"
 #include "planner/model.h"
 #include "planner/plan.h"
+#include "runtime/upload.h"
 #include "runtime/weights.h"
 
 namespace lfm {
-
-/// Called from time to time while loading.
-using LoadProgress = std::function<void(Bytes done, Bytes total)>;
 
 /// The device that the plan names, which outlives the model, and who is told about what is copied there.
 struct DeviceLoad {
     Device* device = nullptr;
     LoadProgress progress;
+    std::uint32_t n_threads = 1;  // that copy
 };
 
 class Model {
@@ -45,6 +43,8 @@ public:
     const Weights& weights() const { return *weights_; }
     /// Null when everything is on the host.
     Device* device() const { return device_; }
+    /// What was copied there while loading.
+    const Uploaded& uploaded() const { return uploaded_; }
     /// The data section: every weight of the model.
     std::span<const std::byte> data() const { return data_; }
 
@@ -59,7 +59,7 @@ public:
 
 private:
     Model(const ModelDescription& description, const Plan& plan, Device* device);
-    void upload(const LoadProgress& progress) const;
+    void upload(const DeviceLoad& to);
     Bytes drop_uploaded() const;
     std::vector<std::span<const std::byte>> on_host() const;
 
@@ -71,6 +71,7 @@ private:
     HostBuffer own_;
     std::span<const std::byte> data_;
     std::optional<Weights> weights_;
+    Uploaded uploaded_;
 };
 
 }  // namespace lfm

@@ -92,7 +92,7 @@ void PlacedSession::place(const Plan& plan, const Wanted& wanted, const PlacedOp
                 expert_times(options.model, rates_of(planning.machine, planning.request.device, FigureEnd::kMid));
         }
     }
-    model_.emplace(options.load(plan, {device_.get(), options.progress}));
+    model_.emplace(options.load(plan, {device_.get(), options.progress, session.n_threads}));
     if (moving_)
         session_->resume(std::move(session.expert_times));
     else

@@ -95,6 +95,7 @@ private:
             if (generation.stats.n_prompt > 0) last_ = generation.stats;
             say_why_it_ended(generation.end);
             if (generation.stats.n_prompt > 0) console_.detail(timing_text(generation.stats, model_, std::nullopt));
+            warn_of_trouble();
             if (!stop_flag()) model_.resplit();
         } catch (const Error& error) {
             output.finish();
@@ -112,6 +113,14 @@ private:
         if (reason == EndReason::kInterrupted) console_.note("stopped");
         if (reason == EndReason::kContextFull) console_.note("context full; /clear starts anew, -c sets its size");
         if (reason == EndReason::kPredictLimit) console_.note("stopped after the tokens that -n allows");
+    }
+
+    /// Once; from then on /stats tells.
+    void warn_of_trouble() {
+        const std::string trouble = warned_ ? "" : device_trouble(model_);
+        if (trouble.empty()) return;
+        console_.note("warning: " + trouble);
+        warned_ = true;
     }
 
     void print_stats() {
@@ -135,6 +144,7 @@ private:
     LineEditor editor_;
     std::optional<GenerationStats> last_;
     std::optional<double> ram_bandwidth_;  // measured when first asked for
+    bool warned_ = false;
     int exit_code_ = 0;
 };
 

@@ -50,13 +50,17 @@ std::string device_text(const RunModel& model) {
     return text + "; " + format_bytes(moved) + " of experts over the bus";
 }
 
-std::string device_remarks(const RunModel& model) {
+std::string device_trouble(const RunModel& model) {
     const Session& session = model.placed().session();
     if (session.loss()) return "the device was lost (" + *session.loss() + "): the CPU went on alone";
-    const Engine& engine = session.engine();
-    if (engine.totals().given_up.value > 0)
-        return "other programs took VRAM: " + format_bytes(engine.totals().given_up) + " of expert slots were given up";
-    const auto& learnt = engine.learnt();
+    const Bytes given_up = session.engine().totals().given_up;
+    if (given_up.value == 0) return "";
+    return "other programs or the driver took VRAM: " + format_bytes(given_up) + " of expert slots were given up";
+}
+
+std::string device_remarks(const RunModel& model) {
+    if (std::string trouble = device_trouble(model); !trouble.empty()) return trouble;
+    const auto& learnt = model.placed().session().engine().learnt();
     if (!learnt || !learnt->host_factor) return "";
     const double off = *learnt->host_factor - 1;
     if (off > -CostLearner::kLeastDifference && off < CostLearner::kLeastDifference) return "";
@@ -65,12 +69,29 @@ std::string device_remarks(const RunModel& model) {
            "that now";
 }
 
+std::string upload_text(const RunModel& model) {
+    Uploaded uploaded = model.model().uploaded();
+    uploaded += model.placed().session().engine().residency().uploaded();
+    return format_bytes(uploaded.bytes) + " to " + model.device_name() + " in " + number(uploaded.seconds) + " s, " +
+           number(uploaded.gb_per_s()) + " GB/s";
+}
+
+std::string registered_text(const RunModel& model) {
+    const Session& session = model.placed().session();
+    if (session.loss() || model.placed().device() == nullptr) return "";
+    const RegisteredExperts& experts = session.engine().registered();
+    if (experts.wanted().value == 0) return "";
+    return "registered " + format_bytes(experts.registered()) + " of " + format_bytes(experts.wanted()) +
+           " of cold experts with the driver";
+}
+
 std::string memory_text(const Ledger& ledger, const RunModel& model) {
     std::string text;
     for (const LedgerLine& line : ledger.lines())
         text += (line.device == kHost ? std::string("RAM") : model.device_name()) + ": " +
                 std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) + "\n";
-    return text;
+    const std::string registered = registered_text(model);
+    return registered.empty() ? text : text + "RAM: " + registered + "\n";
 }
 
 std::string plan_in_use(const RunModel& model) {

@@ -12,8 +12,17 @@ namespace lfm::tools {
 /// computed.
 std::string device_text(const RunModel& model);
 
-/// What was learnt while running, or why the device is no longer used. Empty: nothing worth saying.
+/// Why the device is no longer used, or holds less than planned. Empty: all is well.
+std::string device_trouble(const RunModel& model);
+
+/// That, else what was learnt while running. Empty: nothing worth saying.
 std::string device_remarks(const RunModel& model);
+
+/// "5.1 GiB to NVIDIA … (vulkan) in 1.2 s, 4.6 GB/s": what loading copied.
+std::string upload_text(const RunModel& model);
+
+/// "registered 5.1 GiB of 5.1 GiB of cold experts with the driver". Empty: nothing was asked of it.
+std::string registered_text(const RunModel& model);
 
 /// A line for each device and purpose.
 std::string memory_text(const Ledger& ledger, const RunModel& model);

@@ -195,6 +195,8 @@ void RunModel::say_what_was_chosen(const RunOptions& options) const {
         console.detail("memory: " + std::string(purpose_name(line.purpose)) + " " + format_bytes(line.bytes) +
                        (line.device == kHost ? "" : " on " + device_name()));
     if (console.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
+    console.detail("copied: " + upload_text(*this));
+    if (const std::string registered = registered_text(*this); !registered.empty()) console.detail(registered);
     console.detail("plan:\n" + plan_in_use(*this));
     std::string nodes;
     for (const std::string& node : placed_->session().engine().executor().describe())

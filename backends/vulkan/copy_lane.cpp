@@ -16,9 +16,9 @@ constexpr std::size_t kTransfers = 16;  // of one job, likewise
 }  // namespace
 
 CopyLane::CopyLane(Gpu& gpu, Memory& memory, Timelines& timelines)
-    : gpu_(gpu), memory_(memory), timelines_(timelines), ring_(kJobs) {
+    : gpu_(gpu), memory_(memory), timelines_(timelines), imports_(gpu), ring_(kJobs) {
     for (Job& job : ring_) job.transfers.reserve(kTransfers);
-    if (!memory.direct()) staging_ = std::make_unique<Staging>(gpu, memory, stop_);
+    if (!memory.direct()) staging_ = std::make_unique<Staging>(gpu, memory, imports_, stop_);
     thread_ = std::thread([this] { run_jobs(); });
 }
 
@@ -43,6 +43,7 @@ CopyLane::Job& CopyLane::add_job(std::span<const Point> waits) {
     Job& job = ring_[n_enqueued_ % ring_.size()];
     job.kind = Kind::kUpload;
     job.point = 0;
+    job.workers = nullptr;
     job.transfers.clear();
     job.waits = {};
     for (const Point& wait : waits) {
@@ -78,14 +79,18 @@ Point CopyLane::copy(std::span<const CopyRegion> regions, std::span<const Point>
     return {Timeline::kCopy, job.point};
 }
 
-void CopyLane::upload(std::span<const CopyRegion> regions) {
+void CopyLane::upload(std::span<const CopyRegion> regions, const Workers& workers) {
     if (staging_ == nullptr) {
+        HostCopies copies;
         for (const CopyRegion& region : regions)
-            if (region.size > 0) std::memcpy(memory_.part(region.to, region.size).host, region.from, region.size);
+            if (region.size > 0) copies.add(memory_.part(region.to, region.size).host, region.from, region.size);
+        copies.run(&workers);
         return;
     }
     std::unique_lock lock(mutex_);
-    add_uploads(add_job({}), regions);
+    Job& job = add_job({});
+    add_uploads(job, regions);
+    job.workers = &workers;
     finish(lock, enqueue());
 }
 
@@ -147,10 +152,10 @@ void CopyLane::carry(const Job& job) {
         return staging_->download(job.transfers, {timelines_.of(Timeline::kCompute).handle(), computed});
     }
     if (job.point > 0 && gpu_.facts().copy) {
-        staging_->upload(job.transfers, Staging::Signal{copy.handle(), job.point});
+        staging_->upload(job.transfers, Staging::Signal{copy.handle(), job.point}, job.workers);
         return;  // the next job fills one buffer while the device empties the other
     }
-    staging_->upload(job.transfers, std::nullopt);
+    staging_->upload(job.transfers, std::nullopt, job.workers);
     staging_->finish();
     // On the queue that computes the host signals: at the end it must be able to open the timeline past it.
     if (job.point > 0 && !stop_) copy.signal(job.point);

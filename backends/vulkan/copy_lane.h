@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "backends/device.h"
+#include "backends/vulkan/host_imports.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/staging.h"
 #include "backends/vulkan/timelines.h"
@@ -29,8 +30,11 @@ public:
     /// As Device::copy. Throws Error{kUsage} for addresses outside the device's blocks.
     Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits);
     /// As Device's; both block.
-    void upload(std::span<const CopyRegion> regions);
+    void upload(std::span<const CopyRegion> regions, const Workers& workers);
     void download(std::span<std::byte> to, const std::byte* from);
+    /// Memory that later copies read without staging; only where they have any.
+    HostImports& imports() { return imports_; }
+    bool registers_memory() const { return staging_ != nullptr && gpu_.facts().import_alignment > 0; }
     /// Ends the thread; what it had not begun stays undone.
     void stop() noexcept;
     /// What work on the device must wait for to see uploads; nothing where the host writes itself.
@@ -42,7 +46,8 @@ private:
         Kind kind = Kind::kUpload;
         std::vector<Transfer> transfers;
         std::array<std::uint64_t, kTimelines> waits{};
-        std::uint64_t point = 0;  // of the copy timeline; 0: none
+        std::uint64_t point = 0;           // of the copy timeline; 0: none
+        const Workers* workers = nullptr;  // null: the lane's thread alone
     };
 
     /// The next job, empty.
@@ -60,6 +65,7 @@ private:
     Memory& memory_;
     Timelines& timelines_;
     std::atomic<bool> stop_ = false;
+    HostImports imports_;
     std::unique_ptr<Staging> staging_;  // null: the host writes and reads device memory itself
 
     std::mutex mutex_;

@@ -84,6 +84,20 @@ Bytes own_memory(const GpuFacts& facts) {
     return sum;
 }
 
+/// Whether buffers that are copied from can lie in memory of the host's.
+bool imports_host_memory(VkPhysicalDevice device) {
+    if (!has_extension(device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) return false;
+    const VkPhysicalDeviceExternalBufferInfo info{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
+                                                  .usage = VK_BUFFER_USAGE_TRANSFER_SRC_BIT,
+                                                  .handleType = VK_EXTERNAL_MEMORY_HANDLE_TYPE_HOST_ALLOCATION_BIT_EXT};
+    VkExternalBufferProperties found{.sType = VK_STRUCTURE_TYPE_EXTERNAL_BUFFER_PROPERTIES};
+    vkGetPhysicalDeviceExternalBufferProperties(device, &info, &found);
+    constexpr VkExternalMemoryFeatureFlags kKinds =
+        VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT | VK_EXTERNAL_MEMORY_FEATURE_DEDICATED_ONLY_BIT;
+    return (found.externalMemoryProperties.externalMemoryFeatures & kKinds) ==
+           VK_EXTERNAL_MEMORY_FEATURE_IMPORTABLE_BIT;
+}
+
 void read_limits(GpuFacts& facts, std::string& missing) {
     VkPhysicalDeviceMaintenance4Properties buffers{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_MAINTENANCE_4_PROPERTIES,
                                                    .maxBufferSize = ~VkDeviceSize{0}};
@@ -91,6 +105,9 @@ void read_limits(GpuFacts& facts, std::string& missing) {
     VkPhysicalDeviceVulkan12Properties v12{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_PROPERTIES,
                                            .pNext = &v11};
     if (has_extension(facts.handle, VK_KHR_MAINTENANCE_4_EXTENSION_NAME)) v11.pNext = &buffers;
+    VkPhysicalDeviceExternalMemoryHostPropertiesEXT imports{
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_MEMORY_HOST_PROPERTIES_EXT, .pNext = v11.pNext};
+    if (imports_host_memory(facts.handle)) v11.pNext = &imports;
     VkPhysicalDeviceProperties2 all{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &v12};
     vkGetPhysicalDeviceProperties2(facts.handle, &all);
 
@@ -100,6 +117,9 @@ void read_limits(GpuFacts& facts, std::string& missing) {
     // Half of the spare bytes that memory.cpp adds would do; sizes are rounded up by drivers.
     const VkDeviceSize largest = std::min(v11.maxMemoryAllocationSize, buffers.maxBufferSize);
     facts.largest_block = Bytes{largest - std::min<VkDeviceSize>(largest, 1 << 16)};
+    facts.import_alignment = imports.minImportedHostPointerAlignment;
+    // To ask for it the extension need not be enabled.
+    facts.tells_free = has_extension(facts.handle, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 
     constexpr VkSubgroupFeatureFlags kGroups = VK_SUBGROUP_FEATURE_BASIC_BIT | VK_SUBGROUP_FEATURE_ARITHMETIC_BIT;
     if ((v11.subgroupSupportedOperations & kGroups) != kGroups ||
@@ -154,10 +174,13 @@ Gpu::Gpu(const GpuFacts& facts) : facts_(facts) {
         queues.push_back(queues[0]);
         queues[1].queueFamilyIndex = facts.copy->family;
     }
+    const char* const imports = VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME;
     const VkDeviceCreateInfo info{.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                   .pNext = &wanted.all,
                                   .queueCreateInfoCount = static_cast<std::uint32_t>(queues.size()),
-                                  .pQueueCreateInfos = queues.data()};
+                                  .pQueueCreateInfos = queues.data(),
+                                  .enabledExtensionCount = facts.import_alignment > 0 ? 1u : 0u,
+                                  .ppEnabledExtensionNames = &imports};
     require_created(vkCreateDevice(facts.handle, &info, nullptr, &handle_), "vkCreateDevice");
     vkGetDeviceQueue(handle_, facts.compute.family, facts.compute.index, &compute_);
     if (facts.copy) vkGetDeviceQueue(handle_, facts.copy->family, facts.copy->index, &copy_);

@@ -29,7 +29,9 @@ struct GpuFacts {
     std::uint32_t shared_memory = 0;
     Bytes largest_block;
     QueuePlace compute;
-    std::optional<QueuePlace> copy;  // a queue beside the one that computes
+    std::optional<QueuePlace> copy;      // a queue beside the one that computes
+    std::uint64_t import_alignment = 0;  // of host memory that its copies can read; 0: none can
+    bool tells_free = false;             // how much of its memory is left, with what others hold
 };
 GpuFacts read_facts(VkPhysicalDevice device, std::uint32_t index);
 

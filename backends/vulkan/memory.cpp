@@ -57,12 +57,25 @@ bool Memory::direct_in(const GpuFacts& facts) {
            (facts.memory.memoryTypes[*type].propertyFlags & kMapped) == kMapped;
 }
 
+std::uint32_t Memory::own_heap(const GpuFacts& facts) {
+    return facts.memory.memoryTypes[type_for(facts, MemoryUse::kDevice, ~0u).value_or(0)].heapIndex;
+}
+
+void Memory::look_for_others() {
+    const auto left = poll_.step();
+    if (!left) return;
+    const std::lock_guard lock(mutex_);
+    const auto within = static_cast<std::int64_t>(allocated_.value) + *left;
+    const auto seen = static_cast<std::uint64_t>(std::max<std::int64_t>(within, 0));
+    present_ = std::min(budget_, Bytes{seen});
+}
+
 void Memory::require_within_budget(Bytes more, Purpose purpose) const {
-    const std::uint64_t left = budget_.value - std::min(budget_.value, allocated_.value);
+    const std::uint64_t left = present_.value - std::min(present_.value, allocated_.value);
     if (more.value <= left) return;
     throw Error(ErrorCode::kShortfall, where_of(purpose),
-                "expected at most " + format_bytes({left}) + " of the budget of " + format_bytes(budget_) + ", found " +
-                    format_bytes(more));
+                "expected at most " + format_bytes({left}) + " of the budget of " + format_bytes(present_) +
+                    ", found " + format_bytes(more));
 }
 
 void Memory::take(Block& block, MemoryUse use, Purpose purpose) {
@@ -183,6 +196,11 @@ BufferPart Memory::part(const std::byte* address, std::size_t size) const {
 Bytes Memory::allocated() const {
     const std::lock_guard lock(mutex_);
     return allocated_;
+}
+
+Bytes Memory::budget() const {
+    const std::lock_guard lock(mutex_);
+    return present_;
 }
 
 Bytes Memory::peak() const {

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "backends/device.h"
+#include "backends/vulkan/free_memory.h"
 #include "backends/vulkan/gpu.h"
 #include "memory/ledger.h"
 
@@ -35,7 +36,7 @@ public:
     static constexpr std::size_t kSpare = 256;
 
     Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
-        : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget) {}
+        : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget), poll_(gpu.facts(), own_heap(gpu.facts())) {}
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
     ~Memory();
@@ -53,10 +54,15 @@ public:
     /// Whether the host reads and writes kDevice memory directly: then it needs no staging.
     bool direct() const { return direct_in(gpu_.facts()); }
     static bool direct_in(const GpuFacts& facts);
+    /// The heap of kDevice memory.
+    static std::uint32_t own_heap(const GpuFacts& facts);
 
     Bytes allocated() const;
     Bytes peak() const;
-    Bytes budget() const { return budget_; }
+    /// Less than configured while others hold memory that this process would need for it.
+    Bytes budget() const;
+    /// Once a step: asks the driver what is left, when it is time to.
+    void look_for_others();
 
 private:
     struct Block {
@@ -79,10 +85,12 @@ private:
     Gpu& gpu_;
     Ledger& ledger_;
     DeviceId id_;
-    Bytes budget_;
+    const Bytes budget_;  // as configured
+    FreeMemoryPoll poll_;
     mutable std::mutex mutex_;  // copies look addresses up while others allocate
     Blocks blocks_;             // by address
     Bytes allocated_, peak_;
+    Bytes present_ = budget_;  // budget, less what others took of it
 };
 
 /// Owned memory of the backend's own: step parameters, scratch, staging.

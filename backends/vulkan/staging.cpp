@@ -5,8 +5,9 @@
 
 namespace lfm::vulkan {
 
-Staging::Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop)
+Staging::Staging(Gpu& gpu, Memory& memory, const HostImports& imports, const std::atomic<bool>& stop)
     : gpu_(gpu),
+      imports_(imports),
       stop_(stop),
       block_(memory, MemoryUse::kShared, Purpose::kStaging, 2 * kHalfBytes),
       part_(block_.part()),
@@ -66,26 +67,36 @@ void Staging::submit(Half& half, std::optional<Signal> wait, std::optional<Signa
     value_.store(half.busy_until, std::memory_order_release);
 }
 
-void Staging::upload(std::span<const Transfer> transfers, std::optional<Signal> done) {
+void Staging::upload(std::span<const Transfer> transfers, std::optional<Signal> done, const Workers* workers) {
     Half* half = begin();
     std::size_t used = 0;
     for (const Transfer& transfer : transfers)
         for (std::size_t at = 0; half != nullptr && at < transfer.size;) {
+            const HostImports::Part source = imports_.find(transfer.from + at, transfer.size - at);
+            if (source.buffer != VK_NULL_HANDLE) {
+                const VkBufferCopy copy{source.offset, transfer.device.offset + at, source.size};
+                vkCmdCopyBuffer(half->commands, source.buffer, transfer.device.buffer, 1, &copy);
+                at += source.size;
+                continue;
+            }
             if (used == kHalfBytes) {
+                copies_.run(workers);
                 submit(*half, std::nullopt, std::nullopt);
                 half = begin();
                 used = 0;
                 continue;
             }
-            const std::size_t n = std::min(transfer.size - at, kHalfBytes - used);
+            const std::size_t n = std::min(source.size, kHalfBytes - used);
             const std::size_t from = begin_of(*half) + used;
-            std::memcpy(block_.host() + from, transfer.from + at, n);
+            copies_.add(block_.host() + from, transfer.from + at, n);
             const VkBufferCopy copy{part_.offset + from, transfer.device.offset + at, n};
             vkCmdCopyBuffer(half->commands, part_.buffer, transfer.device.buffer, 1, &copy);
             at += n;
             used = std::min(kHalfBytes, (used + n + 63) / 64 * 64);
         }
-    if (half != nullptr) submit(*half, std::nullopt, done);
+    if (half == nullptr) return;
+    copies_.run(workers);
+    submit(*half, std::nullopt, done);
 }
 
 void Staging::download(std::span<const Transfer> transfers, Signal written) {

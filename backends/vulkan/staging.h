@@ -10,6 +10,8 @@
 #include <optional>
 #include <span>
 
+#include "backends/vulkan/host_copies.h"
+#include "backends/vulkan/host_imports.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/timelines.h"
 
@@ -28,7 +30,7 @@ class Staging {
 public:
     static constexpr std::size_t kHalfBytes = std::size_t{4} << 20;
 
-    Staging(Gpu& gpu, Memory& memory, const std::atomic<bool>& stop);
+    Staging(Gpu& gpu, Memory& memory, const HostImports& imports, const std::atomic<bool>& stop);
     Staging(const Staging&) = delete;
     Staging& operator=(const Staging&) = delete;
     ~Staging();
@@ -37,8 +39,9 @@ public:
         VkSemaphore semaphore;
         std::uint64_t value;
     };
-    /// Returns when all is handed to the queue; the device then signals `done`.
-    void upload(std::span<const Transfer> transfers, std::optional<Signal> done);
+    /// Returns when all is handed to the queue; the device then signals `done`. `workers` fill the buffers; null: the
+    /// caller alone.
+    void upload(std::span<const Transfer> transfers, std::optional<Signal> done, const Workers* workers);
     /// Blocks until the bytes are there. What the device wrote before `written` was reached is seen.
     void download(std::span<const Transfer> transfers, Signal written);
     /// Blocks until everything handed over is done.
@@ -58,6 +61,7 @@ private:
     std::size_t begin_of(const Half& half) const;
 
     Gpu& gpu_;
+    const HostImports& imports_;
     const std::atomic<bool>& stop_;
     OwnBlock block_;
     BufferPart part_;
@@ -66,6 +70,7 @@ private:
     VkCommandPool pool_ = VK_NULL_HANDLE;
     std::array<Half, 2> halves_;
     std::size_t turn_ = 0;
+    HostCopies copies_;  // into the half being filled
 };
 
 }  // namespace lfm::vulkan

@@ -31,6 +31,8 @@ GpuFacts choose(const Instance& instance, std::uint32_t index) {
 VulkanInfo describe(const GpuFacts& facts) {
     VulkanInfo info = facts.info;
     if (!Memory::direct_in(facts)) info.context = Bytes{2 * Staging::kHalfBytes + Memory::kSpare};
+    if (const auto left = left_in_heap(facts, Memory::own_heap(facts)))
+        info.free = std::min(info.memory, Bytes{static_cast<std::uint64_t>(std::max<std::int64_t>(*left, 0))});
     return info;
 }
 
@@ -60,7 +62,8 @@ public:
     bool supports(DType weight_type) const override { return supports_weight(weight_type); }
     DeviceId id() const override { return id_; }
     DeviceLimits limits() const override {
-        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value()};
+        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value(),
+                copies_.registers_memory()};
     }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
@@ -74,12 +77,26 @@ public:
     Bytes budget() const override { return memory_.budget(); }
 
     void upload(std::span<const CopyRegion> regions) override {
+        upload_with(
+            [](std::size_t n, const std::function<void(std::size_t)>& work) {
+                for (std::size_t i = 0; i < n; ++i) work(i);
+            },
+            regions);
+    }
+    void upload_with(const Workers& workers, std::span<const CopyRegion> regions) override {
         gpu_.health().require_alive();
-        copies_.upload(regions);
+        copies_.upload(regions, workers);
     }
     void download(std::span<std::byte> to, const std::byte* from) override {
         gpu_.health().require_alive();
         copies_.download(to, from);
+    }
+
+    HostRegistration register_memory(std::span<const std::byte> memory) override {
+        gpu_.health().require_alive();
+        if (!copies_.registers_memory()) return {};
+        const HostImports::Added added = copies_.imports().add(memory);
+        return {*this, added.handle, added.bytes};
     }
 
     ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
@@ -92,6 +109,7 @@ public:
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
         if (at_rest()) memory_.sweep();
+        memory_.look_for_others();
         programs_.begin_step();
     }
     Point submit(ProgramId program, std::span<const Point> waits) override {
@@ -121,14 +139,17 @@ public:
 
 private:
     bool at_rest() { return timelines_.settled(Timeline::kCompute) && timelines_.settled(Timeline::kCopy); }
-    void release(const DeviceBlock::Place& place) noexcept override {
-        bool in_use = true;
+    /// A lost device keeps its memory until it is closed.
+    bool may_be_in_use() noexcept {
         try {
-            in_use = !at_rest();
+            return !at_rest();
         } catch (const Error&) {
-            // A lost device keeps its memory until it is closed.
+            return true;
         }
-        memory_.release(place, in_use);
+    }
+    void release(const DeviceBlock::Place& place) noexcept override { memory_.release(place, may_be_in_use()); }
+    void unregister_memory(std::uint64_t handle) noexcept override {
+        copies_.imports().remove(handle, may_be_in_use());
     }
 
     Instance instance_;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -22,10 +23,11 @@ struct VulkanInfo {
     std::uint32_t index = 0;  // for VulkanOptions
     std::string name;
     GpuKind kind = GpuKind::kOther;
-    Bytes memory;              // its own; on integrated devices what they may take of the host's
-    Bytes context;             // that opening it allocates
-    std::string driver;        // name and version
-    std::string why_unusable;  // what it lacks; empty: usable
+    Bytes memory;               // its own; on integrated devices what they may take of the host's
+    std::optional<Bytes> free;  // of it, with what others hold now; nothing: the driver does not tell
+    Bytes context;              // that opening it allocates
+    std::string driver;         // name and version
+    std::string why_unusable;   // what it lacks; empty: usable
 };
 
 /// In the driver's order. Empty without a driver or a device.

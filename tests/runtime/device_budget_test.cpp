@@ -33,7 +33,7 @@ struct DriverMemory {
 VkResult count_allocation(VkDevice device, const VkMemoryAllocateInfo* info, const VkAllocationCallbacks* callbacks,
                           VkDeviceMemory* memory) {
     const VkResult result = driver_memory.allocate(device, info, callbacks, memory);
-    if (result != VK_SUCCESS) return result;
+    if (result != VK_SUCCESS || imports_memory(*info)) return result;
     const std::lock_guard lock(driver_memory.mutex);
     driver_memory.sizes[*memory] = info->allocationSize;
     driver_memory.now += Bytes{info->allocationSize};

@@ -38,7 +38,7 @@ VkResult count_allocation(VkDevice device, const VkMemoryAllocateInfo* info, con
                           VkDeviceMemory* memory) {
     const VkResult result = driver.allocate(device, info, callbacks, memory);
     const std::lock_guard lock(driver.mutex);
-    if (result != VK_SUCCESS) return result;
+    if (result != VK_SUCCESS || imports_memory(*info)) return result;
     driver.sizes[*memory] = info->allocationSize;
     driver.most = std::max(driver.most, driver.now += info->allocationSize);
     return result;

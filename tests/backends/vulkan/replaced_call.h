@@ -15,9 +15,18 @@ public:
     ReplacedCall& operator=(const ReplacedCall&) = delete;
     ~ReplacedCall() { function_ = real_; }
 
+    Function real() const { return real_; }
+
 private:
     Function& function_;
     Function real_;
 };
+
+/// Whether that is the host's memory, brought in: nothing of the device's is taken.
+inline bool imports_memory(const VkMemoryAllocateInfo& info) {
+    for (auto* at = static_cast<const VkBaseInStructure*>(info.pNext); at != nullptr; at = at->pNext)
+        if (at->sType == VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) return true;
+    return false;
+}
 
 }  // namespace lfm::test

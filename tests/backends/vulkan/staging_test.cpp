@@ -84,6 +84,8 @@ TEST_F(Staging, BytesOfAnySizeGoThereAndBack) {
             }
             if (n_parts == 2)
                 device->wait(device->copy(regions, {}));
+            else if (n_parts == 7)
+                device->upload_with(two_threads(), regions);
             else
                 device->upload(regions);
             device->download(back, block.address());

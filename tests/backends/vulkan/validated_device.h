@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "backends/vulkan/vulkan_device.h"
@@ -27,6 +28,18 @@ std::optional<ErrorCode> error_of(const Call& call) {
         return error.code();
     }
     return std::nullopt;
+}
+
+/// Every second piece of work by a thread of its own.
+inline Workers two_threads() {
+    return [](std::size_t n, const std::function<void(std::size_t)>& work) {
+        const auto every_second = [&](std::size_t first) {
+            for (std::size_t i = first; i < n; i += 2) work(i);
+        };
+        std::thread other(every_second, 1);
+        every_second(0);
+        other.join();
+    };
 }
 
 class ValidatedDevice : public testing::Test {
