@@ -36,11 +36,9 @@ void add_vulkan(std::vector<FoundDevice>& devices) {
 }
 
 std::unique_ptr<Device> open_vulkan(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
-    return vulkan::make_vulkan_device({.index = device.index,
-                                       .budget = options.budget,
-                                       .limits = options.limits,
-                                       .activations = options.activations},
-                                      ledger);
+    return vulkan::make_vulkan_device(
+        {.index = device.index, .budget = options.budget, .limits = options.limits, .activations = options.activations},
+        ledger);
 }
 
 constexpr const char* kVulkanAbsent = "no driver found";

@@ -43,8 +43,8 @@ void simulate(const BenchOptions& options, DeviceChoice& device, SessionOptions&
                                .device = device.device,
                                .budget = wanted.budget,
                                .limits = wanted.limits,
-                               .kernels = exact ? &cpu::exact_kernels() : nullptr,
-                               .arithmetic = options.arithmetic},
+                               .arithmetic = options.arithmetic,
+                               .kernels = exact ? &cpu::exact_kernels() : nullptr},
                               ledger);
     };
 }
