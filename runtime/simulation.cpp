@@ -69,7 +69,7 @@ std::unique_ptr<sim::SimDevice> make_simulated(const SimulationOptions& options,
     return sim::make_sim_device(
         {.budget = options.budget,
          .limits = options.limits,
-         .kernels = options.kernels,
+         .kernels = options.activations == ActivationKind::kFloat ? &cpu::exact_kernels() : nullptr,
          .arithmetic = options.arithmetic == HostArithmetic::kSkip ? sim::Arithmetic::kSkip : sim::Arithmetic::kRun,
          .rates = device_sim_rates(rates),
          .context = options.machine.devices[options.device].context},

@@ -25,7 +25,7 @@ struct SimulationOptions {
     Bytes budget;
     BackendLimits limits;
     HostArithmetic arithmetic = HostArithmetic::kRun;  // the device's, too
-    const cpu::Kernels* kernels = nullptr;             // null: the fastest here
+    ActivationKind activations = ActivationKind::kQuantised;
 };
 
 /// Throws Error{kInvalidInput} when the profile has no such device, Error{kShortfall} when the budget does not hold the

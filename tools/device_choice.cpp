@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "backends/cpu/kernels.h"
 #include "runtime/host_memory.h"
 #include "runtime/simulation.h"
 #include "tools/machine_cache.h"
@@ -72,12 +71,11 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
                         std::to_string(choice.machine->devices.size()) + " devices");
     choice.name = choice.machine->devices[choice.device].name + " (simulated)";
     choice.open = [machine = *choice.machine, device = choice.device](const DeviceOptions& options, Ledger& ledger) {
-        const bool exact = options.activations == ActivationKind::kFloat;
         return make_simulated({.machine = machine,
                                .device = device,
                                .budget = options.budget,
                                .limits = options.limits,
-                               .kernels = exact ? &cpu::exact_kernels() : nullptr},
+                               .activations = options.activations},
                               ledger);
     };
     return choice;

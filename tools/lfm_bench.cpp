@@ -38,13 +38,12 @@ void simulate(const BenchOptions& options, DeviceChoice& device, SessionOptions&
     session.host_seconds = host_clock(rates_of(*device.machine, device.device, FigureEnd::kMid));
     if (options.arithmetic == HostArithmetic::kSkip) session.host_arithmetic = HostArithmetic::kSkip;
     device.open = [&options, &device](const DeviceOptions& wanted, Ledger& ledger) {
-        const bool exact = wanted.activations == ActivationKind::kFloat;
         return make_simulated({.machine = *device.machine,
                                .device = device.device,
                                .budget = wanted.budget,
                                .limits = wanted.limits,
                                .arithmetic = options.arithmetic,
-                               .kernels = exact ? &cpu::exact_kernels() : nullptr},
+                               .activations = wanted.activations},
                               ledger);
     };
 }

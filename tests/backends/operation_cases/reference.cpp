@@ -46,8 +46,10 @@ Values as_multiplied(std::span<const float> x, DType weight_type, Activations ac
     if (activations == Activations::kPlain || !meets_quantised(weight_type)) return values;
     for (std::size_t begin = 0; begin < x.size(); begin += 32) {
         const std::span<const float> block = x.subspan(begin, 32);
+        const bool finite = std::ranges::all_of(block, [](float value) { return std::isfinite(value); });
         const float scale = largest_of(block) / 127.0f;
-        for (std::size_t i = 0; i < 32; ++i)
+        if (!finite) std::fill_n(values.begin() + static_cast<std::ptrdiff_t>(begin), 32, NAN);
+        for (std::size_t i = 0; i < 32 && finite; ++i)
             values[begin + i] = scale < FLT_MIN ? 0.0 : double{scale} * std::nearbyint(block[i] / scale);
     }
     return values;
