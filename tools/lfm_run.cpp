@@ -64,7 +64,14 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
     AnswerOutput output(reasoning_place(options));
     const SegmentSink sink = [&](const Segment& segment) { output.write(segment); };
     const bool streams = options.output == OutputFormat::kText;
-    const Generation generation = generate(options, model, prompt, streams ? sink : SegmentSink());
+    Generation generation;
+    try {
+        generation = generate(options, model, prompt, streams ? sink : SegmentSink());
+    } catch (const Error& error) {
+        // What is wrong is said on a line of its own. Where stdout itself is, nothing more is written.
+        if (error.code() != ErrorCode::kIo) output.finish();
+        throw;
+    }
     if (streams)
         output.finish();
     else
