@@ -1,7 +1,6 @@
 // A Vulkan device for a test, watched by the validation layer: what the layer reports fails the test.
 #pragma once
 
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <iostream>
@@ -46,12 +45,6 @@ class ValidatedDevice : public testing::Test {
 protected:
     static constexpr DeviceId kSelf{1};
     static constexpr BackendLimits kLimits{.n_batch = 8, .n_ctx = 64};
-
-    /// Leaks of libraries that are gone at the end would have no name to be overlooked by (driver_leaks.cpp).
-    static void SetUpTestSuite() {
-        for (const char* library : {"libVkLayer_khronos_validation.so", "libvulkan_lvp.so"})
-            dlopen(library, RTLD_LAZY | RTLD_NODELETE);
-    }
 
     void SetUp() override {
         std::string found = "no Vulkan driver or device";
