@@ -259,6 +259,7 @@ TEST(RunOptions, KernelsAreTheCpusOwn) {
     EXPECT_EQ(backend({}), BackendName::kCpu);
     EXPECT_EQ(backend({"--backend", "vulkan"}), BackendName::kVulkan);
     EXPECT_EQ(backend({"--plan", "file"}), BackendName::kAuto) << "the plan decides";
+    EXPECT_EQ(parse_run_options({"--exact"}).device.backend, BackendName::kCpu);
     EXPECT_EQ(parse_run_options({}).device.backend, BackendName::kAuto);
 }
 
