@@ -27,7 +27,7 @@ constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n 
 
 bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
 
-/// The areas of one block, as in backends/vulkan/scratch.h.
+/// The areas of one block, as in backends/scratch.h.
 class Areas {
 public:
     void add(std::uint64_t size) {

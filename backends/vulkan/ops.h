@@ -3,7 +3,7 @@
 
 #include "backends/backend.h"
 #include "backends/vulkan/recorder.h"
-#include "backends/vulkan/scratch.h"
+#include "backends/scratch.h"
 
 namespace lfm::vulkan {
 

@@ -8,21 +8,18 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
-#include <optional>
 #include <span>
 #include <string_view>
 
 #include "backends/backend.h"
-#include "backends/vulkan/scratch.h"
+#include "backends/grid.h"
+#include "backends/scratch.h"
 
 namespace lfm::vulkan {
 
 class Pipelines;
 class StepArea;
 class ExpertMirrors;
-
-/// Programs are recorded twice: for steps of one token, and for all others.
-enum class StepClass : std::uint8_t { kOne, kMany };
 
 /// A compute shader: the name of its file under shaders/ without ".comp" (and "_variant", see CMakeLists.txt), and the
 /// values of its specialisation constants 0, 1, … (constant_id in the order given).
@@ -34,26 +31,6 @@ struct Kernel {
     std::string_view shader;  // lives as long as the program: a literal, or a name of the table of shaders
     std::array<std::uint32_t, kMaxConstants> constants{};
     std::uint32_t n_constants = 0;
-};
-
-/// How many groups lie along one axis of a dispatch: `groups`, or ceil(rows of the step / per_group) · groups.
-struct Axis {
-    std::uint32_t groups = 1;
-    std::optional<RowSet> rows;
-    std::uint32_t per_group = 1;
-
-    bool operator==(const Axis&) const = default;
-};
-inline Axis fixed(std::uint32_t groups) { return {groups, std::nullopt, 1}; }
-inline Axis per_row(RowSet rows, std::uint32_t per_group = 1, std::uint32_t factor = 1) {
-    return {factor, rows, per_group};
-}
-inline std::uint32_t groups_of(std::uint32_t n, std::uint32_t per_group) { return (n + per_group - 1) / per_group; }
-
-/// At most 65535 groups along each axis. Throws Error{kUnsupportedModel} beyond that when recorded.
-struct Grid {
-    Axis x, y, z;
-    bool operator==(const Grid&) const = default;
 };
 
 /// The address behind a view's "pointer", for push constants.
@@ -96,7 +73,8 @@ public:
     /// Per layer and expert four u64: addresses of gate, up and down, and 1 when this device holds it, else 0.
     std::uint64_t expert_table(const ExpertTable* table) const;
 
-    /// `push` is at most 128 bytes; the shader's block of push constants is laid out as its bytes.
+    /// `push` is at most 128 bytes; the shader's block of push constants is laid out as its bytes. At most 65535 groups
+    /// along each axis: throws Error{kUnsupportedModel} beyond that.
     void dispatch(const Kernel& kernel, std::span<const std::byte> push, const Grid& grid);
     template <typename Push>
     void dispatch(const Kernel& kernel, const Push& push, const Grid& grid) {

@@ -1,4 +1,4 @@
-// Working memory between the dispatches of one operation: named areas, sized when programs are recorded.
+// Working memory between the kernels of one operation on a GPU: named areas, sized when programs are recorded.
 #pragma once
 
 #include <algorithm>
@@ -8,7 +8,7 @@
 
 #include "backends/backend.h"
 
-namespace lfm::vulkan {
+namespace lfm {
 
 /// Operations run one after another, so each may use every area; nothing survives from one operation to the next.
 enum class ScratchUse : std::uint8_t {
@@ -54,4 +54,4 @@ private:
     std::array<std::size_t, static_cast<std::size_t>(ScratchUse::kCount)> bytes_{};
 };
 
-}  // namespace lfm::vulkan
+}  // namespace lfm

@@ -1,0 +1,78 @@
+// The runtime of the emulation: what platform/api.h takes from CUDA and HIP. A stream is an operating-system thread that
+// carries out what it is given in order; device memory is memory of the process.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lfm::gpu {
+
+struct Kernel;
+struct GroupCounts;
+
+namespace api {
+
+inline constexpr const char* kBackend = "emulated";
+inline constexpr const char* kLanguage = "Emulation";
+
+enum class Status : int {
+    kSuccess = 0,
+    kInvalidValue = 1,
+    kOutOfMemory = 2,
+    kNoDevice = 100,
+    kNotReady = 600,
+    kIllegalAddress = 700,  // stays
+    kLaunchFailure = 719,   // stays
+};
+inline constexpr Status kSuccess = Status::kSuccess;
+inline constexpr Status kNotReady = Status::kNotReady;
+inline constexpr Status kOutOfMemory = Status::kOutOfMemory;
+
+using Stream = struct StreamState*;
+using Graph = struct GraphState*;
+using GraphExec = struct GraphExecState*;
+
+const char* error_name(Status status);
+Status take_last_error();
+
+Status count_devices(int* n);
+Status set_device(int index);
+Status driver_version(int* version);
+Status runtime_version(int* version);
+Status synchronize_device();
+Status memory_info(std::size_t* free, std::size_t* total);
+
+Status allocate(void** to, std::size_t size);
+Status release(void* memory);
+Status allocate_pinned(void** to, std::size_t size);
+Status device_address(void** to, void* pinned);
+Status release_pinned(void* memory);
+Status pin(void* memory, std::size_t size);
+Status unpin(void* memory);
+
+Status create_stream(Stream* stream);
+Status destroy_stream(Stream stream);
+Status query_stream(Stream stream);
+Status synchronize_stream(Stream stream);
+Status copy(void* to, const void* from, std::size_t size, Stream stream);
+
+Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream);
+Status begin_capture(Stream stream);
+Status end_capture(Stream stream, Graph* graph);
+Status destroy_graph(Graph graph);
+Status instantiate(GraphExec* to, Graph graph);
+Status launch(GraphExec graph, Stream stream);
+Status destroy(GraphExec graph);
+
+struct Properties {
+    char name[256];
+    std::size_t memory;
+    int n_processors;
+    int shared_bytes;
+    int major, minor;
+    int integrated;
+};
+Status properties(Properties* to, int index);
+
+}  // namespace api
+}  // namespace lfm::gpu

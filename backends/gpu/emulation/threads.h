@@ -1,0 +1,44 @@
+// What a kernel's threads see of the emulation: where they are, and how they meet. Each thread of a group is a fiber;
+// one operating-system thread runs the groups of a launch one after another.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+namespace lfm::gpu::emulation {
+
+/// Threads of a warp: 32 or 64, by the build. Functions that lanes call together are called by a whole warp.
+#ifndef LFM_EMULATED_WARP
+#define LFM_EMULATED_WARP 32
+#endif
+inline constexpr std::uint32_t kWarp = LFM_EMULATED_WARP;
+
+std::uint32_t thread_index();
+std::uint32_t group_size();
+std::uint32_t group_index(int axis);
+std::uint32_t n_groups(int axis);
+
+void sync_group();
+void sync_lanes();
+/// The group's, of exactly this size, the same for all its threads; filled with 0xff at first. 16-byte aligned.
+void* shared_memory(std::size_t size);
+
+/// What thread `from` of this thread's set of 32 gives at this place.
+std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from);
+template <typename T>
+T read_lane(T value, std::uint32_t from) {
+    static_assert(sizeof(T) == sizeof(std::uint32_t) && std::is_trivially_copyable_v<T>);
+    std::uint32_t bits;
+    std::memcpy(&bits, &value, sizeof bits);
+    bits = read_lane_bits(bits, from);
+    std::memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+void fence_system();
+/// Lets other operating-system threads run.
+void pause();
+
+}  // namespace lfm::gpu::emulation

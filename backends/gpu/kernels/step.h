@@ -1,0 +1,23 @@
+// What changes from step to step, as kernels read it; and what an expert table is on the device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace lfm::gpu {
+
+/// In device memory; StepArea fills it.
+struct Step {
+    std::uint32_t n_tokens, position, n_outputs, has_forced;
+    const std::int32_t* token_ids;       // [n_tokens]
+    const float* rope;                   // [n_tokens, head_dim]: cosines, then sines
+    const std::int32_t* forced_experts;  // [n_moe_layer, n_tokens, n_expert_used]
+};
+
+/// One expert's matrices. A table has n_expert of them a layer.
+struct ExpertEntry {
+    const std::byte *gate, *up, *down;
+    std::uint64_t held;  // 1: by this device
+};
+
+}  // namespace lfm::gpu

@@ -1,0 +1,35 @@
+// The operations: what scratch each needs, and how each becomes launches (one file per group: ops_*.cpp).
+#pragma once
+
+#include "backends/backend.h"
+#include "backends/gpu/recorder.h"
+#include "backends/scratch.h"
+
+namespace lfm::gpu {
+
+/// Whether weights of this type can be multiplied (ops_matmul.cpp).
+bool supports_weight(DType type);
+
+/// Most operations need none.
+template <typename Args>
+void reserve(ScratchSizes&, const Args&) {}
+void reserve(ScratchSizes& sizes, const MatmulArgs& args);
+void reserve(ScratchSizes& sizes, const AttentionArgs& args);
+void reserve(ScratchSizes& sizes, const RouteArgs& args);
+void reserve(ScratchSizes& sizes, const ExpertFfnArgs& args);
+
+// Each throws Error{kUnsupportedModel} for what it cannot do.
+void lower(Recorder& recorder, const EmbedArgs& args);       // ops_matmul.cpp
+void lower(Recorder& recorder, const MatmulArgs& args);      // ops_matmul.cpp
+void lower(Recorder& recorder, const RouteArgs& args);       // ops_moe.cpp
+void lower(Recorder& recorder, const ExpertFfnArgs& args);   // ops_moe.cpp
+void lower(Recorder& recorder, const AttentionArgs& args);   // ops_attention.cpp
+void lower(Recorder& recorder, const RmsNormArgs& args);     // ops_rows.cpp
+void lower(Recorder& recorder, const SwigluArgs& args);      // ops_rows.cpp
+void lower(Recorder& recorder, const AddArgs& args);         // ops_rows.cpp
+void lower(Recorder& recorder, const CopyArgs& args);        // ops_rows.cpp
+void lower(Recorder& recorder, const QkNormRopeArgs& args);  // ops_mixers.cpp
+void lower(Recorder& recorder, const KvAppendArgs& args);    // ops_mixers.cpp
+void lower(Recorder& recorder, const ShortConvArgs& args);   // ops_mixers.cpp
+
+}  // namespace lfm::gpu

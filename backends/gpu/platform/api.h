@@ -1,0 +1,154 @@
+// The vendor's runtime under one set of names: CUDA's, HIP's, or the emulation's on the CPU. Calls return a Status and
+// do what their originals do; the originals' manuals describe them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#if defined(LFM_GPU_CUDA)
+#include <cuda_runtime_api.h>
+#define LFM_GPU(name) cuda##name
+#elif defined(LFM_GPU_HIP)
+#include <hip/hip_runtime_api.h>
+#define LFM_GPU(name) hip##name
+#else
+#include "backends/gpu/emulation/api.h"
+#endif
+
+namespace lfm::gpu {
+
+/// A kernel as launches name it. Made where it is compiled (platform/launch.h).
+struct Kernel {
+    const char* name = "";
+    const void* function = nullptr;
+    /// On the CPU: calls the function with the struct that `push` points to.
+    void (*call)(const void* function, const void* push) = nullptr;
+    std::uint32_t n_threads = 0;     // of a group
+    std::uint32_t shared_bytes = 0;  // of a group
+    std::uint32_t push_bytes = 0;
+};
+
+struct GroupCounts {
+    std::uint32_t x = 1, y = 1, z = 1;
+    bool operator==(const GroupCounts&) const = default;
+};
+
+#if defined(LFM_GPU_CUDA) || defined(LFM_GPU_HIP)
+
+namespace api {
+
+#if defined(LFM_GPU_CUDA)
+inline constexpr const char* kBackend = "cuda";
+inline constexpr const char* kLanguage = "CUDA";
+#else
+inline constexpr const char* kBackend = "hip";
+inline constexpr const char* kLanguage = "HIP";
+#endif
+
+using Status = LFM_GPU(Error_t);
+using Stream = LFM_GPU(Stream_t);
+using Graph = LFM_GPU(Graph_t);
+using GraphExec = LFM_GPU(GraphExec_t);
+inline constexpr Status kSuccess = LFM_GPU(Success);
+inline constexpr Status kNotReady = LFM_GPU(ErrorNotReady);
+#if defined(LFM_GPU_CUDA)
+inline constexpr Status kOutOfMemory = cudaErrorMemoryAllocation;
+#else
+inline constexpr Status kOutOfMemory = hipErrorOutOfMemory;
+#endif
+
+inline const char* error_name(Status status) { return LFM_GPU(GetErrorName)(status); }
+/// Clears the last error, unless it is one that stays.
+inline Status take_last_error() { return LFM_GPU(GetLastError)(); }
+
+inline Status count_devices(int* n) { return LFM_GPU(GetDeviceCount)(n); }
+inline Status set_device(int index) { return LFM_GPU(SetDevice)(index); }
+inline Status driver_version(int* version) { return LFM_GPU(DriverGetVersion)(version); }
+inline Status runtime_version(int* version) { return LFM_GPU(RuntimeGetVersion)(version); }
+inline Status synchronize_device() { return LFM_GPU(DeviceSynchronize)(); }
+/// Of the present device; makes its context.
+inline Status memory_info(std::size_t* free, std::size_t* total) { return LFM_GPU(MemGetInfo)(free, total); }
+
+inline Status allocate(void** to, std::size_t size) { return LFM_GPU(Malloc)(to, size); }
+inline Status release(void* memory) { return LFM_GPU(Free)(memory); }
+/// Pinned, and addressed by the device too.
+inline Status allocate_pinned(void** to, std::size_t size) {
+    return LFM_GPU(HostAlloc)(to, size, LFM_GPU(HostAllocMapped) | LFM_GPU(HostAllocPortable));
+}
+inline Status device_address(void** to, void* pinned) { return LFM_GPU(HostGetDevicePointer)(to, pinned, 0); }
+#if defined(LFM_GPU_CUDA)
+inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
+inline constexpr unsigned kRegisterReadOnly = cudaHostRegisterReadOnly;
+#else
+inline Status release_pinned(void* memory) { return hipHostFree(memory); }
+inline constexpr unsigned kRegisterReadOnly = 0;  // there is no such flag
+#endif
+/// Pins memory of the process for copies from it.
+inline Status pin(void* memory, std::size_t size) {
+    return LFM_GPU(HostRegister)(memory, size, LFM_GPU(HostRegisterPortable) | kRegisterReadOnly);
+}
+inline Status unpin(void* memory) { return LFM_GPU(HostUnregister)(memory); }
+
+inline Status create_stream(Stream* stream) {
+    return LFM_GPU(StreamCreateWithFlags)(stream, LFM_GPU(StreamNonBlocking));
+}
+inline Status destroy_stream(Stream stream) { return LFM_GPU(StreamDestroy)(stream); }
+/// kSuccess: nothing is left to do; kNotReady: something is.
+inline Status query_stream(Stream stream) { return LFM_GPU(StreamQuery)(stream); }
+inline Status synchronize_stream(Stream stream) { return LFM_GPU(StreamSynchronize)(stream); }
+inline Status copy(void* to, const void* from, std::size_t size, Stream stream) {
+    return LFM_GPU(MemcpyAsync)(to, from, size, LFM_GPU(MemcpyDefault), stream);
+}
+
+inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream) {
+    void* arguments[] = {const_cast<void*>(push)};
+    return LFM_GPU(LaunchKernel)(kernel.function, dim3(groups.x, groups.y, groups.z), dim3(kernel.n_threads), arguments,
+                                 kernel.shared_bytes, stream);
+}
+
+inline Status begin_capture(Stream stream) {
+    return LFM_GPU(StreamBeginCapture)(stream, LFM_GPU(StreamCaptureModeThreadLocal));
+}
+inline Status end_capture(Stream stream, Graph* graph) { return LFM_GPU(StreamEndCapture)(stream, graph); }
+inline Status destroy_graph(Graph graph) { return LFM_GPU(GraphDestroy)(graph); }
+#if defined(LFM_GPU_CUDA)
+inline Status instantiate(GraphExec* to, Graph graph) { return cudaGraphInstantiate(to, graph, 0); }
+#else
+inline Status instantiate(GraphExec* to, Graph graph) { return hipGraphInstantiate(to, graph, nullptr, nullptr, 0); }
+#endif
+inline Status launch(GraphExec graph, Stream stream) { return LFM_GPU(GraphLaunch)(graph, stream); }
+inline Status destroy(GraphExec graph) { return LFM_GPU(GraphExecDestroy)(graph); }
+
+/// What the backend wants to know of a device.
+struct Properties {
+    char name[256];
+    std::size_t memory;
+    int n_processors;
+    int shared_bytes;  // of a group
+    int major, minor;  // of CUDA's compute capability
+    int integrated;    // shares the host's memory
+};
+inline Status properties(Properties* to, int index) {
+#if defined(LFM_GPU_CUDA)
+    cudaDeviceProp found;
+#else
+    hipDeviceProp_t found;
+#endif
+    const Status status = LFM_GPU(GetDeviceProperties)(&found, index);
+    if (status != kSuccess) return status;
+    for (std::size_t i = 0; i < sizeof to->name; ++i) to->name[i] = found.name[i];
+    to->memory = found.totalGlobalMem;
+    to->n_processors = found.multiProcessorCount;
+    to->shared_bytes = static_cast<int>(found.sharedMemPerBlock);
+    to->major = found.major;
+    to->minor = found.minor;
+    to->integrated = found.integrated;
+    return status;
+}
+
+}  // namespace api
+
+#undef LFM_GPU
+#endif
+
+}  // namespace lfm::gpu

@@ -1,0 +1,82 @@
+// The language of kernels: the part that CUDA, HIP and the emulation on the CPU share. Kernels include this, lanes.h and
+// arithmetic.h, and name nothing of a vendor's.
+//
+// A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads in
+// one dimension, at most 48 KiB of shared memory as one struct.
+#pragma once
+
+#include <cstdint>
+
+#if defined(LFM_GPU_HIP)
+#include <hip/hip_runtime.h>
+#endif
+#if !defined(LFM_GPU_CUDA) && !defined(LFM_GPU_HIP)
+#include "backends/gpu/emulation/threads.h"
+#endif
+
+namespace lfm::gpu {
+
+struct Index3 {
+    std::uint32_t x, y, z;
+};
+
+#if defined(LFM_GPU_CUDA) || defined(LFM_GPU_HIP)
+
+/// Within the group.
+__device__ inline std::uint32_t thread_index() { return threadIdx.x; }
+__device__ inline std::uint32_t group_size() { return blockDim.x; }
+__device__ inline Index3 group_index() { return {blockIdx.x, blockIdx.y, blockIdx.z}; }
+__device__ inline Index3 n_groups() { return {gridDim.x, gridDim.y, gridDim.z}; }
+
+/// All threads of the group meet; what they wrote to shared and device memory is seen by all.
+__device__ inline void sync_group() { __syncthreads(); }
+
+/// The group's shared memory, not initialised: as much as the kernel was declared with.
+template <typename T>
+__device__ inline T& shared_memory() {
+    extern __shared__ __align__(16) unsigned char bytes_of_group[];
+    return *reinterpret_cast<T*>(bytes_of_group);
+}
+
+/// Returns what was there. In shared memory, or in the device's.
+__device__ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) { return atomicAdd(to, value); }
+
+/// What was written before is seen by the host and by other devices before what is written after.
+__device__ inline void fence_system() { __threadfence_system(); }
+/// A thread that asks memory again and again leaves room for others.
+__device__ inline void pause() {
+#if defined(LFM_GPU_CUDA)
+    __nanosleep(20);
+#else
+    __builtin_amdgcn_s_sleep(1);
+#endif
+}
+
+#else
+
+// Keywords of the language that mean nothing on the CPU.
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+inline std::uint32_t thread_index() { return emulation::thread_index(); }
+inline std::uint32_t group_size() { return emulation::group_size(); }
+inline Index3 group_index() { return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)}; }
+inline Index3 n_groups() { return {emulation::n_groups(0), emulation::n_groups(1), emulation::n_groups(2)}; }
+inline void sync_group() { emulation::sync_group(); }
+template <typename T>
+T& shared_memory() {
+    return *static_cast<T*>(emulation::shared_memory(sizeof(T)));
+}
+inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) {
+    const std::uint32_t before = *to;  // the fibers of a launch run on one thread
+    *to += value;
+    return before;
+}
+inline void fence_system() { emulation::fence_system(); }
+inline void pause() { emulation::pause(); }
+
+#endif
+
+}  // namespace lfm::gpu
