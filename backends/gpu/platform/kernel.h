@@ -1,8 +1,8 @@
-// The language of kernels: the part that CUDA, HIP and the emulation on the CPU share. Kernels include this, lanes.h and
-// arithmetic.h, and name nothing of a vendor's.
+// The language of kernels: the part that CUDA, HIP and the emulation on the CPU share. Kernels include this, lanes.h
+// and arithmetic.h, and name nothing of a vendor's.
 //
-// A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads in
-// one dimension, at most 48 KiB of shared memory as one struct.
+// A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads
+// in one dimension, at most 48 KiB of shared memory as one struct.
 #pragma once
 
 #include <cstdint>
@@ -62,9 +62,13 @@ __device__ inline void pause() {
 
 inline std::uint32_t thread_index() { return emulation::thread_index(); }
 inline std::uint32_t group_size() { return emulation::group_size(); }
-inline Index3 group_index() { return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)}; }
+inline Index3 group_index() {
+    return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)};
+}
 inline Index3 n_groups() { return {emulation::n_groups(0), emulation::n_groups(1), emulation::n_groups(2)}; }
-inline void sync_group() { emulation::sync_group(); }
+inline void sync_group(emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    emulation::sync_group(place);
+}
 template <typename T>
 T& shared_memory() {
     return *static_cast<T*>(emulation::shared_memory(sizeof(T)));
