@@ -23,22 +23,16 @@ using emulation::MemoryKind;
 using emulation::report;
 using emulation::Work;
 
-// Of the host's thread, as the vendors have them.
-thread_local Status last_error = Status::kSuccess;
+// Of the host's thread.
 thread_local int n_captures = 0;
 
 EmulatedDevice& device() { return EmulatedDevice::of_process(); }
-
-Status remember(Status status) {
-    if (status != Status::kSuccess) last_error = status;
-    return status;
-}
 
 /// Most calls: counted, and refused when the device is lost.
 template <typename Function>
 Status call(const Function& function) {
     const Status status = device().begin_call();
-    return remember(status == Status::kSuccess ? function() : status);
+    return status == Status::kSuccess ? function() : status;
 }
 
 /// Those that wait for other streams in secret, or may: not during a capture by the same thread.
@@ -126,18 +120,15 @@ const char* error_name(Status status) {
     return "unrecognized error code";
 }
 
-Status take_last_error() {
-    if (device().lost()) return device().status();
-    return std::exchange(last_error, Status::kSuccess);
-}
+void forget_error() {}
 
 Status count_devices(int* n) {
     *n = device().machine().n_devices;
-    return remember(*n > 0 ? Status::kSuccess : Status::kNoDevice);
+    return *n > 0 ? Status::kSuccess : Status::kNoDevice;
 }
 
 Status set_device(int index) {
-    return remember(index >= 0 && index < device().machine().n_devices ? Status::kSuccess : Status::kInvalidDevice);
+    return index >= 0 && index < device().machine().n_devices ? Status::kSuccess : Status::kInvalidDevice;
 }
 
 Status driver_version(int* version) {
@@ -149,7 +140,7 @@ Status runtime_version(int* version) { return driver_version(version); }
 
 Status properties(Properties* to, int index) {
     const emulation::Machine machine = device().machine();
-    if (index < 0 || index >= machine.n_devices) return remember(Status::kInvalidDevice);
+    if (index < 0 || index >= machine.n_devices) return Status::kInvalidDevice;
     *to = {};
     std::snprintf(to->name, sizeof to->name, "Emulated GPU, warp %u", emulation::kWarp);
     to->memory = machine.memory;

@@ -16,6 +16,9 @@ namespace api {
 inline constexpr const char* kBackend = "emulated";
 inline constexpr const char* kLanguage = "Emulation";
 
+inline constexpr bool kNamesCapability = false;
+inline constexpr std::uint64_t kContextBytes = std::uint64_t{1} << 20;
+
 // Numbers as CUDA has them. Those that stay: every later call returns them too.
 enum class Status : int {
     kSuccess = 0,
@@ -41,7 +44,7 @@ using Graph = struct GraphState*;
 using GraphExec = struct GraphExecState*;
 
 const char* error_name(Status status);
-Status take_last_error();
+void forget_error();
 
 Status count_devices(int* n);
 Status set_device(int index);
@@ -66,6 +69,7 @@ Status synchronize_stream(Stream stream);
 /// Each side lies within one allocation, or is memory of the host, which must stay until the copy is done.
 Status copy(void* to, const void* from, std::size_t size, Stream stream);
 
+inline Status load(const Kernel&) { return Status::kSuccess; }
 Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream);
 Status begin_capture(Stream stream);
 Status end_capture(Stream stream, Graph* graph);
@@ -84,6 +88,7 @@ struct Properties {
     int integrated;
 };
 Status properties(Properties* to, int index);
+inline bool multiplies_tiles(const Properties&) { return LFM_EMULATED_WARP == 32; }
 
 }  // namespace api
 }  // namespace lfm::gpu

@@ -18,7 +18,7 @@ struct Faults {
     std::uint64_t refuse_pin = 0;
     Recurrence pin_refusal = Recurrence::kOnce;
     /// The device is lost at that call of the runtime, of any kind but those that need no device (error_name,
-    /// take_last_error, count_devices, set_device, versions, properties).
+    /// forget_error, count_devices, set_device, versions, properties).
     std::uint64_t lose_at_call = 0;
     api::Status loss = api::Status::kLaunchFailure;
 };

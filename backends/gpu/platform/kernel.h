@@ -43,6 +43,13 @@ __device__ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t 
 
 /// What was written before is seen by the host and by other devices before what is written after.
 __device__ inline void fence_system() { __threadfence_system(); }
+/// Of pinned memory that the other side reads or writes at any time.
+__device__ inline std::uint64_t load_flag(const std::uint64_t* flag) {
+    return *static_cast<const volatile std::uint64_t*>(flag);
+}
+__device__ inline void store_flag(std::uint64_t* flag, std::uint64_t value) {
+    *static_cast<volatile std::uint64_t*>(flag) = value;
+}
 /// A thread that asks memory again and again leaves room for others.
 __device__ inline void pause() {
 #if defined(LFM_GPU_CUDA)
@@ -79,6 +86,8 @@ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) {
     return before;
 }
 inline void fence_system() { emulation::fence_system(); }
+inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+inline void store_flag(std::uint64_t* flag, std::uint64_t value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
 inline void pause() { emulation::pause(); }
 
 #endif
