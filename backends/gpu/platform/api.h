@@ -71,15 +71,18 @@ inline Status memory_info(std::size_t* free, std::size_t* total) { return LFM_GP
 
 inline Status allocate(void** to, std::size_t size) { return LFM_GPU(Malloc)(to, size); }
 inline Status release(void* memory) { return LFM_GPU(Free)(memory); }
-/// Pinned, and addressed by the device too.
-inline Status allocate_pinned(void** to, std::size_t size) {
-    return LFM_GPU(HostAlloc)(to, size, LFM_GPU(HostAllocMapped) | LFM_GPU(HostAllocPortable));
-}
 inline Status device_address(void** to, void* pinned) { return LFM_GPU(HostGetDevicePointer)(to, pinned, 0); }
+// Pinned, and addressed by the device too.
 #if defined(LFM_GPU_CUDA)
+inline Status allocate_pinned(void** to, std::size_t size) {
+    return cudaHostAlloc(to, size, cudaHostAllocMapped | cudaHostAllocPortable);
+}
 inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
 inline constexpr unsigned kRegisterReadOnly = cudaHostRegisterReadOnly;
 #else
+inline Status allocate_pinned(void** to, std::size_t size) {
+    return hipHostMalloc(to, size, hipHostMallocMapped | hipHostMallocPortable);
+}
 inline Status release_pinned(void* memory) { return hipHostFree(memory); }
 inline constexpr unsigned kRegisterReadOnly = 0;  // there is no such flag
 #endif

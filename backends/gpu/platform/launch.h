@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include "backends/gpu/platform/api.h"
 
@@ -18,7 +19,7 @@ Kernel make_kernel(const char* name, void (*function)(Push), std::uint32_t n_thr
                       },
                   .n_threads = n_threads,
                   .push_bytes = sizeof(Push)};
-    if constexpr (!__is_void(Shared)) kernel.shared_bytes = sizeof(Shared);
+    if constexpr (!std::is_void_v<Shared>) kernel.shared_bytes = sizeof(Shared);
     return kernel;
 }
 
