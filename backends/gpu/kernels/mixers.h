@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "backends/gpu/kernels/cache_type.h"
 #include "backends/gpu/kernels/step.h"
 #include "backends/gpu/platform/api.h"
 
@@ -20,7 +21,6 @@ struct QkNormRopePush {
 Kernel qk_norm_rope_kernel();
 
 inline constexpr std::uint32_t kAppendColumns = 256;  // of a group
-enum class CacheType : std::uint32_t { kF32, kF16, kQ8_0 };
 struct KvAppendPush {
     struct Part {
         const float* x;
