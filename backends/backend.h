@@ -188,6 +188,7 @@ using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArg
 /// A program recorded on a backend.
 struct ProgramId {
     std::uint32_t value = 0;
+    bool operator==(const ProgramId&) const = default;
 };
 
 /// What a backend must know before it records: the largest step.

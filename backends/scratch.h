@@ -5,6 +5,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 
 #include "backends/backend.h"
 
@@ -39,6 +40,10 @@ public:
         size = std::max(size, bytes);
     }
     std::size_t bytes(ScratchUse use) const { return bytes_[static_cast<std::size_t>(use)]; }
+    /// Whether no area is larger than the other's.
+    bool within(const ScratchSizes& other) const {
+        return std::ranges::equal(bytes_, other.bytes_, std::less_equal<>());
+    }
     /// Where the area begins in the one block that holds them all, and how long that is; areas are 256-byte aligned
     /// and followed by at least 16 spare bytes.
     std::size_t offset(ScratchUse use) const {

@@ -10,6 +10,7 @@
 #include <optional>
 
 #include "backends/device.h"
+#include "backends/free_memory_poll.h"
 #include "backends/vulkan/free_memory.h"
 #include "backends/vulkan/gpu.h"
 #include "memory/ledger.h"
@@ -36,7 +37,9 @@ public:
     static constexpr std::size_t kSpare = 256;
 
     Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
-        : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget), poll_(gpu.facts(), own_heap(gpu.facts())) {}
+        : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget), poll_([&gpu] {
+              return left_in_heap(gpu.facts(), own_heap(gpu.facts()));
+          }) {}
     Memory(const Memory&) = delete;
     Memory& operator=(const Memory&) = delete;
     ~Memory();

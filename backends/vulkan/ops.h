@@ -2,8 +2,8 @@
 #pragma once
 
 #include "backends/backend.h"
-#include "backends/vulkan/recorder.h"
 #include "backends/scratch.h"
+#include "backends/vulkan/recorder.h"
 
 namespace lfm::vulkan {
 

@@ -10,12 +10,6 @@
 namespace lfm::vulkan {
 namespace {
 
-bool within(const ScratchSizes& wanted, const ScratchSizes& present) {
-    for (std::size_t i = 0; i < static_cast<std::size_t>(ScratchUse::kCount); ++i)
-        if (wanted.bytes(static_cast<ScratchUse>(i)) > present.bytes(static_cast<ScratchUse>(i))) return false;
-    return true;
-}
-
 void place_barrier(VkCommandBuffer commands, VkPipelineStageFlags from, VkAccessFlags written, VkPipelineStageFlags to,
                    VkAccessFlags used) {
     const VkMemoryBarrier barrier{
@@ -92,7 +86,7 @@ void Programs::prepare() {
             needs[program.area].include(operation);
             experts_.include(operation);
         }
-    bool fits = recorded_ && within(scratch, scratch_sizes_);
+    bool fits = recorded_ && scratch.within(scratch_sizes_);
     for (std::size_t i = 0; i < areas_.size(); ++i)
         fits = fits && areas_[i].step != nullptr && areas_[i].step->holds(needs[i]);
     if (fits) return record_both(programs_.back());
@@ -104,7 +98,7 @@ void Programs::prepare() {
 
 void Programs::take_memory(const ScratchSizes& scratch, std::span<const StepNeeds> needs) {
     // What was too small goes before the larger is taken, so that both never count at once.
-    const bool regrow = !within(scratch, scratch_sizes_) || scratch_.size() < scratch_sizes_.total();
+    const bool regrow = !scratch.within(scratch_sizes_) || scratch_.size() < scratch_sizes_.total();
     if (regrow) {
         const OwnBlock old = std::exchange(scratch_, OwnBlock());
         scratch_sizes_ = ScratchSizes(limits_);

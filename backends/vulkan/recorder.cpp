@@ -18,10 +18,6 @@ Axis settled(const Axis& axis, StepClass step_class) {
     return axis;
 }
 
-std::uint64_t most_groups(const Axis& axis, std::uint32_t n_batch) {
-    return axis.rows ? std::uint64_t{groups_of(n_batch, axis.per_group)} * axis.groups : axis.groups;
-}
-
 }  // namespace
 
 Kernel::Kernel(std::string_view name, std::initializer_list<std::uint32_t> values) : shader(name) {

@@ -12,49 +12,20 @@ namespace {
 // Distinct grids of all programs over one StepParams; a layer program has some thirty.
 constexpr std::size_t kMaxGrids = 512;
 
-constexpr std::size_t align(std::size_t n) { return (n + 63) / 64 * 64; }
-
 }  // namespace
 
-void StepNeeds::include(const Operation& operation) {
-    if (const auto* rope = std::get_if<QkNormRopeArgs>(&operation)) head_dim = std::max(head_dim, rope->head_dim);
-    if (const auto* route = std::get_if<RouteArgs>(&operation)) {
-        n_moe_layer = std::max(n_moe_layer, route->moe_layer + 1);
-        n_expert_used = std::max(n_expert_used, route->n_expert_used);
-    }
-}
-
 StepArea::StepArea(Memory& memory, const BackendLimits& limits, const StepParams& params, const StepNeeds& needs)
-    : limits_(limits), source_(&params), needs_(needs) {
-    grids_at_ = align(sizeof(StepHeader));
-    tokens_at_ = grids_at_ + align(kMaxGrids * sizeof(VkDispatchIndirectCommand));
-    rope_at_ = tokens_at_ + align(std::size_t{limits.n_batch} * sizeof(std::int32_t));
-    forced_at_ = rope_at_ + align(std::size_t{limits.n_batch} * needs.head_dim * sizeof(float));
-    const std::size_t size = forced_at_ + align(std::size_t{needs.n_moe_layer} * limits.n_batch * needs.n_expert_used *
-                                                sizeof(std::int32_t));
+    : source_(&params),
+      image_(limits, needs, kMaxGrids * sizeof(VkDispatchIndirectCommand)),
+      block_(memory, MemoryUse::kWritten, Purpose::kScratch, image_.size()) {
     grids_.reserve(kMaxGrids);
-    block_ = OwnBlock(memory, MemoryUse::kWritten, Purpose::kScratch, size);
-    std::memset(block_.host(), 0, size);
-}
-
-bool StepArea::holds(const StepNeeds& needs) const {
-    return needs.head_dim <= needs_.head_dim && needs.n_moe_layer <= needs_.n_moe_layer &&
-           needs.n_expert_used <= needs_.n_expert_used;
-}
-
-StepClass StepArea::step_class() const {
-    return header_.n_tokens == 1 && header_.n_outputs <= 1 ? StepClass::kOne : StepClass::kMany;
-}
-
-std::uint32_t StepArea::n_groups(const Axis& axis) const {
-    if (!axis.rows) return axis.groups;
-    return groups_of(*axis.rows == RowSet::kTokens ? header_.n_tokens : header_.n_outputs, axis.per_group) *
-           axis.groups;
+    std::memset(block_.host(), 0, image_.size());
 }
 
 void StepArea::write_grid(std::size_t i) {
-    const VkDispatchIndirectCommand counts{n_groups(grids_[i].x), n_groups(grids_[i].y), n_groups(grids_[i].z)};
-    std::memcpy(block_.host() + grids_at_ + i * sizeof counts, &counts, sizeof counts);
+    const VkDispatchIndirectCommand counts{groups_in(grids_[i].x, header_), groups_in(grids_[i].y, header_),
+                                           groups_in(grids_[i].z, header_)};
+    std::memcpy(block_.host() + image_.gap_at() + i * sizeof counts, &counts, sizeof counts);
 }
 
 BufferPart StepArea::place_of(const Grid& grid) {
@@ -68,29 +39,12 @@ BufferPart StepArea::place_of(const Grid& grid) {
         write_grid(i);
     }
     BufferPart part = block_.part();
-    part.offset += grids_at_ + i * sizeof(VkDispatchIndirectCommand);
+    part.offset += image_.gap_at() + i * sizeof(VkDispatchIndirectCommand);
     return part;
 }
 
 void StepArea::fill() {
-    const StepParams& step = *source_;
-    if (step.n_tokens > limits_.n_batch || step.n_outputs > step.n_tokens || step.position > limits_.n_ctx ||
-        step.n_tokens > limits_.n_ctx - step.position)
-        throw Error(ErrorCode::kUsage, "step",
-                    "expected at most " + std::to_string(limits_.n_batch) + " tokens within a context of " +
-                        std::to_string(limits_.n_ctx) + ", found " + std::to_string(step.n_tokens) + " from position " +
-                        std::to_string(step.position));
-    const std::uint64_t base = block_.address();
-    header_ = {step.n_tokens,     step.position,   step.n_outputs,   step.forced_experts != nullptr ? 1u : 0u,
-               base + tokens_at_, base + rope_at_, base + forced_at_};
-    std::memcpy(block_.host(), &header_, sizeof header_);
-    if (step.token_ids != nullptr)
-        std::memcpy(block_.host() + tokens_at_, step.token_ids, step.n_tokens * sizeof(std::int32_t));
-    if (step.rope != nullptr)
-        std::memcpy(block_.host() + rope_at_, step.rope, std::size_t{step.n_tokens} * needs_.head_dim * sizeof(float));
-    if (step.forced_experts != nullptr)
-        std::memcpy(block_.host() + forced_at_, step.forced_experts,
-                    std::size_t{needs_.n_moe_layer} * step.n_tokens * needs_.n_expert_used * sizeof(std::int32_t));
+    header_ = image_.fill(block_.host(), block_.address(), *source_);
     for (std::size_t i = 0; i < grids_.size(); ++i) write_grid(i);
 }
 

@@ -5,26 +5,11 @@
 #include <optional>
 #include <vector>
 
+#include "backends/step_image.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/recorder.h"
 
 namespace lfm::vulkan {
-
-/// How much of StepParams the recorded operations read.
-struct StepNeeds {
-    std::uint32_t head_dim = 0;
-    std::uint32_t n_moe_layer = 0;
-    std::uint32_t n_expert_used = 0;
-
-    void include(const Operation& operation);
-    bool operator==(const StepNeeds&) const = default;
-};
-
-/// As `Step` in shaders/step.glsl.
-struct StepHeader {
-    std::uint32_t n_tokens = 0, position = 0, n_outputs = 0, has_forced = 0;
-    std::uint64_t token_ids = 0, rope = 0, forced_experts = 0;
-};
 
 /// The device's copy of one StepParams, and the sizes of the grids that depend on it.
 class StepArea {
@@ -33,11 +18,11 @@ public:
 
     const StepParams& source() const { return *source_; }
     /// Whether operations with these needs may use it as it is.
-    bool holds(const StepNeeds& needs) const;
-    const StepNeeds& needs() const { return needs_; }
+    bool holds(const StepNeeds& needs) const { return image_.needs().hold(needs); }
+    const StepNeeds& needs() const { return image_.needs(); }
     std::uint64_t address() const { return block_.address(); }
     /// Of the step last filled in.
-    StepClass step_class() const;
+    StepClass step_class() const { return class_of(header_); }
 
     /// Where the group counts of a grid lie: a VkDispatchIndirectCommand. The same grid has the same place.
     BufferPart place_of(const Grid& grid);
@@ -45,14 +30,11 @@ public:
     void fill();
 
 private:
-    std::uint32_t n_groups(const Axis& axis) const;
     void write_grid(std::size_t i);
 
-    BackendLimits limits_;
     const StepParams* source_;
-    StepNeeds needs_;
+    StepImage image_;
     StepHeader header_;
-    std::size_t grids_at_, tokens_at_, rope_at_, forced_at_;
     std::vector<Grid> grids_;
     OwnBlock block_;
 };

@@ -6,7 +6,7 @@
 
 #include <iostream>
 
-#include "backends/vulkan/free_memory.h"
+#include "backends/free_memory_poll.h"
 #include "planner/shape.h"
 #include "runtime/devices.h"
 #include "runtime/session.h"
@@ -57,7 +57,7 @@ TEST(VulkanFreeMemory, SlotsAreGivenUpWhileOthersHoldIt) {
     if (const std::string why = vulkan_absence(); !why.empty()) GTEST_SKIP() << why;
     const ModelDescription model = describe_shape(kMoe);
     const Plan plan = plan_with_slots(model), host_plan = make_host_plan(model, kSizes);
-    constexpr std::uint32_t kAfter = vulkan::FreeMemoryPoll::kMostSteps + 2;
+    constexpr std::uint32_t kAfter = FreeMemoryPoll::kMostSteps + 2;
     Ledger ledger;
     const Model on_host = Model::random(model, host_plan, 3, ledger);
     const SessionOptions options{.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2};

@@ -1,5 +1,5 @@
-// The runtime of the emulation: what platform/api.h takes from CUDA and HIP. A stream is an operating-system thread that
-// carries out what it is given in order; device memory is memory of the process.
+// The runtime of the emulation: what platform/api.h takes from CUDA and HIP. A stream is an operating-system thread
+// that carries out what it is given in order; device memory is memory of the process.
 #pragma once
 
 #include <cstddef>
@@ -14,6 +14,9 @@ namespace api {
 
 inline constexpr const char* kBackend = "emulated";
 inline constexpr const char* kLanguage = "Emulation";
+
+inline constexpr bool kNamesCapability = false;
+inline constexpr std::uint64_t kContextBytes = std::uint64_t{1} << 20;
 
 enum class Status : int {
     kSuccess = 0,
@@ -33,7 +36,7 @@ using Graph = struct GraphState*;
 using GraphExec = struct GraphExecState*;
 
 const char* error_name(Status status);
-Status take_last_error();
+void forget_error();
 
 Status count_devices(int* n);
 Status set_device(int index);
@@ -56,6 +59,7 @@ Status query_stream(Stream stream);
 Status synchronize_stream(Stream stream);
 Status copy(void* to, const void* from, std::size_t size, Stream stream);
 
+inline Status load(const Kernel&) { return Status::kSuccess; }
 Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream);
 Status begin_capture(Stream stream);
 Status end_capture(Stream stream, Graph* graph);
@@ -73,6 +77,7 @@ struct Properties {
     int integrated;
 };
 Status properties(Properties* to, int index);
+inline bool multiplies_tiles(const Properties&) { return LFM_EMULATED_WARP == 32; }
 
 }  // namespace api
 }  // namespace lfm::gpu

@@ -45,6 +45,15 @@ inline constexpr const char* kBackend = "hip";
 inline constexpr const char* kLanguage = "HIP";
 #endif
 
+/// Whether devices are told apart by CUDA's compute capability.
+#if defined(LFM_GPU_CUDA)
+inline constexpr bool kNamesCapability = true;
+#else
+inline constexpr bool kNamesCapability = false;
+#endif
+/// What opening a device takes of its memory beside what is allocated: context, kernels, stacks. Assumed, not measured.
+inline constexpr std::uint64_t kContextBytes = std::uint64_t{384} << 20;
+
 using Status = LFM_GPU(Error_t);
 using Stream = LFM_GPU(Stream_t);
 using Graph = LFM_GPU(Graph_t);
@@ -58,8 +67,8 @@ inline constexpr Status kOutOfMemory = hipErrorOutOfMemory;
 #endif
 
 inline const char* error_name(Status status) { return LFM_GPU(GetErrorName)(status); }
-/// Clears the last error, unless it is one that stays.
-inline Status take_last_error() { return LFM_GPU(GetLastError)(); }
+/// For refusals that are answered: the next call succeeds again, unless the error is one that stays.
+inline void forget_error() { static_cast<void>(LFM_GPU(GetLastError)()); }
 
 inline Status count_devices(int* n) { return LFM_GPU(GetDeviceCount)(n); }
 inline Status set_device(int index) { return LFM_GPU(SetDevice)(index); }
@@ -71,18 +80,19 @@ inline Status memory_info(std::size_t* free, std::size_t* total) { return LFM_GP
 
 inline Status allocate(void** to, std::size_t size) { return LFM_GPU(Malloc)(to, size); }
 inline Status release(void* memory) { return LFM_GPU(Free)(memory); }
-inline Status device_address(void** to, void* pinned) { return LFM_GPU(HostGetDevicePointer)(to, pinned, 0); }
-// Pinned, and addressed by the device too.
-#if defined(LFM_GPU_CUDA)
+/// Pinned, and addressed by the device too.
 inline Status allocate_pinned(void** to, std::size_t size) {
+#if defined(LFM_GPU_CUDA)
     return cudaHostAlloc(to, size, cudaHostAllocMapped | cudaHostAllocPortable);
+#else
+    return hipHostMalloc(to, size, hipHostMallocMapped | hipHostMallocPortable);
+#endif
 }
+inline Status device_address(void** to, void* pinned) { return LFM_GPU(HostGetDevicePointer)(to, pinned, 0); }
+#if defined(LFM_GPU_CUDA)
 inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
 inline constexpr unsigned kRegisterReadOnly = cudaHostRegisterReadOnly;
 #else
-inline Status allocate_pinned(void** to, std::size_t size) {
-    return hipHostMalloc(to, size, hipHostMallocMapped | hipHostMallocPortable);
-}
 inline Status release_pinned(void* memory) { return hipHostFree(memory); }
 inline constexpr unsigned kRegisterReadOnly = 0;  // there is no such flag
 #endif
@@ -103,6 +113,16 @@ inline Status copy(void* to, const void* from, std::size_t size, Stream stream) 
     return LFM_GPU(MemcpyAsync)(to, from, size, LFM_GPU(MemcpyDefault), stream);
 }
 
+/// Now, and not when it is launched first: that may wait for the device to come to rest, which then waits for the host.
+inline Status load(const Kernel& kernel) {
+#if defined(LFM_GPU_CUDA)
+    cudaFuncAttributes attributes;
+    return cudaFuncGetAttributes(&attributes, kernel.function);
+#else
+    hipFuncAttributes attributes;
+    return hipFuncGetAttributes(&attributes, kernel.function);
+#endif
+}
 inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream) {
     void* arguments[] = {const_cast<void*>(push)};
     return LFM_GPU(LaunchKernel)(kernel.function, dim3(groups.x, groups.y, groups.z), dim3(kernel.n_threads), arguments,
@@ -149,9 +169,17 @@ inline Status properties(Properties* to, int index) {
     return status;
 }
 
+/// Whether kernels may use platform/tiles.h.
+inline bool multiplies_tiles([[maybe_unused]] const Properties& properties) {
+    return kNamesCapability && properties.major >= 8;
+}
+
 }  // namespace api
 
 #undef LFM_GPU
 #endif
+
+/// Where a refusal has no answer: a lost device refuses everything, its end frees all.
+inline void ignore(api::Status) noexcept {}
 
 }  // namespace lfm::gpu

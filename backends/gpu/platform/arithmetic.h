@@ -52,7 +52,8 @@ inline std::uint32_t funnel(std::uint32_t low, std::uint32_t high, std::uint32_t
 __device__ inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32_t sum) {
 #if defined(LFM_GPU_CUDA)
     return __dp4a(static_cast<int>(a), static_cast<int>(b), sum);
-#elif defined(LFM_GPU_HIP) && (defined(__gfx906__) || defined(__gfx908__) || defined(__gfx90a__) || defined(__gfx1030__))
+#elif defined(LFM_GPU_HIP) && \
+    (defined(__gfx906__) || defined(__gfx908__) || defined(__gfx90a__) || defined(__gfx1030__))
     return __builtin_amdgcn_sdot4(static_cast<int>(a), static_cast<int>(b), sum, false);
 #else
     for (int i = 0; i < 32; i += 8)

@@ -1,8 +1,8 @@
-// The language of kernels: the part that CUDA, HIP and the emulation on the CPU share. Kernels include this, lanes.h and
-// arithmetic.h, and name nothing of a vendor's.
+// The language of kernels: the part that CUDA, HIP and the emulation on the CPU share. Kernels include this, lanes.h
+// and arithmetic.h, and name nothing of a vendor's.
 //
-// A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads in
-// one dimension, at most 48 KiB of shared memory as one struct.
+// A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads
+// in one dimension, at most 48 KiB of shared memory as one struct.
 #pragma once
 
 #include <cstdint>
@@ -43,6 +43,13 @@ __device__ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t 
 
 /// What was written before is seen by the host and by other devices before what is written after.
 __device__ inline void fence_system() { __threadfence_system(); }
+/// Of pinned memory that the other side reads or writes at any time.
+__device__ inline std::uint64_t load_flag(const std::uint64_t* flag) {
+    return *static_cast<const volatile std::uint64_t*>(flag);
+}
+__device__ inline void store_flag(std::uint64_t* flag, std::uint64_t value) {
+    *static_cast<volatile std::uint64_t*>(flag) = value;
+}
 /// A thread that asks memory again and again leaves room for others.
 __device__ inline void pause() {
 #if defined(LFM_GPU_CUDA)
@@ -62,7 +69,9 @@ __device__ inline void pause() {
 
 inline std::uint32_t thread_index() { return emulation::thread_index(); }
 inline std::uint32_t group_size() { return emulation::group_size(); }
-inline Index3 group_index() { return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)}; }
+inline Index3 group_index() {
+    return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)};
+}
 inline Index3 n_groups() { return {emulation::n_groups(0), emulation::n_groups(1), emulation::n_groups(2)}; }
 inline void sync_group() { emulation::sync_group(); }
 template <typename T>
@@ -75,6 +84,8 @@ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) {
     return before;
 }
 inline void fence_system() { emulation::fence_system(); }
+inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
+inline void store_flag(std::uint64_t* flag, std::uint64_t value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
 inline void pause() { emulation::pause(); }
 
 #endif

@@ -2,7 +2,7 @@
 #include <chrono>
 #include <thread>
 
-#include "backends/vulkan/free_memory.h"
+#include "backends/free_memory_poll.h"
 #include "tests/backends/vulkan/told_memory.h"
 #include "tests/backends/vulkan/validated_device.h"
 
@@ -47,7 +47,7 @@ TEST_F(FreeMemory, TheBudgetFollowsWhatOthersHold) {
     const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 20 << 20);
     // The driver need not be asked at every step.
     const auto steps = [&] {
-        for (std::uint32_t i = 0; i < vulkan::FreeMemoryPoll::kMostSteps; ++i) device->begin_step();
+        for (std::uint32_t i = 0; i < FreeMemoryPoll::kMostSteps; ++i) device->begin_step();
     };
     EXPECT_EQ(device->budget(), configured);
     steps();
@@ -90,8 +90,8 @@ TEST_F(FreeMemory, ASlowDriverIsAskedLessOften) {
             std::this_thread::sleep_for(std::chrono::milliseconds(2));
             told_at_once(device, all);
         });
-    EXPECT_EQ(questions(), kSteps / vulkan::FreeMemoryPoll::kMostSteps);
-    EXPECT_GT(of_fast, kSteps / vulkan::FreeMemoryPoll::kMostSteps);
+    EXPECT_EQ(questions(), kSteps / FreeMemoryPoll::kMostSteps);
+    EXPECT_GT(of_fast, kSteps / FreeMemoryPoll::kMostSteps);
 }
 
 }  // namespace

@@ -8,7 +8,7 @@
 
 #include "backends/device.h"
 
-namespace lfm::vulkan {
+namespace lfm {
 
 /// Keeps its room when used again.
 class HostCopies {
@@ -36,4 +36,4 @@ private:
     std::vector<CopyRegion> pieces_;
 };
 
-}  // namespace lfm::vulkan
+}  // namespace lfm

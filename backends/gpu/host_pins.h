@@ -1,0 +1,55 @@
+// Memory of the host that copies read without staging: pinned where it lies.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <span>
+#include <vector>
+
+#include "backends/gpu/platform/api.h"
+#include "memory/units.h"
+
+namespace lfm::gpu {
+
+/// It is RAM: the device's budget does not count it. Thread-safe.
+class HostPins {
+public:
+    /// Small enough that one refusal costs little.
+    static constexpr std::size_t kLargestChunk = std::size_t{256} << 20;
+
+    HostPins() = default;
+    HostPins(const HostPins&) = delete;
+    HostPins& operator=(const HostPins&) = delete;
+    ~HostPins();
+
+    struct Added {
+        std::uint64_t handle = 0;
+        Bytes bytes;
+    };
+    /// Whole pages only. What the driver refuses stays as it is: no error.
+    Added add(std::span<const std::byte> memory);
+    /// In use: stays pinned until the device is closed.
+    void remove(std::uint64_t handle, bool in_use) noexcept;
+
+    struct Part {
+        bool pinned = false;
+        std::size_t size = 0;  // that the above holds for
+    };
+    Part find(const std::byte* memory, std::size_t size) const;
+
+private:
+    struct Chunk {
+        std::size_t size = 0;
+        std::uint64_t handle = 0;
+    };
+    static void unpin(const std::byte* memory) noexcept;
+
+    mutable std::mutex mutex_;
+    std::map<const std::byte*, Chunk> chunks_;  // by begin
+    std::vector<const std::byte*> left_in_use_;
+    std::uint64_t n_handles_ = 0;
+};
+
+}  // namespace lfm::gpu

@@ -1,0 +1,104 @@
+// The device's memory, and pinned memory of the host that it reads: one allocation a block, within the budget, entered
+// in the ledger.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <mutex>
+#include <utility>
+
+#include "backends/device.h"
+#include "backends/free_memory_poll.h"
+#include "backends/gpu/health.h"
+#include "memory/ledger.h"
+
+namespace lfm::gpu {
+
+class Memory {
+public:
+    /// More than is asked for in every block, which kernels may read.
+    static constexpr std::size_t kSpare = 16;
+    /// What drivers hand out device memory in.
+    static constexpr std::size_t kUnit = std::size_t{2} << 20;
+
+    /// The context is counted from the start. Throws Error{kShortfall} when the budget does not hold it.
+    Memory(Health& health, Ledger& ledger, DeviceId id, Bytes budget, Bytes context);
+    Memory(const Memory&) = delete;
+    Memory& operator=(const Memory&) = delete;
+    ~Memory();
+
+    /// 256-byte aligned. Throws Error{kShortfall}.
+    DeviceBlock::Place allocate(MemoryKind kind, Purpose purpose, std::size_t size);
+    /// Now, or when `sweep` is called later: work that is under way may still use it, and releasing device memory
+    /// waits for all of that.
+    void release(const DeviceBlock::Place& place, bool in_use) noexcept;
+    /// Frees what was released while in use. Nothing may be under way.
+    void sweep() noexcept;
+    /// Throws Error{kUsage} when [address, address + size) is not within one block.
+    void require_own(const std::byte* address, std::size_t size) const;
+
+    Bytes allocated() const { return locked(allocated_); }
+    Bytes peak() const { return locked(peak_); }
+    /// Less than configured while others hold memory that this process would need for it.
+    Bytes budget() const { return locked(present_); }
+    /// Once a step: asks the driver what is left, when it is time to.
+    void look_for_others();
+
+private:
+    struct Block {
+        std::size_t size = 0;
+        MemoryKind kind = MemoryKind::kOwn;
+        void* memory = nullptr;  // as the driver gave it
+        Bytes counted;
+        LedgerEntry entry;
+        bool released = false;
+    };
+    using Blocks = std::map<const std::byte*, Block>;
+
+    Bytes locked(const Bytes& value) const {
+        const std::lock_guard lock(mutex_);
+        return value;
+    }
+    void require_within_budget(Bytes more, Purpose purpose) const;
+    Blocks::iterator destroy(Blocks::iterator block) noexcept;
+
+    Health& health_;
+    Ledger& ledger_;
+    DeviceId id_;
+    const Bytes budget_;  // as configured
+    LedgerEntry context_;
+    FreeMemoryPoll poll_;
+    mutable std::mutex mutex_;
+    Blocks blocks_;  // by the device's address
+    Bytes allocated_, peak_;
+    Bytes present_ = budget_;  // budget, less what others took of it
+};
+
+/// Owned memory of the backend's own.
+class OwnBlock {
+public:
+    OwnBlock() = default;
+    OwnBlock(Memory& memory, MemoryKind kind, Purpose purpose, std::size_t size)
+        : memory_(&memory), place_(memory.allocate(kind, purpose, size)) {}
+    OwnBlock(OwnBlock&& other) noexcept
+        : memory_(std::exchange(other.memory_, nullptr)), place_(std::exchange(other.place_, {})) {}
+    OwnBlock& operator=(OwnBlock&& other) noexcept {
+        std::swap(memory_, other.memory_);
+        std::swap(place_, other.place_);
+        return *this;
+    }
+    ~OwnBlock() {
+        if (memory_ != nullptr) memory_->release(place_, false);
+    }
+
+    std::byte* address() const { return place_.address; }
+    std::byte* host() const { return place_.host; }
+    std::size_t size() const { return place_.size; }
+
+private:
+    Memory* memory_ = nullptr;
+    DeviceBlock::Place place_;
+};
+
+}  // namespace lfm::gpu

@@ -1,0 +1,173 @@
+// A card as a device, and the module's entry.
+#include "backends/gpu/module.h"
+
+#include <string>
+#include <utility>
+
+#include "backends/gpu/copy_lane.h"
+#include "backends/gpu/facts.h"
+#include "backends/gpu/memory.h"
+#include "backends/gpu/ops.h"
+#include "backends/gpu/programs.h"
+#include "backends/gpu/submissions.h"
+#include "backends/gpu/timelines.h"
+#include "memory/error.h"
+
+namespace lfm::gpu {
+namespace {
+
+class OwnStream {
+public:
+    OwnStream() { require_created(api::create_stream(&stream_), "creating a stream"); }
+    OwnStream(const OwnStream&) = delete;
+    OwnStream& operator=(const OwnStream&) = delete;
+    ~OwnStream() { ignore(api::destroy_stream(stream_)); }
+    api::Stream handle() const { return stream_; }
+
+private:
+    api::Stream stream_{};
+};
+
+class GpuDevice final : public Device {
+public:
+    GpuDevice(const GpuInfo& info, const GpuOptions& options, Ledger& ledger)
+        : index_(static_cast<int>(info.index)),
+          id_(options.id),
+          name_(std::string(api::kLanguage) + ", " + info.name),
+          integrated_(info.integrated),
+          largest_block_(info.memory),
+          memory_(health_, ledger, options.id, options.budget, info.context),
+          timelines_(health_, memory_),
+          programs_(memory_, options.limits, traits_of(info, options.id, options.activations)),
+          submissions_(health_, memory_, timelines_, programs_, compute_.handle()),
+          copies_(health_, memory_, timelines_, {index_, copying_.handle()}) {
+        timelines_.watch(compute_.handle(), copying_.handle());
+    }
+
+    ~GpuDevice() override {
+        use();
+        // Kernels that still wait for the host or for copies go on, so that the device comes to rest.
+        timelines_.open(Timeline::kHostSignals);
+        copies_.stop();
+        ignore(api::synchronize_stream(copying_.handle()));
+        timelines_.open(Timeline::kCopy);
+        ignore(api::synchronize_stream(compute_.handle()));
+    }
+
+    std::string_view name() const override { return name_; }
+    bool supports(DType weight_type) const override { return supports_weight(weight_type); }
+    DeviceId id() const override { return id_; }
+    DeviceLimits limits() const override { return {largest_block_, true, !integrated_}; }
+
+    DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
+        enter();
+        if (at_rest()) memory_.sweep();
+        return DeviceBlock(*this, memory_.allocate(kind, purpose, size));
+    }
+    Bytes allocated() const override { return memory_.allocated(); }
+    Bytes peak() const override { return memory_.peak(); }
+    Bytes budget() const override { return memory_.budget(); }
+
+    void upload(std::span<const CopyRegion> regions) override {
+        upload_with(
+            [](std::size_t n, const std::function<void(std::size_t)>& work) {
+                for (std::size_t i = 0; i < n; ++i) work(i);
+            },
+            regions);
+    }
+    void upload_with(const Workers& workers, std::span<const CopyRegion> regions) override {
+        enter();
+        copies_.upload(regions, workers);
+    }
+    void download(std::span<std::byte> to, const std::byte* from) override {
+        enter();
+        copies_.download(to, from);
+    }
+    HostRegistration register_memory(std::span<const std::byte> memory) override {
+        enter();
+        if (integrated_) return {};
+        const HostPins::Added added = copies_.pins().add(memory);
+        return {*this, added.handle, added.bytes};
+    }
+
+    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
+        enter();
+        wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
+        return programs_.record(operations, params);
+    }
+    void begin_step() override {
+        enter();
+        if (!timelines_.settled(Timeline::kCompute))
+            throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
+        if (at_rest()) memory_.sweep();
+        memory_.look_for_others();
+        programs_.send_step(health_, compute_.handle());
+    }
+    Point submit(ProgramId program, std::span<const Point> waits) override {
+        enter();
+        return submissions_.add(program, waits);
+    }
+    void flush() override {
+        enter();
+        submissions_.flush();
+    }
+    Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits) override {
+        health_.require_alive();
+        return copies_.copy(regions, waits);
+    }
+    Point last(Timeline timeline) const override { return {timeline, timelines_.last(timeline)}; }
+    void signal() override { timelines_.signal_host(); }
+    void wait(Point point) override {
+        health_.require_alive();
+        timelines_.wait(point.timeline, point.value);
+    }
+
+private:
+    /// The present device is a property of the thread.
+    void use() noexcept { ignore(api::set_device(index_)); }
+    void enter() {
+        health_.require_alive();
+        use();
+    }
+    bool at_rest() const { return timelines_.settled(Timeline::kCompute) && timelines_.settled(Timeline::kCopy); }
+    /// A lost device keeps its memory until it is closed.
+    bool may_be_in_use() const { return health_.lost() || !at_rest(); }
+    void release(const DeviceBlock::Place& place) noexcept override {
+        use();
+        memory_.release(place, may_be_in_use());
+    }
+    void unregister_memory(std::uint64_t handle) noexcept override {
+        use();
+        copies_.pins().remove(handle, may_be_in_use());
+    }
+
+    int index_;
+    DeviceId id_;
+    std::string name_;
+    bool integrated_;
+    Bytes largest_block_;
+    Health health_;
+    OwnStream compute_, copying_;
+    Memory memory_;
+    Timelines timelines_;
+    Programs programs_;
+    Submissions submissions_;
+    CopyLane copies_;
+};
+
+std::unique_ptr<Device> open(const GpuOptions& options, Ledger& ledger) {
+    const GpuInfo info = require_device(options.index);
+    require_created(api::set_device(static_cast<int>(info.index)), "choosing a device");
+    return std::make_unique<GpuDevice>(info, options, ledger);
+}
+
+}  // namespace
+}  // namespace lfm::gpu
+
+extern "C" __attribute__((visibility("default"))) const lfm::gpu::Module* lfm_gpu_module() {
+    static const lfm::gpu::Module module{.version = lfm::gpu::Module::kVersion,
+                                         .backend = lfm::gpu::api::kBackend,
+                                         .list_devices = lfm::gpu::list_devices,
+                                         .open = lfm::gpu::open};
+    return &module;
+}

@@ -1,0 +1,62 @@
+// The three timelines as flags in pinned memory: who has reached which point.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+
+#include "backends/device.h"
+#include "backends/gpu/memory.h"
+
+namespace lfm::gpu {
+
+class Timelines {
+public:
+    Timelines(Health& health, Memory& memory);
+
+    /// As kernels know the flag.
+    std::uint64_t* flag(Timeline timeline) const {
+        return reinterpret_cast<std::uint64_t*>(block_.address() + place(timeline));
+    }
+    std::uint64_t value(Timeline timeline) const { return host_flag(timeline).load(std::memory_order_acquire); }
+    std::uint64_t last(Timeline timeline) const { return slot(timeline).load(std::memory_order_acquire); }
+    /// The next point of a lane; one thread at a time for each.
+    std::uint64_t advance(Timeline timeline) { return slot(timeline).fetch_add(1, std::memory_order_acq_rel) + 1; }
+    /// Whether everything up to the last point is reached.
+    bool settled(Timeline timeline) const { return value(timeline) >= last(timeline); }
+    /// The host's next point.
+    void signal_host();
+
+    /// Blocks until the value is reached; false when `stop` became true first. Throws Error{kDeviceLost}.
+    bool wait(Timeline timeline, std::uint64_t value, const std::atomic<bool>& stop) const;
+    void wait(Timeline timeline, std::uint64_t value) const { wait(timeline, value, never_); }
+    /// The same for another flag in pinned memory.
+    bool wait_for_flag(std::byte* flag, std::uint64_t value, const std::atomic<bool>& stop) const;
+    /// For the end: reaches far beyond every point that kernels may wait for.
+    void open(Timeline timeline) noexcept;
+
+    /// While anyone waits for the device: asks it now and then whether it failed. The streams live as long as this.
+    void watch(api::Stream compute, api::Stream copies) { streams_ = {compute, copies}; }
+
+private:
+    static constexpr std::size_t kApart = 128;  // bytes: flags of different writers lie in different cache lines
+    static std::size_t place(Timeline timeline) { return static_cast<std::size_t>(timeline) * kApart; }
+    std::atomic_ref<std::uint64_t> host_flag(Timeline timeline) const {
+        return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(block_.host() + place(timeline)));
+    }
+    const std::atomic<std::uint64_t>& slot(Timeline timeline) const {
+        return last_[static_cast<std::size_t>(timeline)];
+    }
+    std::atomic<std::uint64_t>& slot(Timeline timeline) { return last_[static_cast<std::size_t>(timeline)]; }
+    void require_working() const;
+
+    const std::atomic<bool> never_ = false;
+    Health& health_;
+    OwnBlock block_;
+    std::array<std::atomic<std::uint64_t>, kTimelines> last_{};
+    std::array<api::Stream, 2> streams_{};
+    std::mutex host_mutex_;
+};
+
+}  // namespace lfm::gpu
