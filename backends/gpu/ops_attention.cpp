@@ -112,10 +112,13 @@ void split_keys(Recorder& recorder, const AttentionArgs& args) {
 
 void tile_tokens(Recorder& recorder, const AttentionArgs& args) {
     AttentionPush push = push_of(recorder, args);
-    const std::uint32_t rows = rows_of_tile(push.head_dim);
+    const CacheReads reads = reads_of(args.cache);
+    const bool halves = recorder.traits().multiplies_tiles && reads != CacheReads::kAny;
+    const std::uint32_t rows = halves ? kHalfTileRows : rows_of_tile(push.head_dim);
     push.tile_heads = std::min(push.heads_share, rows);
     push.tile_tokens = rows / push.tile_heads;
-    recorder.launch(attention_tile_kernel(push.head_dim), push,
+    recorder.launch(halves ? attention_half_tile_kernel(reads, push.head_dim) : attention_tile_kernel(push.head_dim),
+                    push,
                     {per_row(RowSet::kTokens, push.tile_tokens), fixed(push.n_head_kv),
                      fixed(groups_of(push.heads_share, push.tile_heads))});
 }

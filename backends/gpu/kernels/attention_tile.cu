@@ -5,7 +5,7 @@
 // rows and four columns. The tile of keys makes room for that of values once there are scores.
 #include <cmath>
 
-#include "backends/gpu/kernels/attention.h"
+#include "backends/gpu/kernels/attention_rows.h"
 #include "backends/gpu/kernels/cached_values.h"
 #include "backends/gpu/platform/lanes.h"
 #include "backends/gpu/platform/launch.h"
@@ -36,34 +36,6 @@ struct Tile {
     float shrinks[kRows];
     float totals[kRows];
 };
-
-/// What a group works on.
-struct Rows {
-    std::uint32_t first_token, n_tokens;  // of the step
-    std::uint32_t first_head, n_heads;
-    std::uint32_t n_head;  // of all
-
-    __device__ std::uint32_t n() const { return n_tokens * n_heads; }
-    __device__ std::uint32_t token(std::uint32_t row) const { return first_token + row / n_heads; }
-    /// Of q and of the result.
-    __device__ std::size_t head(std::uint32_t row) const {
-        return std::size_t{token(row)} * n_head + first_head + row % n_heads;
-    }
-};
-
-/// The last tiles see the most keys, so they come first.
-__device__ inline Rows rows_of_group(const AttentionPush& push) {
-    const std::uint32_t n_tokens = push.step->n_tokens;
-    const std::uint32_t n_tiles = (n_tokens + push.tile_tokens - 1) / push.tile_tokens;
-    if (group_index().x >= n_tiles) return {};
-    Rows rows{.first_token = (n_tiles - 1 - group_index().x) * push.tile_tokens,
-              .n_head = push.n_head_kv * push.heads_share};
-    rows.n_tokens = n_tokens - rows.first_token < push.tile_tokens ? n_tokens - rows.first_token : push.tile_tokens;
-    const std::uint32_t shared_by = group_index().z * push.tile_heads;
-    rows.first_head = group_index().y * push.heads_share + shared_by;
-    rows.n_heads = push.heads_share - shared_by < push.tile_heads ? push.heads_share - shared_by : push.tile_heads;
-    return rows;
-}
 
 __device__ inline float dot(const Floats4& a, const Floats4& b, float sum) {
     return a.w * b.w + (a.z * b.z + (a.y * b.y + (a.x * b.x + sum)));
@@ -165,7 +137,7 @@ __device__ inline void add_tile(const Tile<kHeadDim>& tile, Floats4 (&sums)[kFou
 template <std::uint32_t kHeadDim>
 __global__ void __launch_bounds__(kThreads) attention_tile(AttentionPush push) {
     using T = Tile<kHeadDim>;
-    const Rows rows = rows_of_group(push);
+    const AttentionRows rows = rows_of_group(push);
     const std::uint32_t n_rows = rows.n(), n_fours = push.head_dim / kFour;
     if (n_rows == 0) return;
     T& tile = shared_memory<T>();

@@ -25,6 +25,9 @@ __device__ inline void halves_to_floats(std::uint32_t two, float& low, float& hi
     low = float_of_half(static_cast<std::uint16_t>(two & 0xffff));
     high = float_of_half(static_cast<std::uint16_t>(two >> 16));
 }
+__device__ inline std::uint32_t two_halves(float low, float high) {
+    return static_cast<std::uint32_t>(half_of_float(low)) | static_cast<std::uint32_t>(half_of_float(high)) << 16;
+}
 /// Of a signed byte plus 128.
 __device__ inline float float_of_level(std::uint32_t byte) { return float_of_bits(0x4b000000u | byte) - 8388736.0f; }
 
@@ -36,11 +39,12 @@ struct EightHalves {
         return {*reinterpret_cast<const Words4*>(head.at + head.first * 2)};
     }
     __device__ float scale() const { return 1; }
+    __device__ Words4 halves() const { return words; }
     __device__ void unpack(float (&to)[kEight]) const {
-        halves_to_floats(words.x, to[0], to[1]);
-        halves_to_floats(words.y, to[2], to[3]);
-        halves_to_floats(words.z, to[4], to[5]);
-        halves_to_floats(words.w, to[6], to[7]);
+        halves_to_floats(words.at[0], to[0], to[1]);
+        halves_to_floats(words.at[1], to[2], to[3]);
+        halves_to_floats(words.at[2], to[4], to[5]);
+        halves_to_floats(words.at[3], to[6], to[7]);
     }
 };
 
@@ -58,6 +62,14 @@ struct EightLevels {
                 *reinterpret_cast<const std::uint16_t*>(head.at + block * kBlockBytes)};
     }
     __device__ float scale() const { return float_of_half(block_scale); }
+    /// With the scale.
+    __device__ Words4 halves() const {
+        float x[kEight];
+        unpack(x);
+        const float by = scale();
+        return {{two_halves(by * x[0], by * x[1]), two_halves(by * x[2], by * x[3]), two_halves(by * x[4], by * x[5]),
+                 two_halves(by * x[6], by * x[7])}};
+    }
     __device__ void unpack(float (&to)[kEight]) const {
         const std::uint32_t low = funnel(words[0], words[1], shift) ^ 0x80808080;
         const std::uint32_t high = funnel(words[1], words[2], shift) ^ 0x80808080;

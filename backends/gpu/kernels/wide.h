@@ -11,7 +11,7 @@ struct alignas(16) Floats4 {
     float x, y, z, w;
 };
 struct alignas(16) Words4 {
-    std::uint32_t x, y, z, w;
+    std::uint32_t at[4];
 };
 
 }  // namespace lfm::gpu
