@@ -73,8 +73,8 @@ __device__ inline void load_queries(std::uint32_t (&queries)[kHeadDim / 16][4], 
         const float scale = exists ? push.scale : 0.0f;
         for (std::uint32_t k = 0; k < kHeadDim / 16; ++k)
             for (std::uint32_t right = 0; right < 2; ++right) {
-                const float* two = q + 16 * k + 8 * right;
-                queries[k][2 * right + below] = two_halves(two[0] * scale, two[1] * scale);
+                const auto two = *reinterpret_cast<const Floats2*>(q + 16 * k + 8 * right);
+                queries[k][2 * right + below] = two_halves(two.x * scale, two.y * scale);
             }
     }
 }
@@ -155,7 +155,8 @@ __device__ inline void write(const AttentionPush& push, const AttentionRows& row
         if (row + 8 * below >= rows.n()) continue;
         float* out = push.out + rows.head(row + 8 * below) * kHeadDim + lane() % 4 * 2;
         for (std::uint32_t t = 0; t < kHeadDim / 8; ++t)
-            for (std::uint32_t i = 0; i < 2; ++i) out[8 * t + i] = running.sums[t][2 * below + i] / total;
+            *reinterpret_cast<Floats2*>(out + 8 * t) = {running.sums[t][2 * below] / total,
+                                                        running.sums[t][2 * below + 1] / total};
     }
 }
 

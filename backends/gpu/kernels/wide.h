@@ -1,4 +1,4 @@
-// Sixteen bytes as one load or store. Their addresses are multiples of 16.
+// Values that are loaded and stored at once. Their addresses are multiples of their size.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,9 @@
 
 namespace lfm::gpu {
 
+struct alignas(8) Floats2 {
+    float x, y;
+};
 struct alignas(16) Floats4 {
     float x, y, z, w;
 };
