@@ -19,12 +19,13 @@ static_assert(kThreads / kLanes * kSetRows == kHalfTileRows);
 template <std::uint32_t kHeadDim>
 struct Tile {
     static constexpr std::uint32_t kKeys = 4096 / kHeadDim;
-    static constexpr std::uint32_t kStride = kHeadDim + 8;  // so that neighbouring rows lie in different banks
     static constexpr std::uint32_t kEights = kHeadDim / kEight;
+    static constexpr std::uint32_t kStride = kHeadDim + kEight;  // so that neighbouring rows lie in different banks
     static constexpr std::uint32_t kLoads = kKeys * kEights / kThreads;  // of a thread
 
-    alignas(16) std::uint16_t keys[kKeys][kStride];
-    alignas(16) std::uint16_t values[kKeys][kStride];
+    // Eight halves each.
+    Words4 keys[kKeys][kStride / kEight];
+    Words4 values[kKeys][kStride / kEight];
 };
 
 /// A thread's share of the keys and values of a tile, on its way.
@@ -48,10 +49,8 @@ struct Loads {
     __device__ void store(T& tile, std::uint32_t first, std::uint32_t end) const {
         for (std::uint32_t i = 0; i < T::kLoads; ++i) {
             const std::uint32_t at = thread_index() + i * kThreads, row = at / T::kEights;
-            const std::uint32_t column = at % T::kEights * kEight;
-            *reinterpret_cast<Words4*>(&tile.keys[row][column]) = keys[i].halves();
-            const Words4 none{};
-            *reinterpret_cast<Words4*>(&tile.values[row][column]) = first + row < end ? values[i].halves() : none;
+            tile.keys[row][at % T::kEights] = keys[i].halves();
+            tile.values[row][at % T::kEights] = first + row < end ? values[i].halves() : Words4{};
         }
     }
 };
@@ -88,7 +87,8 @@ __device__ inline void score(float (&scores)[Tile<kHeadDim>::kKeys / 8][4], cons
         auto& right = scores[key / 8 + 1];
         for (std::uint32_t i = 0; i < 4; ++i) left[i] = right[i] = 0;
         for (std::uint32_t k = 0; k < kHeadDim / 16; ++k) {
-            const TwoTiles keys = load_tile_columns(&tile.keys[key][16 * k], T::kStride);
+            const TwoTiles keys =
+                load_tile_columns(reinterpret_cast<const std::uint16_t*>(&tile.keys[key][2 * k]), T::kStride);
             multiply_halves(left, queries[k], keys.left);
             multiply_halves(right, queries[k], keys.right);
         }
@@ -139,7 +139,8 @@ __device__ inline void add_values(Running<kHeadDim>& running, const Tile<kHeadDi
         const std::uint32_t a[4] = {two_halves(left[0], left[1]), two_halves(left[2], left[3]),
                                     two_halves(right[0], right[1]), two_halves(right[2], right[3])};
         for (std::uint32_t column = 0; column < kHeadDim; column += 16) {
-            const TwoTiles values = load_tile_rows(&tile.values[key][column], T::kStride);
+            const TwoTiles values =
+                load_tile_rows(reinterpret_cast<const std::uint16_t*>(&tile.values[key][column / kEight]), T::kStride);
             multiply_halves(running.sums[column / 8], a, values.left);
             multiply_halves(running.sums[column / 8 + 1], a, values.right);
         }
