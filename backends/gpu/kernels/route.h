@@ -1,4 +1,4 @@
-// A token's choice of experts from the router's logits: one group per token, grid {per_row(kTokens), 1, 1}.
+// The router's choice of experts.
 #pragma once
 
 #include <cstdint>
@@ -8,15 +8,21 @@
 
 namespace lfm::gpu {
 
+inline constexpr std::uint32_t kMostExperts = 512;
+inline constexpr std::uint32_t kMostChosen = 64;
+
 struct RoutePush {
     const Step* step;
     const float* logits;  // [n, n_expert]
     const float* bias;    // [n_expert] or null
     std::int32_t* ids;    // [n, n_expert_used]
-    float* weights;       // [n, n_expert_used]
+    float* weights;
     float scale;
-    std::uint32_t n_expert, n_expert_used, moe_layer;
+    std::uint32_t n_expert;       // at most kMostExperts
+    std::uint32_t n_expert_used;  // at most kMostChosen, and n_expert
+    std::uint32_t moe_layer;
 };
+/// A group a token, along x.
 Kernel route_kernel();
 
 }  // namespace lfm::gpu
