@@ -131,8 +131,7 @@ void quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
                             .to = quantised_rows(recorder, kInputAreas),
                             .n_cols = x.n_cols,
                             .row_set = row_set_of(rows)};
-    recorder.launch(quantise_kernel(), push,
-                    {per_row(rows), fixed(groups_of(x.n_cols, kQuantiseColumns)), fixed(1)});
+    recorder.launch(quantise_kernel(), push, {per_row(rows), fixed(groups_of(x.n_cols, kQuantiseColumns)), fixed(1)});
 }
 
 TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type) {
@@ -155,9 +154,8 @@ VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_r
 }
 
 void reserve(ScratchSizes& sizes, const MatmulArgs& args) {
-    const bool any_quantised = std::ranges::any_of(Outputs(args.outputs).first(args.n_outputs), [](const auto& output) {
-        return is_quantised(output.weight.type);
-    });
+    const bool any_quantised = std::ranges::any_of(Outputs(args.outputs).first(args.n_outputs),
+                                                   [](const auto& output) { return is_quantised(output.weight.type); });
     if (any_quantised) reserve_quantised(sizes, kInputAreas, sizes.limits().n_batch, args.x.n_cols);
 }
 
@@ -166,9 +164,9 @@ void lower(Recorder& recorder, const MatmulArgs& args) {
     for (const MatmulOutput& output : outputs) {
         check_weight("matmul", output.weight);
         if (output.weight.n_in != args.x.n_cols)
-            throw Error(ErrorCode::kUnsupportedModel, "matmul",
-                        "expected rows of " + std::to_string(args.x.n_cols) + ", found " +
-                            std::to_string(output.weight.n_in));
+            throw Error(
+                ErrorCode::kUnsupportedModel, "matmul",
+                "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(output.weight.n_in));
     }
     const bool vectors = can_be_vectors(recorder, args), is_one = recorder.step_class() == StepClass::kOne;
     if (vectors && is_one) {
@@ -191,9 +189,9 @@ void lower(Recorder& recorder, const EmbedArgs& args) {
                          .row_bytes = static_cast<std::uint32_t>(args.table.row_bytes),
                          .n_cols = args.table.n_in,
                          .n_rows = args.table.n_out};
-    recorder.launch(kernels_for("embed", args.table.type).embed, push,
-                    {fixed(groups_of(groups_of(args.table.n_in, kItem), kEmbedThreads)), per_row(RowSet::kTokens),
-                     fixed(1)});
+    recorder.launch(
+        kernels_for("embed", args.table.type).embed, push,
+        {fixed(groups_of(groups_of(args.table.n_in, kItem), kEmbedThreads)), per_row(RowSet::kTokens), fixed(1)});
 }
 
 }  // namespace lfm::gpu

@@ -21,8 +21,7 @@ public:
         : recorder_(recorder), args_(args), n_embd_(args.x.n_cols), n_expert_(args.experts->n_expert()) {
         for (const DType type : {args.gate_type, args.up_type})
             check_weight("expert_ffn", {nullptr, type, args.n_ff, n_embd_, row_bytes(type, n_embd_)});
-        check_weight("expert_ffn",
-                     {nullptr, args.down_type, n_embd_, args.n_ff, row_bytes(args.down_type, args.n_ff)});
+        check_weight("expert_ffn", {nullptr, args.down_type, n_embd_, args.n_ff, row_bytes(args.down_type, args.n_ff)});
     }
 
     /// Whether the kernels of one token can do it.
@@ -65,9 +64,7 @@ private:
     ExpertEntry* found() const { return recorder_.scratch<ExpertEntry>(ScratchUse::kPairCounts); }
     std::uint32_t* begin() const { return reinterpret_cast<std::uint32_t*>(found() + n_expert_); }
     std::uint32_t* token_of() const { return recorder_.scratch<std::uint32_t>(ScratchUse::kPairs); }
-    std::uint32_t* row_of() const {
-        return token_of() + std::size_t{recorder_.limits().n_batch} * args_.n_expert_used;
-    }
+    std::uint32_t* row_of() const { return token_of() + std::size_t{recorder_.limits().n_batch} * args_.n_expert_used; }
     static std::uint32_t bytes_of_row(DType type, std::uint32_t n) {
         return static_cast<std::uint32_t>(row_bytes(type, n));
     }
@@ -105,9 +102,9 @@ private:
     }
 
     void sort() {
-        if (n_expert_ > kMostExperts)
+        if (n_expert_ > kMostSortedExperts)
             throw Error(ErrorCode::kUnsupportedModel, "expert_ffn",
-                        "expected at most " + std::to_string(kMostExperts) + " experts a layer, found " +
+                        "expected at most " + std::to_string(kMostSortedExperts) + " experts a layer, found " +
                             std::to_string(n_expert_));
         const SortPush push{.step = recorder_.step(),
                             .source = source(),
@@ -124,8 +121,9 @@ private:
         const TileKernel tile = tile_kernel(recorder_, "expert_ffn", type);
         const bool is_down = matrix == kDownMatrix;
         const std::uint32_t n_in = is_down ? args_.n_ff : n_embd_, n_out = is_down ? n_embd_ : args_.n_ff;
-        const ScratchUse out = is_down ? ScratchUse::kExpertOut : matrix == kUpMatrix ? ScratchUse::kUp
-                                                                                       : ScratchUse::kGate;
+        const ScratchUse out = is_down               ? ScratchUse::kExpertOut
+                               : matrix == kUpMatrix ? ScratchUse::kUp
+                                                     : ScratchUse::kGate;
         const TilePush push{.step = recorder_.step(),
                             .input = is_down ? input_at(recorder_, hidden(), kHiddenAreas)
                                              : input_at(recorder_, args_.x.data, kInputAreas),
@@ -202,6 +200,11 @@ void lower(Recorder& recorder, const RouteArgs& args) {
         throw Error(ErrorCode::kUnsupportedModel, "route",
                     "expected 1 to " + std::to_string(n_expert) + " experts a token, found " +
                         std::to_string(args.n_expert_used));
+    if (n_expert > kMostExperts || args.n_expert_used > kMostChosen)
+        throw Error(ErrorCode::kUnsupportedModel, "route",
+                    "expected at most " + std::to_string(kMostChosen) + " of " + std::to_string(kMostExperts) +
+                        " experts a token, found " + std::to_string(args.n_expert_used) + " of " +
+                        std::to_string(n_expert));
     float* logits = recorder.scratch<float>(ScratchUse::kRouterLogits);
     lower(recorder, router_matmul(args, logits));
     const RoutePush push{.step = recorder.step(),

@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint32_t kSortThreads = 256;
 
 struct SortShared {
-    std::uint32_t place[kMostExperts];  // how many rows; then where the next one goes; kNoRow: not of the set
+    std::uint32_t place[kMostSortedExperts];  // how many rows; then where the next one goes; kNoRow: not of the set
 };
 
 __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {

@@ -9,7 +9,7 @@
 namespace lfm::gpu {
 
 inline constexpr std::uint32_t kNoRow = 0xffffffff;
-inline constexpr std::uint32_t kMostExperts = 4096;
+inline constexpr std::uint32_t kMostSortedExperts = 4096;
 
 /// Sorts the step's pairs by expert, those of experts outside the set left out: one group.
 struct SortPush {
@@ -24,8 +24,8 @@ struct SortPush {
 };
 Kernel sort_kernel();
 
-/// out[t] = Σ weight · expert_out[row of (t, j)] over the choices j of the set, in their order: a thread for each column,
-/// on the grid {tokens, groups of columns}.
+/// out[t] = Σ weight · expert_out[row of (t, j)] over the choices j of the set, in their order: a thread for each
+/// column, on the grid {tokens, groups of columns}.
 struct CombinePush {
     const Step* step;
     const std::uint32_t* row_of;

@@ -25,7 +25,7 @@ struct Item {
 };
 
 /// How items lie in a row. The runs of an item, in units of 16 weights, are
-enum class Order : std::uint8_t {
+enum class RunOrder : std::uint8_t {
     kPlain,      // neighbours
     kTwoApart,   // two apart, those of the next item between them
     kFourApart,  // four apart, those of the next three items between them
@@ -34,12 +34,12 @@ enum class Order : std::uint8_t {
 struct RunPlaces {
     std::uint32_t low, high;
 };
-template <Order kOrder>
+template <RunOrder kOrder>
 __device__ inline RunPlaces runs_of(std::uint32_t item) {
-    if constexpr (kOrder == Order::kPlain) return {2 * item, 2 * item + 1};
-    const std::uint32_t low = kOrder == Order::kTwoApart ? 4 * (item / 2) + item % 2
-                                                         : 8 * (item / 4) + 2 * (item / 2 % 2) + item % 2;
-    return {low, low + (kOrder == Order::kTwoApart ? 2u : 4u)};
+    if constexpr (kOrder == RunOrder::kPlain) return {2 * item, 2 * item + 1};
+    const std::uint32_t low =
+        kOrder == RunOrder::kTwoApart ? 4 * (item / 2) + item % 2 : 8 * (item / 4) + 2 * (item / 2 % 2) + item % 2;
+    return {low, low + (kOrder == RunOrder::kTwoApart ? 2u : 4u)};
 }
 
 /// The multiple of 4 at or before an address, and how many bits lie between.
@@ -73,8 +73,7 @@ __device__ inline Words4 sixteen(const LoadedWords<n>& words, std::uint32_t shif
     static_assert(first + 5 <= n);
     Words4 result;
 #pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i)
-        result.at[i] = funnel(words.at[first + i], words.at[first + i + 1], shift);
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = funnel(words.at[first + i], words.at[first + i + 1], shift);
     return result;
 }
 /// The same from the second half of word `first` on, or from the word after it.
@@ -83,8 +82,7 @@ __device__ inline Words4 sixteen_after_half(const LoadedWords<n>& words, bool fr
     Words4 result;
 #pragma unroll
     for (std::uint32_t i = 0; i < 4; ++i)
-        result.at[i] =
-            from_next ? words.at[first + i + 1] : funnel(words.at[first + i], words.at[first + i + 1], 16);
+        result.at[i] = from_next ? words.at[first + i + 1] : funnel(words.at[first + i], words.at[first + i + 1], 16);
     return result;
 }
 /// Sixteen bytes from a multiple of 4.
@@ -170,7 +168,8 @@ __device__ inline Words4 look_up(const LevelTable& table, const Words4& indices)
 __device__ inline LevelTable iq4_table() { return {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}; }
 __device__ inline LevelTable mxfp4_table() { return {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}; }
 
-/// The scale and minimum of group k of 32, from a block's first four words: the last three hold eight of each in 6 bits.
+/// The scale and minimum of group k of 32, from a block's first four words: the last three hold eight of each in 6
+/// bits.
 struct SixBitScale {
     float scale, min;
 };

@@ -1,5 +1,5 @@
-// The kernels that multiply with weights, as host code sees them. Each weight type has its own set, compiled in a file of
-// its own (weights/).
+// The kernels that multiply with weights, as host code sees them. Each weight type has its own set, compiled in a file
+// of its own (weights/).
 #pragma once
 
 #include <cstddef>

@@ -18,7 +18,7 @@ __device__ inline InputItem load_input(const Words4* q, const float* scales, con
                                        std::uint32_t item) {
     const RunPlaces runs = runs_of<Weight::kOrder>(item);
     InputItem input{q[runs.low], q[runs.high], scales[runs.low / 2], 0, 0, 0};
-    input.high_scale = Weight::kOrder == Order::kPlain ? input.low_scale : scales[runs.high / 2];
+    input.high_scale = Weight::kOrder == RunOrder::kPlain ? input.low_scale : scales[runs.high / 2];
     if constexpr (Weight::kHasMin) {
         input.low_sum = sum_of_run(sums[runs.low / 2], runs.low % 2);
         input.high_sum = sum_of_run(sums[runs.high / 2], runs.high % 2);
@@ -35,7 +35,7 @@ __device__ inline std::int32_t dot_16(const Words4& a, const Words4& b, std::int
 /// Sums of integers are exact.
 template <class Weight>
 __device__ inline float multiply(const Item& w, const InputItem& x) {
-    if constexpr (Weight::kOrder == Order::kPlain && Weight::kOneScale) {
+    if constexpr (Weight::kOrder == RunOrder::kPlain && Weight::kOneScale) {
         const std::int32_t total = dot_16(w.high.level, x.high, dot_16(w.low.level, x.low, 0));
         float result = w.low.scale * static_cast<float>(total);
         if constexpr (Weight::kHasMin) result -= w.low.min * static_cast<float>(x.low_sum + x.high_sum);
@@ -69,7 +69,8 @@ __device__ inline void load_values(const std::byte* row, std::uint32_t item, std
             if (is_wide && first < n) Weight::load_eight(row + std::size_t{first} * Weight::kBytes, eight);
 #pragma unroll
             for (std::uint32_t j = 0; j < 8; ++j) {
-                if (!is_wide && first + j < n) eight[j] = Weight::load_one(row + std::size_t{first + j} * Weight::kBytes);
+                if (!is_wide && first + j < n)
+                    eight[j] = Weight::load_one(row + std::size_t{first + j} * Weight::kBytes);
                 w[i + j] = eight[j];
             }
         }

@@ -1,7 +1,7 @@
 #include "backends/gpu/kernels/quantise.h"
 
 #include "backends/gpu/kernels/quantise_block.h"
-#include "backends/gpu/kernels/rows_of_step.h"
+#include "backends/gpu/kernels/row_set.h"
 #include "backends/gpu/kernels/silu.h"
 #include "backends/gpu/platform/launch.h"
 
@@ -26,7 +26,7 @@ __device__ void quantise_row(const Values& values, std::uint32_t row, std::uint3
 
 __global__ void __launch_bounds__(kQuantiseThreads) quantise(QuantisePush push) {
     const std::uint32_t row = group_index().x;
-    if (row >= rows_of_step(*push.step, push.row_set)) return;
+    if (row >= n_rows(*push.step, push.row_set)) return;
     const float* x = push.x + std::size_t{row} * push.n_cols;
     quantise_row([x](std::uint32_t column) { return x[column]; }, row, push.n_cols, push.to);
 }

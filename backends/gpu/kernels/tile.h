@@ -4,7 +4,7 @@
 
 #include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/kernels/multiply_item.h"
-#include "backends/gpu/kernels/rows_of_step.h"
+#include "backends/gpu/kernels/row_set.h"
 #include "backends/gpu/platform/kernel.h"
 #include "backends/gpu/platform/lanes.h"
 
@@ -17,8 +17,8 @@ struct TileWork {
 };
 __device__ inline TileWork tile_work(const TilePush& push) {
     if (push.experts == nullptr) {
-        const std::uint32_t n_rows = rows_of_step(*push.step, push.row_set);
-        return {push.weight, 0, n_rows >= push.fewest_rows ? n_rows : 0};
+        const std::uint32_t n = n_rows(*push.step, push.row_set);
+        return {push.weight, 0, n >= push.fewest_rows ? n : 0};
     }
     const std::uint32_t e = group_index().y;
     const ExpertEntry expert = push.experts[e];

@@ -5,7 +5,7 @@
 #include "backends/gpu/kernels/find_expert.h"
 #include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/kernels/multiply_item.h"
-#include "backends/gpu/kernels/rows_of_step.h"
+#include "backends/gpu/kernels/row_set.h"
 #include "backends/gpu/kernels/silu.h"
 #include "backends/gpu/platform/kernel.h"
 #include "backends/gpu/platform/lanes.h"
@@ -152,35 +152,34 @@ struct VectorShared {
     TeamSums sums;
 };
 
-/// Row `row` of the outputs, one after another, which are n_rows together; the last for those beyond.
+/// Row `row` of the outputs, one after another, which are n_out together; the last for those beyond.
 struct VectorRow {
     const std::byte* weight;
     float* out;
 };
-__device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row, std::uint32_t n_rows,
+__device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row, std::uint32_t n_out,
                                        std::uint32_t x_row) {
-    row = row < n_rows ? row : n_rows - 1;
+    row = row < n_out ? row : n_out - 1;
     const std::uint32_t first = push.outputs[0].n_out, second = push.outputs[1].n_out;
     const VectorPush::Output output = row < first            ? push.outputs[0]
                                       : row < first + second ? push.outputs[1]
                                                              : push.outputs[2];
     row -= row < first ? 0 : row < first + second ? first : first + second;
-    return {output.weight + std::size_t{row} * output.row_bytes,
-            output.out + std::size_t{x_row} * output.n_out + row};
+    return {output.weight + std::size_t{row} * output.row_bytes, output.out + std::size_t{x_row} * output.n_out + row};
 }
 
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
-    const std::uint32_t x_row = group_index().y, n_x_rows = rows_of_step(*push.step, push.row_set);
+    const std::uint32_t x_row = group_index().y, n_x_rows = n_rows(*push.step, push.row_set);
     if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
     const Team team(push.sets_per_row);
-    const std::uint32_t n_rows = push.outputs[0].n_out + push.outputs[1].n_out + push.outputs[2].n_out;
+    const std::uint32_t n_out = push.outputs[0].n_out + push.outputs[1].n_out + push.outputs[2].n_out;
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
     std::uint32_t of_group = group_index().x * rows_of_group;
-    if (of_group >= n_rows) return;
+    if (of_group >= n_out) return;
     for (std::uint32_t i = 0; i < kVectorRows; ++i)
-        prefetch_row(vector_row(push, of_group + team.index * kVectorRows + i, n_rows, x_row).weight,
+        prefetch_row(vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row).weight,
                      push.outputs[0].row_bytes);
     const VectorInput<Weight> x(shared.input, push.x + std::size_t{x_row} * push.n_in, 1, push.n_in);
     bool wide = true;
@@ -188,11 +187,11 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     for (std::uint32_t i = 0; i < 3; ++i)
         if (push.outputs[i].n_out > 0) wide = wide && x.is_wide(push.outputs[i].weight, push.outputs[i].row_bytes);
     sync_group();
-    for (; of_group < n_rows; of_group += n_groups().x * rows_of_group) {
+    for (; of_group < n_out; of_group += n_groups().x * rows_of_group) {
         const std::uint32_t first = of_group + team.index * kVectorRows;
         const std::byte* rows[kVectorRows];
 #pragma unroll
-        for (std::uint32_t i = 0; i < kVectorRows; ++i) rows[i] = vector_row(push, first + i, n_rows, x_row).weight;
+        for (std::uint32_t i = 0; i < kVectorRows; ++i) rows[i] = vector_row(push, first + i, n_out, x_row).weight;
         float sums[kVectorRows] = {};
 #pragma unroll 2
         for (std::uint32_t item = team.first; item < x.n_items; item += team.step)
@@ -200,7 +199,7 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
         add_up(team, shared.sums, sums);
 #pragma unroll
         for (std::uint32_t i = 0; i < kVectorRows; ++i)
-            if (team.leads() && first + i < n_rows) *vector_row(push, first + i, n_rows, x_row).out = sums[i];
+            if (team.leads() && first + i < n_out) *vector_row(push, first + i, n_out, x_row).out = sums[i];
     }
 }
 

@@ -72,8 +72,7 @@ __device__ inline std::uint32_t select_bytes(std::uint32_t low, std::uint32_t hi
 #else
     const std::uint64_t bytes = std::uint64_t{high} << 32 | low;
     std::uint32_t result = 0;
-    for (int i = 0; i < 32; i += 8)
-        result |= static_cast<std::uint32_t>(bytes >> 8 * (indices >> i & 7) & 0xff) << i;
+    for (int i = 0; i < 32; i += 8) result |= static_cast<std::uint32_t>(bytes >> 8 * (indices >> i & 7) & 0xff) << i;
     return result;
 #endif
 }

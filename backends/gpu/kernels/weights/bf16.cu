@@ -16,7 +16,9 @@ struct BF16 {
             w[2 * i + 1] = float_of_bits(words.at[i] & 0xffff0000u);
         }
     }
-    static __device__ float load_one(const std::byte* from) { return float_of_bits(static_cast<std::uint32_t>(load<std::uint16_t>(from)) << 16); }
+    static __device__ float load_one(const std::byte* from) {
+        return float_of_bits(static_cast<std::uint32_t>(load<std::uint16_t>(from)) << 16);
+    }
 };
 
 MatmulKernels bf16_kernels() { return kernels_of<BF16>(); }

@@ -6,7 +6,7 @@ namespace lfm::gpu {
 
 struct IQ4_NL {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kPlain;
+    static constexpr RunOrder kOrder = RunOrder::kPlain;
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
 

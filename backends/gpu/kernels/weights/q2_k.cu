@@ -6,7 +6,7 @@ namespace lfm::gpu {
 
 struct Q2_K {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kTwoApart;
+    static constexpr RunOrder kOrder = RunOrder::kTwoApart;
     static constexpr bool kOneScale = false;
     static constexpr bool kHasMin = true;
 

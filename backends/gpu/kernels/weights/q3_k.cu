@@ -13,7 +13,7 @@ __device__ inline float q3_scale(const std::byte* scales, std::uint32_t k) {
 
 struct Q3_K {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kTwoApart;
+    static constexpr RunOrder kOrder = RunOrder::kTwoApart;
     static constexpr bool kOneScale = false;
     static constexpr bool kHasMin = false;
 

@@ -6,7 +6,7 @@ namespace lfm::gpu {
 
 struct Q4_1 {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kPlain;
+    static constexpr RunOrder kOrder = RunOrder::kPlain;
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
 

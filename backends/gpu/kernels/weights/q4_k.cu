@@ -6,7 +6,7 @@ namespace lfm::gpu {
 
 struct Q4_K {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kTwoApart;
+    static constexpr RunOrder kOrder = RunOrder::kTwoApart;
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
 

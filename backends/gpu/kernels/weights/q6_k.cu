@@ -6,7 +6,7 @@ namespace lfm::gpu {
 
 struct Q6_K {
     static constexpr bool kIsFloat = false;
-    static constexpr Order kOrder = Order::kFourApart;
+    static constexpr RunOrder kOrder = RunOrder::kFourApart;
     static constexpr bool kOneScale = false;
     static constexpr bool kHasMin = false;
 
