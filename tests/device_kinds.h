@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/gpu/gpu_modules.h"
 #include "backends/sim/sim_device.h"
 #include "runtime/devices.h"
 
@@ -57,10 +58,27 @@ inline std::string vulkan_absence() {
 
 inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("LFM_FULL") == nullptr; }
 
+/// The GPU backend's kernels on the CPU, with warps of 32 or 64 threads.
+inline const gpu::FoundModule& emulated_module(int warp) {
+    return gpu::find_module("emulated" + std::to_string(warp));
+}
+template <int warp>
+std::unique_ptr<Device> open_emulated_gpu(const DeviceOptions& options, Ledger& ledger) {
+    return emulated_module(warp).module->open(
+        {.budget = options.budget, .limits = options.limits, .activations = options.activations}, ledger);
+}
+template <int warp>
+std::string emulated_gpu_absence() {
+    return emulated_module(warp).why_none;
+}
+inline bool is_not_full() { return std::getenv("LFM_FULL") == nullptr; }
+
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
     DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5, 1e-9},
     DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"GpuWarp32", open_emulated_gpu<32>, emulated_gpu_absence<32>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"GpuWarp64", open_emulated_gpu<64>, emulated_gpu_absence<64>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
 };
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }

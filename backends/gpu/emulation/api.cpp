@@ -73,6 +73,13 @@ Status call_of_stream(const char* name, Stream stream, const Function& function)
     });
 }
 
+/// All streams. Kernels of a lost device end by themselves.
+void wait_until_idle() {
+    Streams& streams = Streams::of_process();
+    const std::lock_guard lock(streams.mutex);
+    for (const Stream stream : streams.all) stream->wait_until_idle();
+}
+
 Status not_captured(const char* name) {
     return refuse(Status::kStreamCaptureUnsupported, std::string(name) + ": expected no capture, found one");
 }
@@ -171,11 +178,13 @@ Status allocate_pinned(void** to, std::size_t size) {
 
 // What is given back is gone even when the device is lost: whoever cleans up does not try again.
 Status release(void* memory) {
+    wait_until_idle();  // as drivers do, a lost device's too
     const Status done = device().memory().release(memory, MemoryKind::kDevice);
     return call_outside_capture("release", [&] { return done; });
 }
 
 Status release_pinned(void* memory) {
+    wait_until_idle();
     const Status done = device().memory().release(memory, MemoryKind::kPinned);
     return call_outside_capture("release_pinned", [&] { return done; });
 }
@@ -245,9 +254,7 @@ Status synchronize_stream(Stream stream) {
 
 Status synchronize_device() {
     return call_outside_capture("synchronize_device", [&] {
-        Streams& streams = Streams::of_process();
-        const std::lock_guard lock(streams.mutex);
-        for (const Stream stream : streams.all) stream->wait_until_idle();
+        wait_until_idle();
         return device().status();
     });
 }
