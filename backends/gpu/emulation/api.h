@@ -1,5 +1,6 @@
 // The runtime of the emulation: what platform/api.h takes from CUDA and HIP. A stream is an operating-system thread
-// that carries out what it is given in order; device memory is memory of the process.
+// that carries out what it is given in order; device memory is memory of the process. Stricter than the originals where
+// they leave something undefined; machine.h and faults.h say what tests can choose.
 #pragma once
 
 #include <cstddef>
@@ -18,14 +19,21 @@ inline constexpr const char* kLanguage = "Emulation";
 inline constexpr bool kNamesCapability = false;
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{1} << 20;
 
+// Numbers as CUDA has them. Those that stay: every later call returns them too.
 enum class Status : int {
     kSuccess = 0,
     kInvalidValue = 1,
     kOutOfMemory = 2,
+    kInvalidConfiguration = 9,
     kNoDevice = 100,
+    kInvalidDevice = 101,
     kNotReady = 600,
     kIllegalAddress = 700,  // stays
-    kLaunchFailure = 719,   // stays
+    kHostMemoryAlreadyRegistered = 712,
+    kHostMemoryNotRegistered = 713,
+    kLaunchFailure = 719,  // stays
+    kNotSupported = 801,
+    kStreamCaptureUnsupported = 900,
 };
 inline constexpr Status kSuccess = Status::kSuccess;
 inline constexpr Status kNotReady = Status::kNotReady;
@@ -54,9 +62,11 @@ Status pin(void* memory, std::size_t size);
 Status unpin(void* memory);
 
 Status create_stream(Stream* stream);
+/// Waits for what it was given.
 Status destroy_stream(Stream stream);
 Status query_stream(Stream stream);
 Status synchronize_stream(Stream stream);
+/// Each side lies within one allocation, or is memory of the host, which must stay until the copy is done.
 Status copy(void* to, const void* from, std::size_t size, Stream stream);
 
 inline Status load(const Kernel&) { return Status::kSuccess; }
@@ -66,6 +76,7 @@ Status end_capture(Stream stream, Graph* graph);
 Status destroy_graph(Graph graph);
 Status instantiate(GraphExec* to, Graph graph);
 Status launch(GraphExec graph, Stream stream);
+/// Waits until no stream has it to do.
 Status destroy(GraphExec graph);
 
 struct Properties {

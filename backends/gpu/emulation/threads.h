@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <source_location>
 #include <type_traits>
 
 namespace lfm::gpu::emulation {
@@ -15,30 +16,40 @@ namespace lfm::gpu::emulation {
 #endif
 inline constexpr std::uint32_t kWarp = LFM_EMULATED_WARP;
 
-std::uint32_t thread_index();
-std::uint32_t group_size();
-std::uint32_t group_index(int axis);
-std::uint32_t n_groups(int axis);
+/// Where in the source threads meet: they must all be at the same place.
+using SourcePlace = std::source_location;
 
-void sync_group();
-void sync_lanes();
+struct Place {
+    std::uint32_t thread, group_size;
+    std::uint32_t group[3], n_groups[3];
+};
+/// Of the thread that runs now: kernels ask without an argument.
+extern constinit thread_local Place here;
+
+inline std::uint32_t thread_index() { return here.thread; }
+inline std::uint32_t group_size() { return here.group_size; }
+inline std::uint32_t group_index(int axis) { return here.group[axis]; }
+inline std::uint32_t n_groups(int axis) { return here.n_groups[axis]; }
+
+void sync_group(SourcePlace place);
+void sync_lanes(SourcePlace place);
 /// The group's, of exactly this size, the same for all its threads; filled with 0xff at first. 16-byte aligned.
 void* shared_memory(std::size_t size);
 
 /// What thread `from` of this thread's set of 32 gives at this place.
-std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from);
+std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from, SourcePlace place);
 template <typename T>
-T read_lane(T value, std::uint32_t from) {
+T read_lane(T value, std::uint32_t from, SourcePlace place = SourcePlace::current()) {
     static_assert(sizeof(T) == sizeof(std::uint32_t) && std::is_trivially_copyable_v<T>);
     std::uint32_t bits;
     std::memcpy(&bits, &value, sizeof bits);
-    bits = read_lane_bits(bits, from);
+    bits = read_lane_bits(bits, from, place);
     std::memcpy(&value, &bits, sizeof bits);
     return value;
 }
 
 void fence_system();
-/// Lets other operating-system threads run.
+/// Lets other operating-system threads run. Ends the kernel when the device is lost.
 void pause();
 
 }  // namespace lfm::gpu::emulation

@@ -73,7 +73,9 @@ inline Index3 group_index() {
     return {emulation::group_index(0), emulation::group_index(1), emulation::group_index(2)};
 }
 inline Index3 n_groups() { return {emulation::n_groups(0), emulation::n_groups(1), emulation::n_groups(2)}; }
-inline void sync_group() { emulation::sync_group(); }
+inline void sync_group(emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    emulation::sync_group(place);
+}
 template <typename T>
 T& shared_memory() {
     return *static_cast<T*>(emulation::shared_memory(sizeof(T)));

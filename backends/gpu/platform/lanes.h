@@ -47,14 +47,16 @@ __device__ inline void sync_lanes() { __builtin_amdgcn_fence(__ATOMIC_ACQ_REL, "
 #else
 
 template <typename T>
-T lane_xor(T value, std::uint32_t mask) {
-    return emulation::read_lane(value, lane() ^ mask);
+T lane_xor(T value, std::uint32_t mask, emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    return emulation::read_lane(value, lane() ^ mask, place);
 }
 template <typename T>
-T lane_value(T value, std::uint32_t from) {
-    return emulation::read_lane(value, from);
+T lane_value(T value, std::uint32_t from, emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    return emulation::read_lane(value, from, place);
 }
-inline void sync_lanes() { emulation::sync_lanes(); }
+inline void sync_lanes(emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    emulation::sync_lanes(place);
+}
 
 #endif
 

@@ -1,0 +1,97 @@
+#include "backends/gpu/emulation/device.h"
+
+#include "backends/gpu/emulation/reports.h"
+#include "backends/gpu/emulation/schedule.h"
+
+namespace lfm::gpu::emulation {
+
+namespace {
+
+using api::Status;
+
+bool is_refused(std::uint64_t n, std::uint64_t refused, Recurrence recurrence) {
+    return refused > 0 && (n == refused || (n > refused && recurrence == Recurrence::kForGood));
+}
+
+}  // namespace
+
+EmulatedDevice& EmulatedDevice::of_process() {
+    // Never destroyed: streams that nobody destroyed may still run when the process ends.
+    static EmulatedDevice* const device = new EmulatedDevice;
+    return *device;
+}
+
+Status EmulatedDevice::begin_call() {
+    const std::unique_lock lock(mutex_);
+    if (machine_.n_devices == 0) return Status::kNoDevice;
+    if (++counts_.calls == faults_.lose_at_call) lose(faults_.loss);
+    return status();
+}
+
+void EmulatedDevice::lose(Status status) {
+    Status before = Status::kSuccess;
+    status_.compare_exchange_strong(before, status);
+    lost_ = true;
+}
+
+Status EmulatedDevice::allocate(void** to, std::size_t size, MemoryKind kind) {
+    std::size_t most = 0;
+    {
+        const std::lock_guard lock(mutex_);
+        *to = nullptr;
+        if (is_refused(++counts_.allocations, faults_.refuse_allocation, faults_.refusal)) return Status::kOutOfMemory;
+        most = machine_.memory;
+    }
+    return memory_.allocate(to, size, kind, most);
+}
+
+Status EmulatedDevice::pin(void* memory, std::size_t size) {
+    {
+        const std::lock_guard lock(mutex_);
+        if (is_refused(++counts_.pins, faults_.refuse_pin, faults_.pin_refusal)) return Status::kNotSupported;
+    }
+    return memory_.pin(memory, size);
+}
+
+void EmulatedDevice::count(Enqueued what) {
+    const std::lock_guard lock(mutex_);
+    ++(what == Enqueued::kLaunch  ? counts_.launches
+       : what == Enqueued::kGraph ? counts_.graph_launches
+                                  : counts_.copies);
+}
+
+Machine EmulatedDevice::machine() const {
+    const std::lock_guard lock(mutex_);
+    return machine_;
+}
+
+Counts EmulatedDevice::counts() const {
+    const std::lock_guard lock(mutex_);
+    return counts_;
+}
+
+void EmulatedDevice::set_faults(const Faults& faults) {
+    const std::lock_guard lock(mutex_);
+    faults_ = faults;
+}
+
+void EmulatedDevice::reset(const Machine& machine) {
+    const std::lock_guard lock(mutex_);
+    machine_ = machine;
+    faults_ = {};
+    counts_ = {};
+    status_ = Status::kSuccess;
+    lost_ = false;
+}
+
+void set_faults(const Faults& faults) { EmulatedDevice::of_process().set_faults(faults); }
+Counts counts() { return EmulatedDevice::of_process().counts(); }
+void lose_device(Status status) { EmulatedDevice::of_process().lose(status); }
+
+void reset_machine(const Machine& machine) {
+    EmulatedDevice::of_process().reset(machine);
+    take_reports();
+    set_order(Order::kForward);
+}
+
+}  // namespace lfm::gpu::emulation

@@ -1,0 +1,227 @@
+#include "backends/gpu/emulation/group_runner.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string_view>
+#include <thread>
+
+#include "backends/gpu/emulation/reports.h"
+
+namespace lfm::gpu::emulation {
+
+constinit thread_local Place here{};
+
+namespace {
+
+constexpr std::uint32_t kLanes = 32;
+constexpr std::size_t kSharedAlignment = 16;
+
+constinit thread_local GroupRunner* runner_of_thread = nullptr;
+
+/// Not by the address of the call: compilers copy code.
+bool same_place(const SourcePlace& a, const SourcePlace& b) {
+    return a.line() == b.line() && a.column() == b.column() &&
+           (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
+}
+
+std::string text_of(GroupRunner::Meeting meeting, const SourcePlace& place) {
+    if (meeting == GroupRunner::Meeting::kReturn) return "returned";
+    const std::string_view path = place.file_name();
+    const std::string_view name[] = {"at sync_group", "at sync_lanes", "at an exchange of lanes"};
+    return std::string(name[static_cast<std::size_t>(meeting)]) + " (" + std::string(path.substr(path.rfind('/') + 1)) +
+           ":" + std::to_string(place.line()) + ")";
+}
+
+std::string text_of_group() {
+    return "group (" + std::to_string(here.group[0]) + ", " + std::to_string(here.group[1]) + ", " +
+           std::to_string(here.group[2]) + ")";
+}
+
+}  // namespace
+
+GroupRunner* GroupRunner::current() { return runner_of_thread; }
+
+GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& groups, const void* push) {
+    kernel_ = &kernel;
+    push_ = push;
+    order_ = order();
+    end_ = End::kDone;
+    if (shared_.size() != kernel.shared_bytes)
+        shared_ = kernel.shared_bytes > 0 ? GuardedBlock(kernel.shared_bytes, kSharedAlignment) : GuardedBlock();
+    runner_of_thread = this;
+    here.group_size = kernel.n_threads;
+    here.n_groups[0] = groups.x;
+    here.n_groups[1] = groups.y;
+    here.n_groups[2] = groups.z;
+
+    const std::uint64_t n = std::uint64_t{groups.x} * groups.y * groups.z;
+    for (std::uint64_t i = 0; i < n && end_ == End::kDone; ++i) {
+        if (abandoned_.load(std::memory_order_relaxed)) return End::kAbandoned;
+        const std::uint64_t group = order_ == Order::kForward ? i : n - 1 - i;
+        here.group[0] = static_cast<std::uint32_t>(group % groups.x);
+        here.group[1] = static_cast<std::uint32_t>(group / groups.x % groups.y);
+        here.group[2] = static_cast<std::uint32_t>(group / groups.x / groups.y);
+        run_group();
+    }
+    return end_;
+}
+
+void GroupRunner::run_group() {
+    if (shared_) std::memset(shared_.data(), 0xff, shared_.size());
+    warp_ = 0;
+    phase_.reset();
+    go_on_with(*begin_round());  // comes back when all is over
+    if (end_ != End::kDone) {
+        // Some stand where they will never go on from.
+        std::fill(std::begin(fiber_of_), std::end(fiber_of_), nullptr);
+        idle_.clear();
+        for (const auto& fiber : fibers_) {
+            fiber->restart();
+            idle_.push_back(fiber.get());
+        }
+    } else if (!shared_.intact()) {
+        report("kernel " + std::string(kernel_->name) + ", " + text_of_group() +
+               ": expected no writing beside its shared memory, found some");
+        end_ = End::kFailed;
+    }
+}
+
+void GroupRunner::work() {
+    GroupRunner& runner = *runner_of_thread;
+    for (;;) {
+        Fiber* const self = runner.running_;
+        runner.fiber_of_[here.thread] = self;
+        runner.kernel_->call(runner.kernel_->function, runner.push_);
+        runner.fiber_of_[here.thread] = nullptr;
+
+        const auto next = runner.next_thread(Meeting::kReturn, {});
+        if (next && runner.fiber_of_[*next] == nullptr) {
+            here.thread = *next;  // begins on the same stack
+            continue;
+        }
+        runner.idle_.push_back(self);
+        if (next)
+            runner.go_on_with(*next);
+        else
+            runner.go_home();
+    }
+}
+
+void GroupRunner::meet(Meeting meeting, const SourcePlace& place) {
+    const auto next = next_thread(meeting, place);
+    // All may wait for one barrier, none for nothing: only a return ends the group.
+    if (*next != here.thread) go_on_with(*next);
+}
+
+std::uint32_t GroupRunner::exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place) {
+    const std::uint32_t set = here.thread / kLanes * kLanes;
+    if (from >= kLanes) {
+        note("expected a lane below 32 to read from, found " + std::to_string(from));
+        leave(End::kFailed);
+    }
+    if (set + kLanes > kernel_->n_threads) {
+        note("expected whole sets of 32 lanes, found a group of " + std::to_string(kernel_->n_threads) + " threads");
+        leave(End::kFailed);
+    }
+    const std::uint32_t* const values = values_[parity_];
+    values_[parity_][here.thread] = value;
+    meet(Meeting::kExchange, place);
+    return values[set + from];
+}
+
+std::optional<std::uint32_t> GroupRunner::next_thread(Meeting meeting, const SourcePlace& place) {
+    if (!round_)
+        round_ = {meeting, place, here.thread};
+    else if (round_->meeting != meeting || !same_place(round_->place, place))
+        fail_apart(*round_, {meeting, place, here.thread});
+
+    if (++position_ < n_in_warp_)
+        return order_ == Order::kForward ? first_thread_ + position_ : first_thread_ + n_in_warp_ - 1 - position_;
+    if (meeting == Meeting::kGroup || meeting == Meeting::kReturn) return next_warp();
+    if (meeting == Meeting::kExchange) parity_ ^= 1;
+    return begin_round();
+}
+
+std::optional<std::uint32_t> GroupRunner::next_warp() {
+    if (!phase_)
+        phase_ = round_;
+    else if (phase_->meeting != round_->meeting || !same_place(phase_->place, round_->place))
+        fail_apart(*phase_, *round_);
+
+    if (++warp_ == n_warps()) {
+        if (phase_->meeting == Meeting::kReturn) return std::nullopt;
+        warp_ = 0;
+        phase_.reset();
+    }
+    return begin_round();
+}
+
+std::optional<std::uint32_t> GroupRunner::begin_round() {
+    const std::uint32_t warp = order_ == Order::kForward ? warp_ : n_warps() - 1 - warp_;
+    first_thread_ = warp * kWarp;
+    n_in_warp_ = std::min(kWarp, kernel_->n_threads - first_thread_);
+    position_ = 0;
+    round_.reset();
+    return order_ == Order::kForward ? first_thread_ : first_thread_ + n_in_warp_ - 1;
+}
+
+void GroupRunner::go_on_with(std::uint32_t thread) {
+    Fiber* to = fiber_of_[thread];
+    if (to == nullptr) {
+        if (idle_.empty()) {
+            fibers_.push_back(std::make_unique<Fiber>(&GroupRunner::work));
+            idle_.push_back(fibers_.back().get());
+        }
+        to = idle_.back();
+        idle_.pop_back();
+    }
+    Fiber* const from = running_ != nullptr ? running_ : &home_;
+    here.thread = thread;
+    running_ = to;
+    if (from != to) Fiber::switch_over(*from, *to);
+}
+
+void GroupRunner::go_home() {
+    Fiber* const from = running_;
+    running_ = nullptr;
+    Fiber::switch_over(*from, home_);
+}
+
+void GroupRunner::note(const std::string& what) const {
+    report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread) +
+           ": " + what);
+}
+
+void GroupRunner::fail_apart(const Arrival& one, const Arrival& other) {
+    const auto is_of_lanes = [](Meeting meeting) {
+        return meeting == Meeting::kLanes || meeting == Meeting::kExchange;
+    };
+    note((is_of_lanes(one.meeting) || is_of_lanes(other.meeting)
+              ? "divergent lanes: expected all threads of the warp at one place, found thread "
+              : "divergent barrier: expected all threads of the group at one place, found thread ") +
+         std::to_string(one.thread) + " " + text_of(one.meeting, one.place) + " and thread " +
+         std::to_string(other.thread) + " " + text_of(other.meeting, other.place));
+    leave(End::kFailed);
+}
+
+void GroupRunner::leave(End end) {
+    end_ = end;
+    go_home();
+    __builtin_unreachable();  // fibers that are left begin anew
+}
+
+void* GroupRunner::shared_memory(std::size_t size) {
+    if (size != kernel_->shared_bytes) {
+        note("expected " + std::to_string(kernel_->shared_bytes) + " bytes of shared memory as declared, found " +
+             std::to_string(size) + " asked for");
+        leave(End::kFailed);
+    }
+    return shared_.data();
+}
+
+void GroupRunner::pause() {
+    if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
+    std::this_thread::yield();
+}
+
+}  // namespace lfm::gpu::emulation

@@ -1,0 +1,51 @@
+// What is allocated on the device, and which memory of the host it knows.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "backends/gpu/emulation/api.h"
+#include "backends/gpu/emulation/guarded_block.h"
+
+namespace lfm::gpu::emulation {
+
+enum class MemoryKind : std::uint8_t { kDevice, kPinned };
+
+class MemoryTable {
+public:
+    /// As drivers align: 256 bytes. Device memory beyond `most` in all is refused.
+    api::Status allocate(void** to, std::size_t size, MemoryKind kind, std::size_t most);
+    /// kIllegalAddress: it was written beside it (reported).
+    api::Status release(void* memory, MemoryKind kind);
+    std::size_t allocated() const;
+
+    api::Status pin(void* memory, std::size_t size);
+    api::Status unpin(void* memory);
+    /// Whether the device reaches this memory of the host.
+    bool knows_of_host(const void* memory) const;
+
+    /// Nothing: the range lies within one allocation, or is none of ours.
+    std::optional<std::string> problem_of(const void* begin, std::size_t size) const;
+
+private:
+    struct Allocation {
+        GuardedBlock block;
+        MemoryKind kind;
+    };
+
+    const Allocation* find(std::uintptr_t address) const;
+    bool was_released(std::uintptr_t address) const;
+
+    mutable std::mutex mutex_;
+    std::map<std::uintptr_t, Allocation> allocations_;  // by the address that the program has
+    std::deque<GuardedBlock> released_;                 // the latest: touching them is noticed
+    std::map<std::uintptr_t, std::size_t> pins_;
+    std::size_t allocated_ = 0;
+};
+
+}  // namespace lfm::gpu::emulation

@@ -1,0 +1,120 @@
+#include "backends/gpu/emulation/stream.h"
+
+#include <cstring>
+#include <utility>
+
+#include "backends/gpu/emulation/group_runner.h"
+#include "backends/gpu/emulation/reports.h"
+
+namespace lfm::gpu {
+
+namespace emulation {
+
+namespace {
+
+void run_copy(const Work& work, EmulatedDevice& device) {
+    for (const void* side : {static_cast<const void*>(work.to), work.from}) {
+        const auto problem = device.memory().problem_of(side, work.size);
+        if (!problem) continue;
+        report("copy of " + std::to_string(work.size) + " bytes, as it runs: " + *problem);
+        return device.lose(api::Status::kIllegalAddress);
+    }
+    std::memmove(work.to, work.from, work.size);
+}
+
+void run(const Work& work, GroupRunner& runner) {
+    EmulatedDevice& device = EmulatedDevice::of_process();
+    if (device.lost()) return;
+    switch (work.kind) {
+        case Work::Kind::kLaunch:
+            if (runner.run(work.kernel, work.groups, work.push) == GroupRunner::End::kFailed)
+                device.lose(api::Status::kLaunchFailure);
+            break;
+        case Work::Kind::kCopy: run_copy(work, device); break;
+        case Work::Kind::kGraph: {
+            const std::lock_guard lock(work.graph->running);
+            for (const Work& part : work.graph->works) run(part, runner);
+            break;
+        }
+    }
+}
+
+/// Its graph may be destroyed from now on.
+void forget(const Work& work) {
+    if (work.kind != Work::Kind::kGraph) return;
+    const std::lock_guard lock(work.graph->mutex);
+    --work.graph->n_queued;
+    work.graph->changed.notify_all();
+}
+
+}  // namespace
+
+}  // namespace emulation
+
+namespace api {
+
+using emulation::GroupRunner;
+using emulation::Work;
+
+StreamState::StreamState() : thread_([this] { work_off(); }) {}
+
+StreamState::~StreamState() {
+    {
+        const std::lock_guard lock(mutex_);
+        ending_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+}
+
+void StreamState::enqueue(const Work& work) {
+    if (captured_ != nullptr) {
+        captured_->works.push_back(work);
+        return;
+    }
+    if (work.kind == Work::Kind::kGraph) {
+        const std::lock_guard lock(work.graph->mutex);
+        ++work.graph->n_queued;
+    }
+    {
+        const std::lock_guard lock(mutex_);
+        waiting_.push_back(work);
+    }
+    changed_.notify_all();
+}
+
+bool StreamState::idle() {
+    const std::lock_guard lock(mutex_);
+    return waiting_.empty() && state_ == State::kIdle;
+}
+
+void StreamState::wait_until_idle() {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [this] { return waiting_.empty() && state_ == State::kIdle; });
+}
+
+Graph StreamState::end_capture() { return std::exchange(captured_, nullptr); }
+
+void StreamState::work_off() {
+    GroupRunner runner(emulation::EmulatedDevice::of_process().lost_flag());
+    std::vector<Work> works;
+    std::unique_lock lock(mutex_);
+    for (;;) {
+        changed_.wait(lock, [this] { return ending_ || !waiting_.empty(); });
+        if (waiting_.empty()) return;
+        std::swap(works, waiting_);
+        state_ = State::kBusy;
+        lock.unlock();
+        for (const Work& work : works) {
+            emulation::run(work, runner);
+            emulation::forget(work);
+        }
+        works.clear();
+        lock.lock();
+        state_ = State::kIdle;
+        changed_.notify_all();
+    }
+}
+
+}  // namespace api
+}  // namespace lfm::gpu

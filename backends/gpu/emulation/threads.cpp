@@ -1,0 +1,20 @@
+#include "backends/gpu/emulation/threads.h"
+
+#include <atomic>
+
+#include "backends/gpu/emulation/group_runner.h"
+
+namespace lfm::gpu::emulation {
+
+using Meeting = GroupRunner::Meeting;
+
+void sync_group(SourcePlace place) { GroupRunner::current()->meet(Meeting::kGroup, place); }
+void sync_lanes(SourcePlace place) { GroupRunner::current()->meet(Meeting::kLanes, place); }
+void* shared_memory(std::size_t size) { return GroupRunner::current()->shared_memory(size); }
+std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from, SourcePlace place) {
+    return GroupRunner::current()->exchange(value, from, place);
+}
+void fence_system() { std::atomic_thread_fence(std::memory_order_seq_cst); }
+void pause() { GroupRunner::current()->pause(); }
+
+}  // namespace lfm::gpu::emulation
