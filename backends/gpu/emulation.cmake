@@ -10,7 +10,8 @@ if(NOT Boost_CONTEXT_FOUND)
 endif()
 
 file(GLOB emulation_sources CONFIGURE_DEPENDS emulation/*.cpp)
-set_source_files_properties(${gpu_kernels} PROPERTIES LANGUAGE CXX)
+# "#pragma unroll" is for the vendors' compilers.
+set_source_files_properties(${gpu_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
 foreach(warp 32 64)
   # Threads and runtime alone, which have tests of their own; and with the backend.
   add_library(lfm_gpu_emulation${warp} STATIC ${emulation_sources})

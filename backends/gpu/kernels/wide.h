@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "backends/gpu/platform/kernel.h"
+#include "backends/gpu/platform/loads.h"
 
 namespace lfm::gpu {
 
@@ -12,9 +12,6 @@ struct alignas(8) Floats2 {
 };
 struct alignas(16) Floats4 {
     float x, y, z, w;
-};
-struct alignas(16) Words4 {
-    std::uint32_t at[4];
 };
 
 }  // namespace lfm::gpu
