@@ -21,6 +21,7 @@ constinit thread_local GroupRunner* runner_of_thread = nullptr;
 
 /// Not by the address of the call: compilers copy code.
 bool same_place(const SourcePlace& a, const SourcePlace& b) {
+    if (std::memcmp(&a, &b, sizeof a) == 0) return true;  // mostly
     return a.line() == b.line() && a.column() == b.column() &&
            (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
@@ -188,10 +189,11 @@ void GroupRunner::go_home() {
     Fiber::switch_over(*from, home_);
 }
 
-void GroupRunner::note(const std::string& what) const {
-    report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread) +
-           ": " + what);
+std::string GroupRunner::who_runs() const {
+    return "kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread);
 }
+
+void GroupRunner::note(const std::string& what) const { report(who_runs() + ": " + what); }
 
 void GroupRunner::fail_apart(const Arrival& one, const Arrival& other) {
     const auto is_of_lanes = [](Meeting meeting) {

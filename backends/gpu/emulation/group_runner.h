@@ -39,6 +39,8 @@ public:
     void pause();
 
     // For those who watch them.
+    /// "kernel NAME, group (x, y, z), thread n"
+    std::string who_runs() const;
     /// None: no thread of a group runs now.
     std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
     /// The running thread touched what is not there.
