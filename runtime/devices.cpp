@@ -1,7 +1,9 @@
 #include "runtime/devices.h"
 
+#include <algorithm>
 #include <array>
 
+#include "backends/gpu/gpu_modules.h"
 #include "memory/error.h"
 #if LFM_HAVE_VULKAN
 #include "backends/vulkan/vulkan_device.h"
@@ -11,6 +13,16 @@ namespace lfm {
 namespace {
 
 constexpr std::array<const char*, 6> kNames{"auto", "cpu", "cuda", "hip", "vulkan", "sim"};
+
+/// The backends of real devices; the first that has one is taken where none is named.
+constexpr std::array kOfCards{BackendName::kCuda, BackendName::kHip, BackendName::kVulkan};
+
+bool asks_for(BackendName asked, BackendName backend) { return asked == backend || asked == BackendName::kAuto; }
+
+struct Listed {
+    std::vector<FoundDevice> devices;
+    std::string why_none;
+};
 
 #if LFM_HAVE_VULKAN
 
@@ -31,8 +43,10 @@ FoundDevice found(const vulkan::VulkanInfo& info) {
     return device;
 }
 
-void add_vulkan(std::vector<FoundDevice>& devices) {
-    for (const vulkan::VulkanInfo& info : vulkan::list_devices()) devices.push_back(found(info));
+Listed list_vulkan() {
+    Listed listed{.why_none = "no driver found"};
+    for (const vulkan::VulkanInfo& info : vulkan::list_devices()) listed.devices.push_back(found(info));
+    return listed;
 }
 
 std::unique_ptr<Device> open_vulkan(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
@@ -41,15 +55,51 @@ std::unique_ptr<Device> open_vulkan(const FoundDevice& device, const DeviceOptio
         ledger);
 }
 
-constexpr const char* kVulkanAbsent = "no driver found";
-
 #else
 
-void add_vulkan(std::vector<FoundDevice>&) {}
+Listed list_vulkan() { return {.why_none = "not built in"}; }
 std::unique_ptr<Device> open_vulkan(const FoundDevice&, const DeviceOptions&, Ledger&) { return nullptr; }
-constexpr const char* kVulkanAbsent = "not built in";
 
 #endif
+
+FoundDevice found(const gpu::GpuInfo& info, BackendName backend) {
+    FoundDevice device{
+        .backend = backend, .index = info.index, .driver = info.driver, .why_unusable = info.why_unusable};
+    device.description.name = info.name;
+    device.description.backend = backend_text(backend);
+    device.description.memory = info.memory;
+    device.description.free = info.free;
+    device.description.context = info.context;
+    device.description.memory_kind = info.integrated ? DeviceMemory::kSharedWithHost : DeviceMemory::kOwn;
+    return device;
+}
+
+Listed list_module(BackendName backend) {
+    const gpu::FoundModule& module = gpu::find_module(backend_text(backend));
+    Listed listed{.why_none = module.why_none};
+    if (module.module == nullptr) return listed;
+    for (const gpu::GpuInfo& info : module.module->list_devices(listed.why_none))
+        listed.devices.push_back(found(info, backend));
+    return listed;
+}
+
+Listed list(BackendName backend) { return backend == BackendName::kVulkan ? list_vulkan() : list_module(backend); }
+
+std::unique_ptr<Device> open_with_module(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
+    const gpu::FoundModule& module = gpu::find_module(backend_text(device.backend));
+    if (module.module == nullptr) return nullptr;
+    return module.module->open(
+        {.index = device.index, .budget = options.budget, .limits = options.limits, .activations = options.activations},
+        ledger);
+}
+
+/// Drivers of several kinds show the same card. Vulkan's may add its own name: "… (RADV NAVI31)".
+bool shows_again(std::span<const FoundDevice> devices, const FoundDevice& device) {
+    return std::ranges::any_of(devices, [&](const FoundDevice& other) {
+        return other.backend != device.backend && other.why_unusable.empty() &&
+               device.description.name.starts_with(other.description.name);
+    });
+}
 
 }  // namespace
 
@@ -61,28 +111,32 @@ std::optional<BackendName> backend_from_name(std::string_view name) {
 
 const char* backend_text(BackendName name) { return kNames[static_cast<std::size_t>(name)]; }
 
-std::vector<FoundDevice> find_devices(BackendName backend) {
+std::vector<FoundDevice> find_devices(BackendName asked) {
     std::vector<FoundDevice> devices;
-    if (backend == BackendName::kVulkan || backend == BackendName::kAuto) add_vulkan(devices);
+    for (const BackendName backend : kOfCards) {
+        if (!asks_for(asked, backend)) continue;
+        for (FoundDevice& device : list(backend).devices)
+            if (!shows_again(devices, device)) devices.push_back(std::move(device));
+    }
     return devices;
 }
 
 std::unique_ptr<Device> open_device(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
     if (!device.why_unusable.empty())
         throw Error(ErrorCode::kUsage, device.description.name, "cannot be used: " + device.why_unusable);
-    std::unique_ptr<Device> opened;
-    if (device.backend == BackendName::kVulkan) opened = open_vulkan(device, options, ledger);
+    auto opened = device.backend == BackendName::kVulkan ? open_vulkan(device, options, ledger)
+                                                         : open_with_module(device, options, ledger);
     if (!opened) throw Error(ErrorCode::kUsage, "--backend", why_no_device(device.backend));
     return opened;
 }
 
-std::string why_no_device(BackendName backend) {
-    switch (backend) {
-        case BackendName::kVulkan: return std::string("vulkan: ") + kVulkanAbsent;
-        case BackendName::kCuda: return "cuda: not built in";
-        case BackendName::kHip: return "hip: not built in";
-        default: return std::string("vulkan: ") + kVulkanAbsent + "; cuda, hip: not built in";
-    }
+std::string why_no_device(BackendName asked) {
+    std::string reasons;
+    for (const BackendName backend : kOfCards)
+        if (asks_for(asked, backend))
+            reasons +=
+                (reasons.empty() ? "" : "; ") + std::string(backend_text(backend)) + ": " + list(backend).why_none;
+    return reasons;
 }
 
 }  // namespace lfm

@@ -28,7 +28,8 @@ struct FoundDevice {
     bool emulated = false;     // a driver that computes on the CPU: used only when asked for by name
 };
 
-/// Those of one backend, or of all (kAuto). Empty for kCpu and kSim, and where there is no driver.
+/// Those of one backend, or of all (kAuto), where a card that several drivers show appears once. Empty for kCpu and
+/// kSim, and where there is no driver.
 std::vector<FoundDevice> find_devices(BackendName backend);
 
 struct DeviceOptions {
@@ -41,7 +42,7 @@ struct DeviceOptions {
 /// driver's own needs. `ledger` outlives the device.
 std::unique_ptr<Device> open_device(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger);
 
-/// Why a backend has no device here, for an error: "vulkan: no driver found; cuda, hip: not built in".
+/// Why a backend has no device here, for an error: "cuda: no driver or device (…); hip: not built in; …".
 std::string why_no_device(BackendName backend);
 
 }  // namespace lfm

@@ -13,7 +13,7 @@ CopyLane::CopyLane(Health& health, Memory& memory, Timelines& timelines, const L
       memory_(memory),
       timelines_(timelines),
       lane_(lane),
-      staging_(memory, MemoryKind::kShared, Purpose::kStaging, 2 * kHalfBytes + sizeof(std::uint64_t)) {
+      staging_(memory, MemoryKind::kShared, Purpose::kStaging, kStagingBytes) {
     for (std::size_t i = 0; i < halves_.size(); ++i) halves_[i].begin = staging_.host() + i * kHalfBytes;
     std::memset(staging_.host() + 2 * kHalfBytes, 0, sizeof(std::uint64_t));
     of_half_.reserve(64);

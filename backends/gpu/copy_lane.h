@@ -27,6 +27,8 @@ public:
     };
     CopyLane(Health& health, Memory& memory, Timelines& timelines, const Lane& lane);
 
+    static Bytes memory_needed() { return Memory::counted(MemoryKind::kShared, kStagingBytes); }
+
     /// As Device::copy. Throws Error{kUsage} for addresses outside the device's blocks.
     Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits);
     /// As Device's; both block.
@@ -44,6 +46,8 @@ private:
     void carry(const CopyJob& job, const std::atomic<bool>& stop) override;
     void fail() noexcept override { health_.fail(); }
     void require_alive() const override { health_.require_alive(); }
+
+    static constexpr std::size_t kStagingBytes = 2 * kHalfBytes + sizeof(std::uint64_t);  // and a flag
 
     struct Half {
         std::byte* begin = nullptr;

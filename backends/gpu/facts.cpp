@@ -2,6 +2,8 @@
 
 #include "backends/gpu/copy_lane.h"
 #include "backends/gpu/health.h"
+#include "backends/gpu/submissions.h"
+#include "backends/gpu/timelines.h"
 #include "memory/error.h"
 
 namespace lfm::gpu {
@@ -36,7 +38,8 @@ GpuInfo info_of(std::uint32_t index, const api::Properties& properties) {
             .name = properties.name,
             .integrated = properties.integrated != 0,
             .memory = Bytes{properties.memory},
-            .context = Bytes{api::kContextBytes},
+            .context = Bytes{api::kContextBytes} + Timelines::memory_needed() + Submissions::memory_needed() +
+                       CopyLane::memory_needed(),
             .driver = driver_text(),
             .why_unusable = why_unusable(properties)};
 }

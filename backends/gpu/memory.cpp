@@ -46,13 +46,16 @@ void Memory::require_within_budget(Bytes more, Purpose purpose) const {
                     ", found " + format_bytes(more));
 }
 
+Bytes Memory::counted(MemoryKind kind, std::size_t size) {
+    const std::uint64_t asked = round_up(size + kSpare, 256);
+    return Bytes{round_up(asked, kind == MemoryKind::kOwn ? kUnit : 4096)};
+}
+
 DeviceBlock::Place Memory::allocate(MemoryKind kind, Purpose purpose, std::size_t size) {
     const std::lock_guard lock(mutex_);
     require_within_budget(Bytes{size}, purpose);  // before sums that could wrap
     const std::size_t asked = round_up(size + kSpare, 256);
-    Block block{.size = size,
-                .kind = kind,
-                .counted = Bytes{kind == MemoryKind::kOwn ? round_up(asked, kUnit) : round_up(asked, 4096)}};
+    Block block{.size = size, .kind = kind, .counted = counted(kind, size)};
     require_within_budget(block.counted, purpose);
     block.entry = LedgerEntry(ledger_, {id_, purpose, block.counted});
     const bool own = kind == MemoryKind::kOwn;

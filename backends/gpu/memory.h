@@ -28,6 +28,8 @@ public:
     Memory& operator=(const Memory&) = delete;
     ~Memory();
 
+    /// What a block of this size counts.
+    static Bytes counted(MemoryKind kind, std::size_t size);
     /// 256-byte aligned. Throws Error{kShortfall}.
     DeviceBlock::Place allocate(MemoryKind kind, Purpose purpose, std::size_t size);
     /// Now, or when `sweep` is called later: work that is under way may still use it, and releasing device memory

@@ -36,7 +36,7 @@ public:
           name_(std::string(api::kLanguage) + ", " + info.name),
           integrated_(info.integrated),
           largest_block_(info.memory),
-          memory_(health_, ledger, options.id, options.budget, info.context),
+          memory_(health_, ledger, options.id, options.budget, Bytes{api::kContextBytes}),
           timelines_(health_, memory_),
           programs_(memory_, options.limits, traits_of(info, options.id, options.activations)),
           submissions_(health_, memory_, timelines_, programs_, compute_.handle()),

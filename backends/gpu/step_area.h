@@ -18,6 +18,9 @@ public:
         : host_(memory, MemoryKind::kShared, Purpose::kScratch, size),
           device_(memory, MemoryKind::kOwn, Purpose::kScratch, size) {}
 
+    static Bytes memory_needed(std::size_t size) {
+        return Memory::counted(MemoryKind::kShared, size) + Memory::counted(MemoryKind::kOwn, size);
+    }
     std::byte* host() const { return host_.host(); }
     std::byte* address() const { return device_.address(); }
     std::size_t size() const { return device_.size(); }

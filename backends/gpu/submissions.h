@@ -19,6 +19,7 @@ public:
     Submissions(const Submissions&) = delete;
     Submissions& operator=(const Submissions&) = delete;
     ~Submissions() { forget_graphs(); }
+    static Bytes memory_needed() { return MirroredBlock::memory_needed(kParts * kMostBatches * sizeof(BatchPoints)); }
 
     /// The point of the compute timeline that the program reaches. Throws Error{kUsage} when it waits for a later one,
     /// and beyond kMostBatches programs at a time.

@@ -14,6 +14,7 @@ namespace lfm::gpu {
 class Timelines {
 public:
     Timelines(Health& health, Memory& memory);
+    static Bytes memory_needed() { return Memory::counted(MemoryKind::kShared, kTimelines * kApart); }
 
     /// As kernels know the flag.
     std::uint64_t* flag(Timeline timeline) const {

@@ -154,11 +154,13 @@ Status allocate_pinned(void** to, std::size_t size) {
 
 // What is given back is gone even when the device is lost: whoever cleans up does not try again.
 Status release(void* memory) {
+    Streams::of_process().wait_until_idle();  // as drivers do, a lost device's too
     const Status done = device().memory().release(memory, MemoryKind::kDevice);
     return call_outside_capture("release", [&] { return done; });
 }
 
 Status release_pinned(void* memory) {
+    Streams::of_process().wait_until_idle();
     const Status done = device().memory().release(memory, MemoryKind::kPinned);
     return call_outside_capture("release_pinned", [&] { return done; });
 }

@@ -162,6 +162,13 @@ std::uint32_t GroupRunner::exchange(std::uint32_t value, std::uint32_t from, con
     return values[set + from];
 }
 
+void GroupRunner::show(const void* mine, const SourcePlace& place) {
+    shown_[here.thread] = mine;
+    meet(Meeting::kLanes, place);
+}
+
+const void* GroupRunner::shown_by(std::uint32_t from) const { return shown_[here.thread / kLanes * kLanes + from]; }
+
 std::optional<std::uint32_t> GroupRunner::next_thread(Meeting meeting, const SourcePlace& place) {
     if (!round_)
         round_ = {meeting, place, here.thread};

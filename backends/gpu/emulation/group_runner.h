@@ -36,6 +36,8 @@ public:
     enum class Meeting : std::uint8_t { kGroup, kLanes, kExchange, kReturn };
     void meet(Meeting meeting, const SourcePlace& place);
     std::uint32_t exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place);
+    void show(const void* mine, const SourcePlace& place);
+    const void* shown_by(std::uint32_t from) const;
     void* shared_memory(std::size_t size);
     void pause();
 
@@ -97,6 +99,7 @@ private:
     // Values of a round stay until all have read them, in the next one.
     std::uint32_t parity_ = 0;
     std::uint32_t values_[2][kMostThreads];
+    const void* shown_[kMostThreads];
 
     // Memory is seen through barriers and sync_lanes(), not through exchanges. In turns: who comes first to the next
     // one must not be seen by those who still leave this one.

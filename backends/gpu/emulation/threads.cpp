@@ -19,6 +19,8 @@ void fence_system() {
     std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
 }
+void show_to_lanes(const void* mine, SourcePlace place) { GroupRunner::current()->show(mine, place); }
+const void* shown_by_lane(std::uint32_t from) { return GroupRunner::current()->shown_by(from); }
 void pause() { GroupRunner::current()->pause(); }
 
 }  // namespace lfm::gpu::emulation

@@ -62,4 +62,19 @@ __device__ inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32
 #endif
 }
 
+/// Of the eight bytes of two words, `low` first: the one that each byte of `indices`, below 8, names.
+__device__ inline std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t indices) {
+#if defined(LFM_GPU_CUDA)
+    const std::uint32_t pairs = indices | indices >> 4;  // the instruction takes four bits for each
+    return __byte_perm(low, high, __byte_perm(pairs, 0, 0x4420));
+#elif defined(LFM_GPU_HIP)
+    return __builtin_amdgcn_perm(high, low, indices);
+#else
+    const std::uint64_t bytes = std::uint64_t{high} << 32 | low;
+    std::uint32_t result = 0;
+    for (int i = 0; i < 32; i += 8) result |= static_cast<std::uint32_t>(bytes >> 8 * (indices >> i & 7) & 0xff) << i;
+    return result;
+#endif
+}
+
 }  // namespace lfm::gpu

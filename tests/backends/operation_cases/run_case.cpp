@@ -17,9 +17,10 @@ std::vector<Case> runnable(std::vector<Case> cases, const Backend& backend) {
 }
 
 template <typename Case>
-std::vector<Case> thinned(const std::vector<Case>& cases, std::size_t every) {
+std::vector<Case> part_of(const std::vector<Case>& cases, const Part& part) {
     std::vector<Case> kept;
-    for (std::size_t i = 0; i < cases.size(); i += every) kept.push_back(cases[i]);
+    for (std::size_t i = part.first; i < cases.size() && kept.size() < part.most; i += part.every)
+        kept.push_back(cases[i]);
     return kept;
 }
 
@@ -59,8 +60,8 @@ template <typename Table>
 Group group(std::string name, Table table) {
     return {.name = std::move(name),
             .n_cases = [table](const Backend& backend) { return runnable(table(), backend).size(); },
-            .run_every = [table](Bed& bed, const Backend& backend,
-                                 std::size_t every) { run_cases(bed, thinned(runnable(table(), backend), every)); }};
+            .run_part = [table](Bed& bed, const Backend& backend,
+                                const Part& part) { run_cases(bed, part_of(runnable(table(), backend), part)); }};
 }
 
 }  // namespace

@@ -24,14 +24,19 @@ void run_case(Bed& bed, const ExpertFfnCase& each, GroupTally& tally);
 void run_case(Bed& bed, const AddCase& each, GroupTally& tally);
 void run_case(Bed& bed, const CopyCase& each, GroupTally& tally);
 
+/// Which cases of a group: one of `every` from `first` on, at most so many.
+struct Part {
+    std::size_t first = 0, every = 1, most = ~std::size_t{0};
+};
+
 struct Group {
     std::string name;  // "matmul_Q4_K"
     /// The cases that this backend runs: all but those with a weight type that it does not support.
     std::function<std::size_t(const Backend&)> n_cases;
-    std::function<void(Bed&, const Backend&, std::size_t every)> run_every;
+    std::function<void(Bed&, const Backend&, const Part&)> run_part;
 
-    /// Runs them, or one of every so many, stops after a few failed ones, and prints how many there were.
-    void run(Bed& bed, const Backend& backend, std::size_t every = 1) const { run_every(bed, backend, every); }
+    /// Runs them, stops after a few failed ones, and prints how many there were.
+    void run(Bed& bed, const Backend& backend, const Part& part = {}) const { run_part(bed, backend, part); }
 };
 
 /// Embed, rms_norm, one matmul group for each weight type, and so on.

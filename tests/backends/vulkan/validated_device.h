@@ -15,19 +15,9 @@
 #include "backends/vulkan/vulkan_device.h"
 #include "memory/error.h"
 #include "memory/ledger.h"
+#include "tests/backends/device_work.h"
 
 namespace lfm::test {
-
-/// The code of the Error that `call` throws; nothing when it does not.
-template <typename Call>
-std::optional<ErrorCode> error_of(const Call& call) {
-    try {
-        call();
-    } catch (const Error& error) {
-        return error.code();
-    }
-    return std::nullopt;
-}
 
 /// Every second piece of work by a thread of its own.
 inline Workers two_threads() {
@@ -39,6 +29,14 @@ inline Workers two_threads() {
         every_second(0);
         other.join();
     };
+}
+
+/// Layer 1.3.239 now and then misses a vkSignalSemaphore that wakes another thread at once, waits ten seconds for its
+/// own records, and says that this is a fault of its own.
+inline bool is_the_layers_own(std::string_view message) {
+    if (message.find("UNASSIGNED-VkSemaphore-state-timeout") == message.npos) return false;
+    std::cout << "[   NOTE   ] the validation layer lost track of a semaphore\n";
+    return true;
 }
 
 class ValidatedDevice : public testing::Test {
@@ -79,12 +77,7 @@ protected:
 
 private:
     void add(std::string_view message) {
-        // Layer 1.3.239 now and then misses a vkSignalSemaphore that wakes another thread at once, waits ten seconds
-        // for its own records, and says that this is a fault of its own.
-        if (message.find("UNASSIGNED-VkSemaphore-state-timeout") != message.npos) {
-            std::cout << "[   NOTE   ] the validation layer lost track of a semaphore\n";
-            return;
-        }
+        if (is_the_layers_own(message)) return;
         const std::lock_guard lock(mutex_);
         if (messages_.size() < 10) messages_.emplace_back(message);
     }

@@ -13,36 +13,7 @@
 namespace lfm::test {
 namespace {
 
-using Waits = std::vector<Point>;
-
 class VulkanDevice : public ValidatedDevice {};
-
-std::vector<std::byte> pattern(std::size_t n, unsigned seed) {
-    std::vector<std::byte> bytes(n);
-    for (std::size_t i = 0; i < n; ++i) bytes[i] = static_cast<std::byte>((i * 31 + i / 251 + seed) & 0xff);
-    return bytes;
-}
-
-/// Rows of numbers on the device: x doubled, again and again, is x · 2^steps.
-struct Doubling {
-    static constexpr std::uint32_t kCols = 100;
-
-    explicit Doubling(Device& the_device)
-        : device(the_device),
-          block(device.allocate(MemoryKind::kShared, Purpose::kActivations, 8 * kCols * sizeof(float))) {
-        const RowsView x{reinterpret_cast<float*>(block.address()), kCols};
-        const Operation twice = AddArgs{x, x, x};
-        program = device.record(std::span(&twice, 1), step);
-        set(1);
-    }
-    float* host() { return reinterpret_cast<float*>(block.host().data()); }
-    void set(float value) { std::fill_n(host(), 8 * kCols, value); }
-
-    Device& device;
-    StepParams step{.n_tokens = 1};
-    DeviceBlock block;
-    ProgramId program;
-};
 
 TEST_F(VulkanDevice, IsListedWithWhatItIs) {
     const auto infos = vulkan::list_devices();
@@ -145,140 +116,6 @@ TEST_F(VulkanDevice, BytesGoThereAndBack) {
     }
 }
 
-TEST_F(VulkanDevice, MisuseIsAnErrorAndNotTheEnd) {
-    Ledger ledger;
-    const auto device = this->device(ledger);
-    Doubling work(*device);
-    std::vector<std::byte> host(64);
-    const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 64);
-    const CopyRegion beyond{block.address() + 1, host.data(), 64}, elsewhere{host.data(), host.data(), 64};
-    EXPECT_EQ(error_of([&] { device->copy(std::span(&beyond, 1), {}); }), ErrorCode::kUsage);
-    EXPECT_EQ(error_of([&] { device->upload(std::span(&elsewhere, 1)); }), ErrorCode::kUsage);
-    EXPECT_EQ(error_of([&] { device->download(host, block.address() + 1); }), ErrorCode::kUsage);
-    EXPECT_EQ(error_of([&] { device->submit(ProgramId{99}, Waits{}); }), ErrorCode::kUsage);
-    EXPECT_EQ(error_of([&] { device->submit(work.program, Waits{{Timeline::kCompute, 7}}); }), ErrorCode::kUsage);
-    work.step.n_tokens = kLimits.n_batch + 1;
-    EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
-    work.step = {.n_tokens = 1, .position = kLimits.n_ctx};
-    EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
-    work.step = {.n_tokens = 1};
-    device->begin_step();
-    device->submit(work.program, {});
-    EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
-    device->flush();
-    static_cast<Backend&>(*device).wait();
-    EXPECT_EQ(work.host()[0], 2);
-    EXPECT_EQ(device->copy({}, {}), (Point{Timeline::kCopy, 1})) << "a refused copy takes no point";
-}
-
-TEST_F(VulkanDevice, AStepIsSubmittedAheadAndMeetsTheHostAtPoints) {
-    Ledger ledger;
-    const auto device = this->device(ledger);
-    Doubling work(*device);
-    constexpr std::uint32_t kPrograms = 39;
-    for (std::uint32_t step = 0; step < 3; ++step) {
-        work.set(1);
-        work.step.n_tokens = 1 + step % 2;
-        device->begin_step();
-        const std::uint64_t host = device->last(Timeline::kHostSignals).value;
-        std::vector<Point> points;
-        for (std::uint32_t i = 0; i < kPrograms; ++i)
-            points.push_back(device->submit(work.program, Waits{{Timeline::kHostSignals, host + i + 1}}));
-        device->flush();
-        double expected = 1;
-        for (std::uint32_t i = 0; i < kPrograms; ++i) {
-            ASSERT_EQ(points[i], (Point{Timeline::kCompute, step * kPrograms + i + 1}));
-            // What the host writes before it signals is what the program reads.
-            work.host()[0] += 1;
-            expected = 2 * (expected + 1);
-            device->signal();
-            device->wait(points[i]);
-            ASSERT_EQ(work.host()[0], static_cast<float>(expected)) << i;
-        }
-        EXPECT_EQ(work.host()[Doubling::kCols - 1], std::ldexp(1.0f, kPrograms));
-        EXPECT_EQ(work.host()[Doubling::kCols], step % 2 == 1 ? std::ldexp(1.0f, kPrograms) : 1.0f);
-    }
-}
-
-TEST_F(VulkanDevice, WorkWaitsForCopiesThatWaitForWork) {
-    Ledger ledger;
-    const auto device = this->device(ledger);
-    Doubling work(*device);
-    std::vector<float> fresh(Doubling::kCols, 10);
-    const CopyRegion region{work.block.address(), reinterpret_cast<const std::byte*>(fresh.data()),
-                            fresh.size() * sizeof(float)};
-    for (std::uint32_t step = 0; step < 2; ++step) {
-        device->begin_step();
-        const Point host{Timeline::kHostSignals, step + 1};
-        const Point staged{Timeline::kCopy, device->last(Timeline::kCopy).value + 2};
-        const Point first = device->submit(work.program, {});
-        const Point second = device->submit(work.program, Waits{staged, {Timeline::kCopy, 1}});
-        device->flush();
-        EXPECT_EQ(device->copy({}, {}).value, staged.value - 1);
-        EXPECT_EQ(device->copy(std::span(&region, 1), Waits{first, host}), staged);
-        std::atomic<bool> reached = false;
-        std::thread waiter([&] {
-            device->wait(second);
-            reached = true;
-        });
-        std::this_thread::sleep_for(std::chrono::milliseconds(20));
-        EXPECT_FALSE(reached);
-        device->signal();
-        waiter.join();
-        EXPECT_EQ(work.host()[0], 20);
-    }
-}
-
-TEST_F(VulkanDevice, NothingRunsBeforeFlush) {
-    Ledger ledger;
-    const auto device = this->device(ledger);
-    Doubling work(*device);
-    device->begin_step();
-    const Point point = device->submit(work.program, {});
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-    EXPECT_EQ(work.host()[0], 1);
-    device->flush();
-    device->flush();  // of nothing
-    device->wait(point);
-    EXPECT_EQ(work.host()[0], 2);
-}
-
-TEST_F(VulkanDevice, ProgramsGrowWhatTheyShareAndStayRight) {
-    Ledger ledger;
-    const auto device = this->device(ledger);
-    Doubling work(*device);
-    const Bytes small = ledger.total(kSelf, Purpose::kScratch);
-    StepParams other{.n_tokens = 1};
-    // A larger head needs more room for rotations: the first program is recorded anew.
-    const DeviceBlock rows = device->allocate(MemoryKind::kOwn, Purpose::kActivations, 1 << 20);
-    const RowsView x{reinterpret_cast<float*>(rows.address()), 4096};
-    const float* norm = reinterpret_cast<const float*>(rows.address());
-    const Operation rotate =
-        QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 4096, .eps = 1e-5f};
-    device->record(std::span(&rotate, 1), work.step);
-    device->record(std::span(&rotate, 1), other);
-    EXPECT_GT(ledger.total(kSelf, Purpose::kScratch), small);
-    device->begin_step();
-    device->submit(work.program, {});
-    device->flush();
-    static_cast<Backend&>(*device).wait();
-    EXPECT_EQ(work.host()[0], 2);
-
-    // One that fails leaves the others as they were, and no memory.
-    const Bytes before = device->allocated();
-    const Operation huge =
-        QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 1u << 26, .eps = 1e-5f};
-    EXPECT_EQ(error_of([&] { device->record(std::span(&huge, 1), work.step); }), ErrorCode::kShortfall);
-    EXPECT_EQ(device->allocated(), before);
-    device->begin_step();
-    device->submit(work.program, {});
-    device->flush();
-    static_cast<Backend&>(*device).wait();
-    EXPECT_EQ(work.host()[0], 4);
-    const Operation unknown = KvAppendArgs{x, x, {nullptr, nullptr, DType::kQ4_0, DType::kF16, 1, 4096}};
-    EXPECT_EQ(error_of([&] { device->record(std::span(&unknown, 1), work.step); }), ErrorCode::kUnsupportedModel);
-}
-
 TEST_F(VulkanDevice, ALostDeviceStaysLostAndReleasesWhoWaits) {
     Ledger ledger;
     const auto device = this->device(ledger);
@@ -307,26 +144,6 @@ TEST_F(VulkanDevice, ALostDeviceStaysLostAndReleasesWhoWaits) {
     lost([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, 64); });
     lost([&] { device->record({}, work.step); });
     device->signal();
-}
-
-TEST_F(VulkanDevice, EndsWithWorkThatNobodySignalled) {
-    Ledger ledger;
-    {
-        const auto device = this->device(ledger);
-        Doubling work(*device);
-        const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, 4096);
-        const auto bytes = pattern(4096, 3);
-        const CopyRegion region{block.address(), bytes.data(), bytes.size()};
-        device->begin_step();
-        device->submit(work.program, Waits{{Timeline::kHostSignals, 9}});
-        device->submit(work.program, Waits{{Timeline::kCopy, 5}});
-        device->flush();
-        device->submit(work.program, {});  // never flushed
-        device->copy(std::span(&region, 1), Waits{{Timeline::kHostSignals, 9}});
-        device->copy(std::span(&region, 1), Waits{{Timeline::kCompute, 2}});
-        // Blocks go first, while the work that uses them is still enqueued.
-    }
-    EXPECT_TRUE(ledger.lines().empty());
 }
 
 TEST_F(VulkanDevice, TooSmallABudgetOrNoLayerIsSaidAtOnce) {

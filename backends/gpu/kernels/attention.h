@@ -1,0 +1,63 @@
+// Kernels of attention. One token: groups share out its keys, and a second kernel joins their results. Many: groups
+// take tiles of tokens.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/gpu/kernels/cache_type.h"
+#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/platform/api.h"
+
+namespace lfm::gpu {
+
+struct AttentionPush {
+    const Step* step;
+    const float* q;  // [n, n_head · head_dim]
+    const std::byte *keys, *values;
+    float* out;  // [n, n_head · head_dim]; where keys are shared out: partial results
+    std::uint32_t n_head_kv;
+    std::uint32_t heads_share;             // query heads that share one key/value head
+    std::uint32_t head_dim;                // a multiple of four
+    std::uint32_t key_bytes, value_bytes;  // of one head at one position
+    CacheType key_type, value_type;
+    float scale;             // of scores, for powers of two
+    std::uint32_t n_splits;  // of one token's keys
+    std::uint32_t tile_heads, tile_tokens;
+};
+
+/// Heads, keys and values lie at multiples of 16 bytes. Q8_0: at multiples of 4 bytes, two blocks or more a head.
+enum class CacheReads { kF16, kQ8_0, kAny };
+
+inline constexpr std::uint32_t kHeadsOfSplit = 4;
+inline constexpr std::uint32_t kKeysOfSplit = 64;  // the fewest keys worth a group
+inline constexpr std::uint32_t kMostSplits = 256;
+/// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results:
+/// sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits]; with one split the results themselves.
+Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim);
+
+struct PartWeight {
+    float total;    // of the weights, relative to the largest score
+    float largest;  // score
+};
+struct AttentionJoinPush {
+    const Step* step;
+    const float* parts;
+    float* out;
+    std::uint32_t n_head, head_dim, n_splits;
+};
+/// Heads along x.
+Kernel attention_join_kernel();
+
+/// Rows of a tile (a token's head each), for heads up to 64, 128, 256.
+constexpr std::uint32_t rows_of_tile(std::uint32_t head_dim) { return head_dim <= 64 ? 64 : head_dim <= 128 ? 32 : 16; }
+/// Tiles of tokens along x, key/value heads along y, heads that share one along z (tile_heads a group);
+/// tile_heads · tile_tokens is at most rows_of_tile.
+Kernel attention_tile_kernel(std::uint32_t head_dim);
+
+/// The same with the instructions of platform/half_tiles.h, keys and weights rounded to halves. Not for kAny; heads of
+/// 64 or 128, tiles of kHalfTileRows.
+inline constexpr std::uint32_t kHalfTileRows = 64;
+Kernel attention_half_tile_kernel(CacheReads reads, std::uint32_t head_dim);
+
+}  // namespace lfm::gpu

@@ -1,0 +1,188 @@
+// Blocks of the file to small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so that every
+// stored word belongs to one item, or to two that lie side by side. backends/cpu/unpack.h is the plain form.
+//
+// Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
+// Words are loaded whole and shifted: up to 4 bytes behind a block may be read, and are not used.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/gpu/platform/arithmetic.h"
+#include "backends/gpu/platform/loads.h"
+
+namespace lfm::gpu {
+
+/// Sixteen weights: four signed levels a word; w[i] = scale · level[i] - min.
+struct Run {
+    Words4 level;
+    float scale;
+    float min;
+};
+
+struct Item {
+    Run low, high;
+};
+
+/// How items lie in a row. The runs of an item, in units of 16 weights, are
+enum class RunOrder : std::uint8_t {
+    kPlain,      // neighbours
+    kTwoApart,   // two apart, those of the next item between them
+    kFourApart,  // four apart, those of the next three items between them
+};
+
+struct RunPlaces {
+    std::uint32_t low, high;
+};
+template <RunOrder kOrder>
+__device__ inline RunPlaces runs_of(std::uint32_t item) {
+    if constexpr (kOrder == RunOrder::kPlain) return {2 * item, 2 * item + 1};
+    const std::uint32_t low =
+        kOrder == RunOrder::kTwoApart ? 4 * (item / 2) + item % 2 : 8 * (item / 4) + 2 * (item / 2 % 2) + item % 2;
+    return {low, low + (kOrder == RunOrder::kTwoApart ? 2u : 4u)};
+}
+
+/// The multiple of 4 at or before an address, and how many bits lie between.
+__device__ inline const std::byte* word_before(const std::byte* address) {
+    return address - (reinterpret_cast<std::uintptr_t>(address) & 3);
+}
+/// Whether an even address lies halfway between two words.
+__device__ inline bool is_odd_half(const std::byte* address) {
+    return (reinterpret_cast<std::uintptr_t>(address) & 2) != 0;
+}
+__device__ inline std::uint32_t bits_after_word(const std::byte* address) {
+    return 8 * (static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(address)) & 3);
+}
+
+/// n words that begin at a multiple of 4.
+template <std::uint32_t n>
+struct LoadedWords {
+    std::uint32_t at[n];
+};
+template <std::uint32_t n>
+__device__ inline LoadedWords<n> load_words(const std::byte* from) {
+    LoadedWords<n> words;
+#pragma unroll
+    for (std::uint32_t i = 0; i < n; ++i) words.at[i] = load_word(from, i);
+    return words;
+}
+
+/// Sixteen bytes of loaded words, from bit `shift` of word `first` on; `shift` below 32.
+template <std::uint32_t first, std::uint32_t n>
+__device__ inline Words4 sixteen(const LoadedWords<n>& words, std::uint32_t shift) {
+    static_assert(first + 5 <= n);
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = funnel(words.at[first + i], words.at[first + i + 1], shift);
+    return result;
+}
+/// The same from the second half of word `first` on, or from the word after it.
+template <std::uint32_t first, std::uint32_t n>
+__device__ inline Words4 sixteen_after_half(const LoadedWords<n>& words, bool from_next) {
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i)
+        result.at[i] = from_next ? words.at[first + i + 1] : funnel(words.at[first + i], words.at[first + i + 1], 16);
+    return result;
+}
+/// Sixteen bytes from a multiple of 4.
+__device__ inline Words4 load_16_words(const std::byte* from) {
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = load_word(from, i);
+    return result;
+}
+/// Sixteen bytes from any address.
+__device__ inline Words4 load_16(const std::byte* from) {
+    return sixteen<0>(load_words<5>(word_before(from)), bits_after_word(from));
+}
+__device__ inline std::uint32_t load_byte(const std::byte* from) {
+    return load_word(word_before(from)) >> bits_after_word(from) & 0xff;
+}
+/// From an even address.
+__device__ inline std::uint32_t load_half(const std::byte* from) {
+    return load_word(word_before(from)) >> bits_after_word(from) & 0xffff;
+}
+
+__device__ inline float half_of(std::uint32_t bits) { return float_of_half(static_cast<std::uint16_t>(bits)); }
+__device__ inline std::int32_t signed_byte(std::uint32_t bits) { return static_cast<std::int8_t>(bits & 0xff); }
+
+/// f of each word.
+template <typename Function>
+__device__ inline Words4 each(const Words4& words, const Function& function) {
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = function(words.at[i]);
+    return result;
+}
+template <typename Function>
+__device__ inline Words4 each(const Words4& a, const Words4& b, const Function& function) {
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = function(a.at[i], b.at[i]);
+    return result;
+}
+
+/// Of each byte below 128; offset below 128.
+__device__ inline std::uint32_t subtract_from_each(std::uint32_t bytes, std::uint32_t offset) {
+    return ((bytes | 0x80808080u) - offset * 0x01010101u) ^ 0x80808080u;
+}
+__device__ inline Words4 subtract_from_each(const Words4& bytes, std::uint32_t offset) {
+    return each(bytes, [offset](std::uint32_t word) { return subtract_from_each(word, offset); });
+}
+__device__ inline Words4 low_nibbles(const Words4& bytes) {
+    return each(bytes, [](std::uint32_t word) { return word & 0x0f0f0f0fu; });
+}
+__device__ inline Words4 high_nibbles(const Words4& bytes) {
+    return each(bytes, [](std::uint32_t word) { return word >> 4 & 0x0f0f0f0fu; });
+}
+
+/// The byte of each of four bits, at its bit 4.
+__device__ inline std::uint32_t spread_bits(std::uint32_t bits) {
+    return (bits & 1) << 4 | (bits & 2) << 11 | (bits & 4) << 18 | (bits & 8) << 25;
+}
+/// With fifth bits, 16 of them.
+__device__ inline Words4 add_fifth_bits(const Words4& nibbles, std::uint32_t bits) {
+    Words4 result;
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = nibbles.at[i] | spread_bits(bits >> 4 * i);
+    return result;
+}
+
+/// Sixteen signed bytes to look up.
+struct LevelTable {
+    std::uint32_t at[4];
+};
+/// Of each byte below 16, the table's.
+__device__ inline std::uint32_t look_up(const LevelTable& table, std::uint32_t indices) {
+    const std::uint32_t within = indices & 0x07070707u;
+    const std::uint32_t lower = select_bytes(table.at[0], table.at[1], within);
+    const std::uint32_t upper = select_bytes(table.at[2], table.at[3], within);
+    const std::uint32_t is_upper = (indices >> 3 & 0x01010101u) * 0xff;
+    return (lower & ~is_upper) | (upper & is_upper);
+}
+__device__ inline Words4 look_up(const LevelTable& table, const Words4& indices) {
+    return each(indices, [&table](std::uint32_t word) { return look_up(table, word); });
+}
+/// kIQ4Levels and kMXFP4Levels of memory/blocks.h.
+__device__ inline LevelTable iq4_table() { return {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}; }
+__device__ inline LevelTable mxfp4_table() { return {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}; }
+
+/// The scale and minimum of group k of 32, from a block's first four words: the last three hold eight of each in 6
+/// bits.
+struct SixBitScale {
+    float scale, min;
+};
+__device__ inline SixBitScale six_bit_scale(const Words4& head, std::uint32_t k) {
+    const std::uint32_t shift = 8 * (k % 4);
+    const std::uint32_t a = head.at[1] >> shift & 0xff, b = head.at[2] >> shift & 0xff, c = head.at[3] >> shift & 0xff;
+    const std::uint32_t scale = k < 4 ? a & 63 : (c & 15) | a >> 6 << 4;
+    const std::uint32_t min = k < 4 ? b & 63 : c >> 4 | b >> 6 << 4;
+    return {static_cast<float>(scale), static_cast<float>(min)};
+}
+
+__device__ inline Item item_of(const Words4& low, const Words4& high, float scale, float min) {
+    return {{low, scale, min}, {high, scale, min}};
+}
+
+}  // namespace lfm::gpu

@@ -1,0 +1,51 @@
+// Kernels of the two token mixers but attention: qk_norm_rope, kv_append, short_conv.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/gpu/kernels/cache_type.h"
+#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/platform/api.h"
+
+namespace lfm::gpu {
+
+inline constexpr std::uint32_t kHeadsOfGroup = 8;  // of qk_norm_rope
+struct QkNormRopePush {
+    const Step* step;
+    float *q, *k;
+    const float *q_norm, *k_norm;
+    std::uint32_t n_head, n_head_kv, head_dim;
+    float eps;
+};
+/// Heads along x, first those of q, then those of k; tokens along y.
+Kernel qk_norm_rope_kernel();
+
+inline constexpr std::uint32_t kAppendColumns = 256;  // of a group
+struct KvAppendPush {
+    struct Part {
+        const float* x;
+        std::byte* cache;
+        CacheType type;
+        std::uint32_t row_bytes;  // of the cache
+    };
+    const Step* step;
+    Part k, v;
+    std::uint32_t n_cols;
+};
+/// Columns along x, tokens along y, keys and values along z.
+Kernel kv_append_kernel();
+
+inline constexpr std::uint32_t kConvChannels = 64;  // of a group
+struct ShortConvPush {
+    const Step* step;
+    const float* bcx;
+    const float* taps;
+    float* state;
+    float* out;
+    std::uint32_t n_embd, l_cache;
+    std::uint32_t n_run;  // tokens of a thread, at least l_cache - 1: only the first run reads the state, and writes it
+};
+/// Channels along x, runs of tokens along y.
+Kernel short_conv_kernel();
+
+}  // namespace lfm::gpu

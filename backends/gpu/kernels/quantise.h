@@ -1,0 +1,41 @@
+// Activations to 8 bits in blocks of 32 for the kernels of many rows (those of few do it themselves).
+#pragma once
+
+#include <cstdint>
+
+#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/platform/api.h"
+
+namespace lfm::gpu {
+
+/// As `Input` of matmul.h, to write.
+struct QuantisedRows {
+    std::byte* q;
+    float* scales;
+    std::uint32_t* sums;
+};
+
+inline constexpr std::uint32_t kQuantiseThreads = 256;
+inline constexpr std::uint32_t kQuantiseColumns = 4 * kQuantiseThreads;  // of a group
+
+/// On the grid {rows of the set, groups of columns}.
+struct QuantisePush {
+    const Step* step;
+    const float* x;  // [rows, n_cols]
+    QuantisedRows to;
+    std::uint32_t n_cols, row_set;
+};
+Kernel quantise_kernel();
+
+/// silu(gate) ⊙ up, as it is over `gate` or quantised, on the grid {rows, groups of columns}.
+struct GatePush {
+    const std::uint32_t* n_rows;  // how many there are
+    float* gate;                  // [rows, n_cols]
+    const float* up;
+    QuantisedRows to;
+    std::uint32_t n_cols;
+};
+Kernel gate_kernel();
+Kernel gate_quantise_kernel();
+
+}  // namespace lfm::gpu

@@ -1,0 +1,28 @@
+// The router's choice of experts.
+#pragma once
+
+#include <cstdint>
+
+#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/platform/api.h"
+
+namespace lfm::gpu {
+
+inline constexpr std::uint32_t kMostExperts = 512;
+inline constexpr std::uint32_t kMostChosen = 64;
+
+struct RoutePush {
+    const Step* step;
+    const float* logits;  // [n, n_expert]
+    const float* bias;    // [n_expert] or null
+    std::int32_t* ids;    // [n, n_expert_used]
+    float* weights;
+    float scale;
+    std::uint32_t n_expert;       // at most kMostExperts
+    std::uint32_t n_expert_used;  // at most kMostChosen, and n_expert
+    std::uint32_t moe_layer;
+};
+/// A group a token, along x.
+Kernel route_kernel();
+
+}  // namespace lfm::gpu

@@ -1,0 +1,201 @@
+// embed and matmul. Few rows of activations: each group takes some weight rows. Many: tiles of both.
+#include "backends/gpu/ops_matmul.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "memory/error.h"
+
+namespace lfm::gpu {
+namespace {
+
+// In a step of many tokens mostly one row gets logits: up to so many are multiplied one by one.
+constexpr std::uint32_t kFewOutputs = 4;
+constexpr std::uint32_t kGroupsPerProcessor = 4;  // that quantise the input
+constexpr std::uint32_t kSetsPerProcessor = 32;   // that keep it busy
+
+/// The largest power of two up to 4 that divides the block: where a block may begin.
+std::uint32_t alignment_of(DType type) {
+    const std::uint32_t bytes = dtype_info(type).block_bytes;
+    return bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+}
+
+std::uint64_t address_of(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
+
+std::uint32_t row_set_of(RowSet rows) { return rows == RowSet::kTokens ? 0 : 1; }
+
+using Outputs = std::span<const MatmulOutput>;
+
+std::uint32_t n_rows_of(Outputs outputs) {
+    std::uint32_t n = 0;
+    for (const MatmulOutput& output : outputs) n += output.weight.n_out;
+    return n;
+}
+
+/// Outputs of one type, at most three, at once.
+void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs outputs, const Axis& rows) {
+    const DType type = outputs[0].weight.type;
+    const VectorShape shape = vector_shape(recorder, type, n_rows_of(outputs), args.x.n_cols, kVectorRows);
+    VectorPush push{.step = recorder.step(),
+                    .x = args.x.data,
+                    .n_in = args.x.n_cols,
+                    .row_set = row_set_of(args.rows),
+                    .most_rows = kFewOutputs,
+                    .sets_per_row = shape.sets_per_row};
+    for (std::size_t i = 0; i < outputs.size(); ++i)
+        push.outputs[i] = {outputs[i].weight.data, outputs[i].out.data,
+                           static_cast<std::uint32_t>(outputs[i].weight.row_bytes), outputs[i].weight.n_out};
+    recorder.launch(kernels_for("matmul", type).vector, push, {fixed(shape.n_groups), rows, fixed(1)});
+}
+
+/// Neighbours of one type together.
+void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& rows) {
+    const Outputs outputs = Outputs(args.outputs).first(args.n_outputs);
+    for (std::size_t begin = 0, end = 0; begin < outputs.size(); begin = end) {
+        while (end < outputs.size() && outputs[end].weight.type == outputs[begin].weight.type) ++end;
+        multiply_vectors(recorder, args, outputs.subspan(begin, end - begin), rows);
+    }
+}
+
+void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output, std::uint32_t fewest_rows,
+                    Rounding rounding) {
+    const WeightView& weight = output.weight;
+    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, rounding);
+    const TilePush push{.step = recorder.step(),
+                        .input = input_at(recorder, args.x.data, kInputAreas),
+                        .weight = weight.data,
+                        .out = output.out.data,
+                        .row_bytes = static_cast<std::uint32_t>(weight.row_bytes),
+                        .n_in = weight.n_in,
+                        .n_out = weight.n_out,
+                        .row_set = row_set_of(args.rows),
+                        .fewest_rows = fewest_rows};
+    recorder.launch(tile.kernel, push,
+                    {fixed(groups_of(weight.n_out, kTileRows)), fixed(1), per_row(args.rows, tile.tokens)});
+}
+
+/// Whether a group can hold the input in the form that these weights meet.
+bool can_be_vectors(const Recorder& recorder, const MatmulArgs& args) {
+    if (recorder.traits().activations == ActivationKind::kFloat) return false;
+    return args.x.n_cols <= kMostVectorInputs;
+}
+
+}  // namespace
+
+bool supports_weight(DType type) { return matmul_kernels(type).has_value(); }
+
+void check_weight(std::string_view operation, const WeightView& weight) {
+    const DTypeInfo& info = dtype_info(weight.type);
+    if (weight.n_in == 0 || weight.n_in % info.block_size != 0)
+        throw Error(ErrorCode::kUnsupportedModel, operation,
+                    "expected rows of a multiple of " + std::to_string(info.block_size) + ", found " +
+                        std::to_string(weight.n_in));
+    const std::uint32_t alignment = alignment_of(weight.type);
+    if (address_of(weight.data) % alignment != 0 || weight.row_bytes % alignment != 0)
+        throw Error(ErrorCode::kUnsupportedModel, operation,
+                    "expected " + std::string(info.name) + " rows at multiples of " + std::to_string(alignment) +
+                        " bytes, found them at " + std::to_string(address_of(weight.data)) + ", " +
+                        std::to_string(weight.row_bytes) + " apart");
+    if (weight.row_bytes > std::numeric_limits<std::uint32_t>::max())
+        throw Error(ErrorCode::kUnsupportedModel, operation,
+                    "expected rows at most 4294967295 bytes apart, found " + std::to_string(weight.row_bytes));
+}
+
+MatmulKernels kernels_for(std::string_view operation, DType type) {
+    if (const std::optional<MatmulKernels> kernels = matmul_kernels(type)) return *kernels;
+    throw Error(ErrorCode::kUnsupportedModel, operation,
+                "expected weights of a type with kernels, found " + std::string(dtype_name(type)));
+}
+
+void reserve_quantised(ScratchSizes& sizes, const QuantisedAreas& areas, std::size_t n_rows, std::size_t n_cols) {
+    const std::size_t n_blocks = n_rows * (n_cols / 32);
+    sizes.need(areas.q, n_blocks * 32);
+    sizes.need(areas.scales, n_blocks * sizeof(float));
+    sizes.need(areas.sums, n_blocks * sizeof(std::uint32_t));
+}
+
+QuantisedRows quantised_rows(const Recorder& recorder, const QuantisedAreas& areas) {
+    return {recorder.scratch<std::byte>(areas.q), recorder.scratch<float>(areas.scales),
+            recorder.scratch<std::uint32_t>(areas.sums)};
+}
+
+Input input_at(const Recorder& recorder, const float* x, const QuantisedAreas& areas) {
+    const QuantisedRows rows = quantised_rows(recorder, areas);
+    return {x, rows.q, rows.scales, rows.sums};
+}
+
+void quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
+    const QuantisePush push{.step = recorder.step(),
+                            .x = x.data,
+                            .to = quantised_rows(recorder, kInputAreas),
+                            .n_cols = x.n_cols,
+                            .row_set = row_set_of(rows)};
+    recorder.launch(quantise_kernel(), push, {per_row(rows), fixed(groups_of(x.n_cols, kQuantiseColumns)), fixed(1)});
+}
+
+TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type, Rounding rounding) {
+    const MatmulKernels kernels = kernels_for(operation, type);
+    const DeviceTraits& traits = recorder.traits();
+    if (traits.activations == ActivationKind::kFloat) return {kernels.tile_float, kTileTokens};
+    if (traits.multiplies_tiles && (is_quantised(type) || rounding == Rounding::kAllowed))
+        return {kernels.tile_fast, kernels.fast_tokens};
+    return {kernels.tile, kTileTokens};
+}
+
+VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_rows, std::uint32_t n_in,
+                         std::uint32_t rows_at_once) {
+    const std::uint32_t n_items = groups_of(n_in, is_quantised(type) ? kItem : kFloatItem);
+    const std::uint32_t n_processors = std::max(recorder.traits().n_processors, 1u);
+    const std::uint64_t wanted = std::uint64_t{n_processors} * kSetsPerProcessor;
+    std::uint32_t sets = 1;
+    while (sets < kVectorSets && n_items > 32 * sets && std::uint64_t{groups_of(n_rows, rows_at_once)} * sets < wanted)
+        sets *= 2;
+    return {sets, std::min(groups_of(n_rows, rows_at_once * (kVectorSets / sets)), n_processors * kGroupsPerProcessor)};
+}
+
+void reserve(ScratchSizes& sizes, const MatmulArgs& args) {
+    const bool any_quantised = std::ranges::any_of(Outputs(args.outputs).first(args.n_outputs),
+                                                   [](const auto& output) { return is_quantised(output.weight.type); });
+    if (any_quantised) reserve_quantised(sizes, kInputAreas, sizes.limits().n_batch, args.x.n_cols);
+}
+
+void lower(Recorder& recorder, const MatmulArgs& args) { multiply(recorder, args, Rounding::kAllowed); }
+
+void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding) {
+    const Outputs outputs = Outputs(args.outputs).first(args.n_outputs);
+    for (const MatmulOutput& output : outputs) {
+        check_weight("matmul", output.weight);
+        if (output.weight.n_in != args.x.n_cols)
+            throw Error(
+                ErrorCode::kUnsupportedModel, "matmul",
+                "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(output.weight.n_in));
+    }
+    const bool vectors = can_be_vectors(recorder, args), is_one = recorder.step_class() == StepClass::kOne;
+    if (vectors && is_one) {
+        multiply_vectors(recorder, args, per_row(args.rows));
+        return;
+    }
+    const bool few_as_vectors = vectors && args.rows == RowSet::kOutputs;
+    if (std::ranges::any_of(outputs, [&](const auto& output) { return meets_quantised(recorder, output.weight.type); }))
+        quantise(recorder, args.x, args.rows);
+    for (const MatmulOutput& output : outputs)
+        multiply_tiles(recorder, args, output, few_as_vectors ? kFewOutputs + 1 : 1, rounding);
+    if (few_as_vectors) multiply_vectors(recorder, args, fixed(kFewOutputs));
+}
+
+void lower(Recorder& recorder, const EmbedArgs& args) {
+    check_weight("embed", args.table);
+    const EmbedPush push{.step = recorder.step(),
+                         .table = args.table.data,
+                         .out = args.out.data,
+                         .row_bytes = static_cast<std::uint32_t>(args.table.row_bytes),
+                         .n_cols = args.table.n_in,
+                         .n_rows = args.table.n_out};
+    recorder.launch(
+        kernels_for("embed", args.table.type).embed, push,
+        {fixed(groups_of(groups_of(args.table.n_in, kItem), kEmbedThreads)), per_row(RowSet::kTokens), fixed(1)});
+}
+
+}  // namespace lfm::gpu

@@ -1,0 +1,63 @@
+// What the operations with weights share: quantised inputs, how weights are cut among groups, and which kernels run.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "backends/gpu/kernels/matmul.h"
+#include "backends/gpu/kernels/quantise.h"
+#include "backends/gpu/ops.h"
+
+namespace lfm::gpu {
+
+/// Quantised weights are multiplied with 8-bit activations (unless ActivationKind::kFloat), the others with f32.
+constexpr bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
+
+/// Throws unless kernels can multiply with it: a row of whole blocks, at an address that loads of whole words reach
+/// (kernels/items.h), and sizes that fit its arguments. `data` null: the address is not known yet.
+void check_weight(std::string_view operation, const WeightView& weight);
+/// Throws when there are none.
+MatmulKernels kernels_for(std::string_view operation, DType type);
+
+/// The scratch areas of a quantised input.
+struct QuantisedAreas {
+    ScratchUse q, scales, sums;
+};
+inline constexpr QuantisedAreas kInputAreas{ScratchUse::kQuantised, ScratchUse::kQuantisedScale,
+                                            ScratchUse::kQuantisedSum};
+inline constexpr QuantisedAreas kHiddenAreas{ScratchUse::kHidden, ScratchUse::kHiddenScale, ScratchUse::kHiddenSum};
+
+void reserve_quantised(ScratchSizes& sizes, const QuantisedAreas& areas, std::size_t n_rows, std::size_t n_cols);
+
+/// Whether this device multiplies weights of the type with quantised activations.
+inline bool meets_quantised(const Recorder& recorder, DType type) {
+    return is_quantised(type) && recorder.traits().activations == ActivationKind::kQuantised;
+}
+
+QuantisedRows quantised_rows(const Recorder& recorder, const QuantisedAreas& areas);
+/// Rows in both forms. Without launching anything.
+Input input_at(const Recorder& recorder, const float* x, const QuantisedAreas& areas);
+void quantise(Recorder& recorder, const RowsView& x, RowSet rows);
+
+/// The kernel for many rows, and how many it takes at a time.
+struct TileKernel {
+    Kernel kernel;
+    std::uint32_t tokens;
+};
+/// Whether activations that meet F16 and BF16 weights may be rounded to ten bits after the point.
+enum class Rounding : std::uint8_t { kNone, kAllowed };
+TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type,
+                       Rounding rounding = Rounding::kAllowed);
+
+/// As lower(recorder, args).
+void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding);
+
+/// How kVectorThreads threads are cut into teams, and how many groups there are, for n_rows rows of n_in weights of a
+/// type, some rows at a time.
+struct VectorShape {
+    std::uint32_t sets_per_row, n_groups;
+};
+VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_rows, std::uint32_t n_in,
+                         std::uint32_t rows_at_once);
+
+}  // namespace lfm::gpu

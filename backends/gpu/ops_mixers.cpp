@@ -1,0 +1,80 @@
+// Operations of the two token mixers but attention: qk_norm_rope, kv_append, short_conv.
+#include <algorithm>
+#include <string>
+
+#include "backends/gpu/kernels/mixers.h"
+#include "backends/gpu/ops.h"
+#include "memory/error.h"
+
+namespace lfm::gpu {
+namespace {
+
+constexpr std::uint32_t kRun = 8;  // tokens that a thread of short_conv takes
+
+CacheType cache_type(DType type) {
+    switch (type) {
+        case DType::kF32: return CacheType::kF32;
+        case DType::kF16: return CacheType::kF16;
+        case DType::kQ8_0: return CacheType::kQ8_0;
+        default:
+            throw Error(ErrorCode::kUnsupportedModel, "kv_append",
+                        "expected a cache of F32, F16 or Q8_0, found " + std::string(dtype_name(type)));
+    }
+}
+
+KvAppendPush::Part part_of(const RowsView& x, std::byte* cache, DType type) {
+    if (type == DType::kQ8_0 && x.n_cols % 32 != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "kv_append",
+                    "expected rows of a multiple of 32, found " + std::to_string(x.n_cols));
+    return {x.data, cache, cache_type(type), static_cast<std::uint32_t>(row_bytes(type, x.n_cols))};
+}
+
+}  // namespace
+
+void lower(Recorder& recorder, const QkNormRopeArgs& args) {
+    if (args.head_dim == 0 || args.head_dim % 2 != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "qk_norm_rope",
+                    "expected heads of a multiple of 2, found " + std::to_string(args.head_dim));
+    const QkNormRopePush push{.step = recorder.step(),
+                              .q = args.q.data,
+                              .k = args.k.data,
+                              .q_norm = args.q_norm,
+                              .k_norm = args.k_norm,
+                              .n_head = args.q.n_cols / args.head_dim,
+                              .n_head_kv = args.k.n_cols / args.head_dim,
+                              .head_dim = args.head_dim,
+                              .eps = args.eps};
+    recorder.launch(
+        qk_norm_rope_kernel(), push,
+        {fixed(groups_of(push.n_head + push.n_head_kv, kHeadsOfGroup)), per_row(RowSet::kTokens), fixed(1)});
+}
+
+void lower(Recorder& recorder, const KvAppendArgs& args) {
+    if (args.k.n_cols != args.v.n_cols)
+        throw Error(ErrorCode::kUnsupportedModel, "kv_append",
+                    "expected keys and values of one width, found " + std::to_string(args.k.n_cols) + " and " +
+                        std::to_string(args.v.n_cols));
+    const KvAppendPush push{.step = recorder.step(),
+                            .k = part_of(args.k, args.cache.k, args.cache.k_type),
+                            .v = part_of(args.v, args.cache.v, args.cache.v_type),
+                            .n_cols = args.k.n_cols};
+    recorder.launch(kv_append_kernel(), push,
+                    {fixed(groups_of(push.n_cols, kAppendColumns)), per_row(RowSet::kTokens), fixed(2)});
+}
+
+void lower(Recorder& recorder, const ShortConvArgs& args) {
+    if (args.l_cache == 0)
+        throw Error(ErrorCode::kUnsupportedModel, "short_conv", "expected at least one tap, found none");
+    const ShortConvPush push{.step = recorder.step(),
+                             .bcx = args.bcx.data,
+                             .taps = args.taps,
+                             .state = args.state,
+                             .out = args.out.data,
+                             .n_embd = args.out.n_cols,
+                             .l_cache = args.l_cache,
+                             .n_run = std::max(kRun, args.l_cache - 1)};
+    recorder.launch(short_conv_kernel(), push,
+                    {fixed(groups_of(push.n_embd, kConvChannels)), per_row(RowSet::kTokens, push.n_run), fixed(1)});
+}
+
+}  // namespace lfm::gpu

@@ -1,0 +1,53 @@
+// Loads of weights and activations: whole words, read by the way that is kept for what no thread of a kernel writes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "backends/gpu/platform/kernel.h"
+
+#if !defined(LFM_GPU_CUDA) && !defined(LFM_GPU_HIP)
+#include <cstring>
+#endif
+
+namespace lfm::gpu {
+
+/// Sixteen bytes.
+struct alignas(16) Words4 {
+    std::uint32_t at[4];
+};
+
+/// From an address that is a multiple of the type's size: std::uint32_t, float, Words4.
+template <typename T>
+__device__ inline T load(const std::byte* from) {
+#if defined(LFM_GPU_CUDA)
+    if constexpr (sizeof(T) == 16) {
+        const uint4 words = __ldg(reinterpret_cast<const uint4*>(from));
+        return {{words.x, words.y, words.z, words.w}};
+    } else {
+        return __ldg(reinterpret_cast<const T*>(from));
+    }
+#elif defined(LFM_GPU_HIP)
+    return *reinterpret_cast<const T*>(from);
+#else
+    T value;
+    std::memcpy(&value, from, sizeof value);
+    return value;
+#endif
+}
+
+/// Word `i` of those from an address that is a multiple of 4.
+__device__ inline std::uint32_t load_word(const std::byte* from, std::uint32_t i = 0) {
+    return load<std::uint32_t>(from + 4 * i);
+}
+
+/// Brings the memory around an address nearer, for loads to come.
+__device__ inline void prefetch(const std::byte* from) {
+#if defined(LFM_GPU_CUDA)
+    asm volatile("prefetch.global.L2 [%0];" ::"l"(from));
+#else
+    (void)from;
+#endif
+}
+
+}  // namespace lfm::gpu

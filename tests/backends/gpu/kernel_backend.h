@@ -1,0 +1,108 @@
+// Operations as the GPU backend lowers them, their kernels run by the emulation on memory of the test: operands may end
+// where an unreadable page begins, and tests choose what the lowering knows of the device.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "backends/gpu/emulation/machine.h"
+#include "backends/gpu/emulation/reports.h"
+#include "backends/gpu/emulation/schedule.h"
+#include "backends/gpu/ops.h"
+#include "backends/step_image.h"
+#include "tests/backends/cpu/guarded.h"
+
+namespace lfm::gpu::test {
+
+class KernelBackend : public Backend {
+public:
+    KernelBackend(const BackendLimits& limits, const DeviceTraits& traits) : limits_(limits), traits_(traits) {
+        EXPECT_EQ(api::create_stream(&stream_), api::kSuccess);
+    }
+    ~KernelBackend() override { api::destroy_stream(stream_); }
+
+    std::string_view name() const override { return "kernels alone"; }
+    bool supports(DType) const override { return false; }
+
+    /// For the step as it is then: its class does not change any more.
+    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
+        ScratchSizes sizes(limits_);
+        for (const Operation& operation : operations)
+            std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
+        Program program{.params = &params, .step = std::make_unique<Step>()};
+        program.scratch = std::make_unique<lfm::test::Guarded<std::byte>>(sizes.total());
+        Recorder recorder({.step_class = class_of({.n_tokens = params.n_tokens, .n_outputs = params.n_outputs}),
+                           .step = program.step.get(),
+                           .scratch = &sizes,
+                           .scratch_address = program.scratch->data(),
+                           .traits = traits_},
+                          program.launches);
+        for (const Operation& operation : operations)
+            std::visit([&](const auto& args) { lower(recorder, args); }, operation);
+        programs_.push_back(std::move(program));
+        return {static_cast<std::uint32_t>(programs_.size() - 1)};
+    }
+    void submit(ProgramId id) override {
+        const Program& program = programs_.at(id.value);
+        const StepParams& params = *program.params;
+        *program.step = {.n_tokens = params.n_tokens,
+                         .position = params.position,
+                         .n_outputs = params.n_outputs,
+                         .has_forced = params.forced_experts != nullptr ? 1u : 0u,
+                         .token_ids = params.token_ids,
+                         .rope = params.rope,
+                         .forced_experts = params.forced_experts};
+        const StepHeader header{.n_tokens = params.n_tokens, .n_outputs = params.n_outputs};
+        for (const Launch& launch : program.launches) {
+            const GroupCounts groups{groups_in(launch.grid.x, header), groups_in(launch.grid.y, header),
+                                     groups_in(launch.grid.z, header)};
+            if (groups.x * groups.y * groups.z == 0) continue;
+            EXPECT_EQ(api::launch(launch.kernel, groups, launch.push, stream_), api::kSuccess) << launch.kernel.name;
+        }
+    }
+    void wait() override { EXPECT_EQ(api::synchronize_stream(stream_), api::kSuccess); }
+
+    std::vector<std::string> kernels_of(ProgramId id) const {
+        std::vector<std::string> names;
+        for (const Launch& launch : programs_.at(id.value).launches) names.emplace_back(launch.kernel.name);
+        return names;
+    }
+
+private:
+    struct Program {
+        const StepParams* params;
+        std::unique_ptr<Step> step;
+        std::unique_ptr<lfm::test::Guarded<std::byte>> scratch;
+        std::vector<Launch> launches;
+    };
+
+    BackendLimits limits_;
+    DeviceTraits traits_;
+    api::Stream stream_{};
+    std::vector<Program> programs_;
+};
+
+/// Threads run forward in one test and in reverse in the next; what the emulation reports fails it.
+class KernelTest : public testing::TestWithParam<emulation::Order> {
+protected:
+    void SetUp() override {
+        emulation::reset_machine();
+        emulation::set_order(GetParam());
+    }
+    void TearDown() override {
+        EXPECT_EQ(emulation::take_reports(), std::vector<std::string>{});
+        emulation::reset_machine();
+    }
+};
+
+inline const auto kBothOrders = testing::Values(emulation::Order::kForward, emulation::Order::kReverse);
+inline std::string order_name(const testing::TestParamInfo<emulation::Order>& at) {
+    return at.param == emulation::Order::kForward ? "forward" : "reverse";
+}
+
+}  // namespace lfm::gpu::test
