@@ -1,6 +1,7 @@
 #include "backends/gpu/emulation/group_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string_view>
 #include <thread>
@@ -68,6 +69,7 @@ GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& group
     end_ = End::kDone;
     if (shared_.size() != kernel.shared_bytes)
         shared_ = kernel.shared_bytes > 0 ? GuardedBlock(kernel.shared_bytes, kSharedAlignment) : GuardedBlock();
+    n_pauses_ = 0;
     while (kFiberForEach && fibers_.size() < kernel.n_threads) add_fiber();
     runner_of_thread = this;
     here.group_size = kernel.n_threads;
@@ -272,7 +274,12 @@ void* GroupRunner::shared_memory(std::size_t size) {
 
 void GroupRunner::pause() {
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
-    std::this_thread::yield();
+    // Whom it waits for may need this core.
+    constexpr std::uint32_t kYields = 100;
+    if (++n_pauses_ <= kYields)
+        std::this_thread::yield();
+    else
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 }  // namespace lfm::gpu::emulation

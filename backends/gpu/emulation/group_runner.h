@@ -82,6 +82,7 @@ private:
     const void* push_ = nullptr;
     Order order_ = Order::kForward;
     End end_ = End::kDone;
+    std::uint32_t n_pauses_ = 0;  // of this launch
     GuardedBlock shared_;
 
     Fiber home_;
