@@ -15,7 +15,7 @@ std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from, SourcePlac
     return GroupRunner::current()->exchange(value, from, place);
 }
 void fence_system() {
-#if !defined(__SANITIZE_THREAD__)  // it does not know fences; flags have an order of their own
+#if !defined(LFM_EMULATION_TSAN)  // it does not know fences; flags have an order of their own
     std::atomic_thread_fence(std::memory_order_seq_cst);
 #endif
 }
