@@ -75,7 +75,7 @@ __device__ inline FastTilePart load_part(const TilePush& push, const std::byte* 
                                          std::uint32_t pair) {
     const std::uint32_t me = thread_index(), n_blocks = push.n_in / 32;
     FastTilePart part{};
-    if (const std::uint32_t item = 2 * pair + me % 2; item < n_blocks) part.w = Weight::load(weight_row, item);
+    if (const std::uint32_t item = 2 * pair + me % 2; item < n_blocks) part.w = load_item<Weight>(weight_row, item);
     const Words4* q = reinterpret_cast<const Words4*>(push.input.q);
     if (const std::uint32_t block = block_of_pair<Weight>(pair, me / 2 % 2); block < n_blocks) {
 #pragma unroll
