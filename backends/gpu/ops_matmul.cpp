@@ -13,8 +13,7 @@ namespace {
 
 // In a step of many tokens mostly one row gets logits: up to so many are multiplied one by one.
 constexpr std::uint32_t kFewOutputs = 4;
-constexpr std::uint32_t kGroupsPerProcessor = 4;  // that quantise the input
-constexpr std::uint32_t kSetsPerProcessor = 32;   // that keep it busy
+constexpr std::uint32_t kSetsPerProcessor = 32;  // that keep it busy
 
 /// The largest power of two up to 4 that divides the block: where a block may begin.
 std::uint32_t alignment_of(DType type) {
@@ -150,9 +149,11 @@ VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_r
     const std::uint32_t n_processors = std::max(recorder.traits().n_processors, 1u);
     const std::uint64_t wanted = std::uint64_t{n_processors} * kSetsPerProcessor;
     std::uint32_t sets = 1;
-    while (sets < kVectorSets && n_items > 32 * sets && std::uint64_t{groups_of(n_rows, rows_at_once)} * sets < wanted)
+    while (sets < kVectorSets && n_items > 32 * sets &&
+           std::uint64_t{groups_of(n_rows, rows_at_once)} * sets * 2 <= wanted)
         sets *= 2;
-    return {sets, std::min(groups_of(n_rows, rows_at_once * (kVectorSets / sets)), n_processors * kGroupsPerProcessor)};
+    return {sets, std::min(groups_of(n_rows, rows_at_once * (kVectorSets / sets)),
+                           n_processors * kernels_for("matmul", type).vector_groups)};
 }
 
 void reserve(ScratchSizes& sizes, const MatmulArgs& args) {

@@ -24,6 +24,13 @@ struct Item {
     Run low, high;
 };
 
+// A weight type says how an item is loaded and, apart from that, unpacked, so that several loads are under way at once:
+//     struct Raw; static Raw load(row, item); static Item unpack(raw, row, item);
+template <class Weight>
+__device__ inline Item load_item(const std::byte* row, std::uint32_t item) {
+    return Weight::unpack(Weight::load(row, item), row, item);
+}
+
 /// How items lie in a row. The runs of an item, in units of 16 weights, are
 enum class RunOrder : std::uint8_t {
     kPlain,      // neighbours
@@ -67,22 +74,13 @@ __device__ inline LoadedWords<n> load_words(const std::byte* from) {
     return words;
 }
 
-/// Sixteen bytes of loaded words, from bit `shift` of word `first` on; `shift` below 32.
+/// Sixteen bytes of loaded words, from bit `shift` of word `first` on; `shift` up to 32.
 template <std::uint32_t first, std::uint32_t n>
 __device__ inline Words4 sixteen(const LoadedWords<n>& words, std::uint32_t shift) {
     static_assert(first + 5 <= n);
     Words4 result;
 #pragma unroll
     for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = funnel(words.at[first + i], words.at[first + i + 1], shift);
-    return result;
-}
-/// The same from the second half of word `first` on, or from the word after it.
-template <std::uint32_t first, std::uint32_t n>
-__device__ inline Words4 sixteen_after_half(const LoadedWords<n>& words, bool from_next) {
-    Words4 result;
-#pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i)
-        result.at[i] = from_next ? words.at[first + i + 1] : funnel(words.at[first + i], words.at[first + i + 1], 16);
     return result;
 }
 /// Sixteen bytes from a multiple of 4.
@@ -92,18 +90,6 @@ __device__ inline Words4 load_16_words(const std::byte* from) {
     for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = load_word(from, i);
     return result;
 }
-/// Sixteen bytes from any address.
-__device__ inline Words4 load_16(const std::byte* from) {
-    return sixteen<0>(load_words<5>(word_before(from)), bits_after_word(from));
-}
-__device__ inline std::uint32_t load_byte(const std::byte* from) {
-    return load_word(word_before(from)) >> bits_after_word(from) & 0xff;
-}
-/// From an even address.
-__device__ inline std::uint32_t load_half(const std::byte* from) {
-    return load_word(word_before(from)) >> bits_after_word(from) & 0xffff;
-}
-
 __device__ inline float half_of(std::uint32_t bits) { return float_of_half(static_cast<std::uint16_t>(bits)); }
 __device__ inline std::int32_t signed_byte(std::uint32_t bits) { return static_cast<std::int8_t>(bits & 0xff); }
 

@@ -75,7 +75,7 @@ __device__ inline void load_values(const std::byte* row, std::uint32_t item, std
             }
         }
     } else {
-        const Item from = Weight::load(row, item);
+        const Item from = load_item<Weight>(row, item);
 #pragma unroll
         for (std::uint32_t i = 0; i < 16; ++i) {
             w[i] = from.low.scale * level_of(from.low.level, i) - from.low.min;

@@ -74,7 +74,8 @@ struct TileShared {
 template <class Weight>
 __device__ inline Item load_tile_item(const TilePush& push, const TileWork& work, std::uint32_t first_item) {
     const std::uint32_t item = first_item + thread_index() / kTileRows;
-    if (item < push.n_in / kItem) return Weight::load(tile_weight_row(push, work, thread_index() % kTileRows), item);
+    if (item < push.n_in / kItem)
+        return load_item<Weight>(tile_weight_row(push, work, thread_index() % kTileRows), item);
     return {};
 }
 template <class Weight>

@@ -15,6 +15,9 @@ using FastSums = float[2][4][4];
 /// What a set of lanes multiplies, and this lane's part of a product.
 struct FastShare {
     __device__ FastShare() : row(lane_set() % 2 * 32), token(lane_set() / 2 * 32), g(lane() / 4), t(lane() % 4) {}
+    /// How many products of eight rows of x there are for a tile's n rows.
+    __device__ std::uint32_t n_products(std::uint32_t n) const { return n > token ? (n - token + 7) / 8 : 0; }
+
     std::uint32_t row, token;  // the first of each
     std::uint32_t g, t;
 };
@@ -72,7 +75,7 @@ __device__ inline FastTilePart load_part(const TilePush& push, const std::byte* 
                                          std::uint32_t pair) {
     const std::uint32_t me = thread_index(), n_blocks = push.n_in / 32;
     FastTilePart part{};
-    if (const std::uint32_t item = 2 * pair + me % 2; item < n_blocks) part.w = Weight::load(weight_row, item);
+    if (const std::uint32_t item = 2 * pair + me % 2; item < n_blocks) part.w = load_item<Weight>(weight_row, item);
     const Words4* q = reinterpret_cast<const Words4*>(push.input.q);
     if (const std::uint32_t block = block_of_pair<Weight>(pair, me / 2 % 2); block < n_blocks) {
 #pragma unroll
@@ -122,7 +125,8 @@ __device__ inline float sum_of_bits(std::int32_t bits) {
 
 /// Adds the products of a block of 32 columns.
 template <class Weight>
-__device__ inline void multiply_block(const FastTileShared::Stage& stage, std::uint32_t half, FastSums& sums) {
+__device__ inline void multiply_block(const FastTileShared::Stage& stage, std::uint32_t half, std::uint32_t n_products,
+                                      FastSums& sums) {
     const FastShare share;
     std::uint32_t a[2][4];
 #pragma unroll
@@ -141,6 +145,7 @@ __device__ inline void multiply_block(const FastTileShared::Stage& stage, std::u
         }
 #pragma unroll
     for (std::uint32_t j = 0; j < 4; ++j) {
+        if (j >= n_products) break;
         const Words4* x = stage.x[share.token + 8 * j + share.g] + 2 * half;
         const std::uint32_t b[2] = {x[0].at[share.t], x[1].at[share.t]};
         const std::uint32_t token = share.token + 8 * j + 2 * share.t;
@@ -185,16 +190,16 @@ __global__ void __launch_bounds__(kTileThreads) tile_fast(TilePush push) {
         const FastTileRows rows{
             {tile_input_row(push, work, first + me / 4), tile_input_row(push, work, first + me / 4 + 32)},
             tile_input_row(push, work, first + me % kFastTileTokens)};
-        const bool has_tokens = first + FastShare().token < work.end;
+        const std::uint32_t n_products = FastShare().n_products(work.end - first);
         FastSums sums = {};
         FastTilePart part = load_part<Weight>(push, weight_row, rows, 0);
         store_part<Weight>(shared.stages[0], part);
         sync_group();
         for (std::uint32_t pair = 0; pair < n_pairs; ++pair) {
             if (pair + 1 < n_pairs) part = load_part<Weight>(push, weight_row, rows, pair + 1);
-            if (has_tokens) {
-                multiply_block<Weight>(shared.stages[pair % 2], 0, sums);
-                multiply_block<Weight>(shared.stages[pair % 2], 1, sums);
+            if (n_products > 0) {
+                multiply_block<Weight>(shared.stages[pair % 2], 0, n_products, sums);
+                multiply_block<Weight>(shared.stages[pair % 2], 1, n_products, sums);
             }
             if (pair + 1 < n_pairs) store_part<Weight>(shared.stages[(pair + 1) % 2], part);
             sync_group();
@@ -258,7 +263,8 @@ __device__ inline void store_half_part(HalfTileShared::Stage& stage, const HalfT
     }
 }
 
-__device__ inline void multiply_half_stage(const HalfTileShared::Stage& stage, FastSums& sums) {
+__device__ inline void multiply_half_stage(const HalfTileShared::Stage& stage, std::uint32_t n_products,
+                                           FastSums& sums) {
     const FastShare share;
 #pragma unroll
     for (std::uint32_t first = 0; first < 32; first += 8) {
@@ -270,6 +276,7 @@ __device__ inline void multiply_half_stage(const HalfTileShared::Stage& stage, F
                 a[i][k] = stage.w[share.row + 16 * i + share.g + k % 2 * 8][first + share.t + k / 2 * 4];
 #pragma unroll
         for (std::uint32_t j = 0; j < 4; ++j) {
+            if (j >= n_products) break;
             const float* x = stage.x[share.token + 8 * j + share.g] + first + share.t;
             const float b[2] = {x[0], x[4]};
 #pragma unroll
@@ -289,14 +296,14 @@ __global__ void __launch_bounds__(kTileThreads) tile_half(TilePush push) {
     for (std::uint32_t first = work.begin + group_index().z * kFastTileTokens; first < work.end;
          first += n_groups().z * kFastTileTokens) {
         const float* x = push.input.x + std::size_t{tile_input_row(push, work, first + me / 2)} * push.n_in;
-        const bool has_tokens = first + FastShare().token < work.end;
+        const std::uint32_t n_products = FastShare().n_products(work.end - first);
         FastSums sums = {};
         HalfTilePart part = load_half_part<Weight>(push, weight_row, x, wide, 0);
         store_half_part(shared.stages[0], part);
         sync_group();
         for (std::uint32_t item = 0; item < n_items; ++item) {
             if (item + 1 < n_items) part = load_half_part<Weight>(push, weight_row, x, wide, item + 1);
-            if (has_tokens) multiply_half_stage(shared.stages[item % 2], sums);
+            if (n_products > 0) multiply_half_stage(shared.stages[item % 2], n_products, sums);
             if (item + 1 < n_items) store_half_part(shared.stages[(item + 1) % 2], part);
             sync_group();
         }

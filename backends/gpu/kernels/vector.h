@@ -51,6 +51,17 @@ __device__ inline void add_up(const Team& team, TeamSums& shared, float (&sums)[
     sync_group();
 }
 
+/// An item of n rows of weights, and the row of x that it meets.
+template <std::uint32_t n>
+struct Place {
+    const std::byte* rows[n];
+    std::uint32_t item, x_row;
+    float factor;
+    bool counts;  // else it is loaded, and nothing comes of it
+};
+/// How many a lane has under way.
+inline constexpr std::uint32_t kPlaces = 2;
+
 /// Rows of x side by side, in the form that weights of a type meet.
 template <class Weight, bool kIsFloat = Weight::kIsFloat>
 struct VectorInput;
@@ -78,16 +89,26 @@ struct VectorInput<Weight, false> {
 
     __device__ static bool is_wide(const std::byte*, std::uint32_t) { return false; }
 
-    /// Adds factor · item · x's row `of_row` to each sum, an item of each weight row.
+    /// Adds the products of each place to the sums, an item of each weight row.
     template <std::uint32_t n>
-    __device__ void multiply_rows(const std::byte* const (&rows)[n], std::uint32_t item, std::uint32_t of_row,
-                                  float factor, bool, float (&sums)[n]) const {
-        Item w[n];
+    __device__ void multiply(const Place<n> (&places)[kPlaces], bool, float (&sums)[n]) const {
+        typename Weight::Raw raw[kPlaces][n];
 #pragma unroll
-        for (std::uint32_t i = 0; i < n; ++i) w[i] = Weight::load(rows[i], item);
-        const InputItem x = load_input<Weight>(shared.q, shared.scales, shared.sums, of_row * n_items + item);
+        for (std::uint32_t k = 0; k < kPlaces; ++k)
 #pragma unroll
-        for (std::uint32_t i = 0; i < n; ++i) sums[i] += factor * multiply<Weight>(w[i], x);
+            for (std::uint32_t i = 0; i < n; ++i) raw[k][i] = Weight::load(places[k].rows[i], places[k].item);
+#pragma unroll
+        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+            const Place<n>& place = places[k];
+            const InputItem x =
+                load_input<Weight>(shared.q, shared.scales, shared.sums, place.x_row * n_items + place.item);
+#pragma unroll
+            for (std::uint32_t i = 0; i < n; ++i) {
+                const Item w = Weight::unpack(raw[k][i], place.rows[i], place.item);
+                const float product = place.factor * lfm::gpu::multiply<Weight>(w, x);
+                sums[i] += place.counts ? product : 0;
+            }
+        }
     }
 
     const Shared& shared;
@@ -107,38 +128,73 @@ struct VectorInput<Weight, true> {
     }
 
     template <std::uint32_t n>
-    __device__ void multiply_rows(const std::byte* const (&rows)[n], std::uint32_t item, std::uint32_t of_row,
-                                  float factor, bool wide, float (&sums)[n]) const {
-        const std::uint32_t first = kFloatItem * item;
-        const float* from = x + of_row * n_in + first;
+    __device__ void multiply(const Place<n> (&places)[kPlaces], bool wide, float (&sums)[n]) const {
         if (wide) {
-            float w[n][kFloatItem];
+            multiply_wide(places, sums);
+            return;
+        }
 #pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i) Weight::load_eight(rows[i] + first * Weight::kBytes, w[i]);
-            const Words4 low = load<Words4>(reinterpret_cast<const std::byte*>(from));
-            const Words4 high = load<Words4>(reinterpret_cast<const std::byte*>(from + 4));
+        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+            const std::uint32_t first = kFloatItem * places[k].item;
+            const float* from = x + places[k].x_row * n_in + first;
+            for (std::uint32_t j = 0; j < kFloatItem && first + j < n_in && places[k].counts; ++j) {
+#pragma unroll
+                for (std::uint32_t i = 0; i < n; ++i)
+                    sums[i] +=
+                        places[k].factor * from[j] * Weight::load_one(places[k].rows[i] + (first + j) * Weight::kBytes);
+            }
+        }
+    }
+
+    template <std::uint32_t n>
+    __device__ void multiply_wide(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
+        float w[kPlaces][n][kFloatItem];
+        Words4 of_x[kPlaces][2];
+#pragma unroll
+        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+            const std::uint32_t first = kFloatItem * places[k].item;
+#pragma unroll
+            for (std::uint32_t i = 0; i < n; ++i)
+                Weight::load_eight(places[k].rows[i] + first * Weight::kBytes, w[k][i]);
+            const auto* from = reinterpret_cast<const std::byte*>(x + places[k].x_row * n_in + first);
+            of_x[k][0] = load<Words4>(from);
+            of_x[k][1] = load<Words4>(from + 16);
+        }
+#pragma unroll
+        for (std::uint32_t k = 0; k < kPlaces; ++k)
 #pragma unroll
             for (std::uint32_t i = 0; i < n; ++i) {
                 float sum = 0;
 #pragma unroll
-                for (std::uint32_t j = 0; j < 4; ++j) {
-                    sum += w[i][j] * float_of_bits(low.at[j]);
-                    sum += w[i][4 + j] * float_of_bits(high.at[j]);
-                }
-                sums[i] += factor * sum;
+                for (std::uint32_t j = 0; j < kFloatItem; ++j)
+                    sum += w[k][i][j] * float_of_bits(of_x[k][j / 4].at[j % 4]);
+                sums[i] += places[k].counts ? places[k].factor * sum : 0;
             }
-            return;
-        }
-        for (std::uint32_t j = 0; j < kFloatItem && first + j < n_in; ++j) {
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i)
-                sums[i] += factor * from[j] * Weight::load_one(rows[i] + (first + j) * Weight::kBytes);
-        }
     }
 
     const float* x;
     std::uint32_t n_in, n_items;
 };
+
+/// Adds a team's products of rows with x's only row.
+template <class Weight, std::uint32_t n>
+__device__ inline void multiply_rows(const VectorInput<Weight>& x, const Team& team, const std::byte* const (&rows)[n],
+                                     bool wide, float (&sums)[n]) {
+    for (std::uint32_t item = team.first; item < x.n_items; item += kPlaces * team.step) {
+        Place<n> places[kPlaces];
+#pragma unroll
+        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+            const bool counts = item + k * team.step < x.n_items;
+            places[k].item = counts ? item + k * team.step : item;
+            places[k].x_row = 0;
+            places[k].factor = 1;
+            places[k].counts = counts;
+#pragma unroll
+            for (std::uint32_t i = 0; i < n; ++i) places[k].rows[i] = rows[i];
+        }
+        x.multiply(places, wide, sums);
+    }
+}
 
 /// Brings the first rows of weights nearer while x is quantised.
 __device__ inline void prefetch_row(const std::byte* row, std::uint32_t row_bytes) {
@@ -193,9 +249,7 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
 #pragma unroll
         for (std::uint32_t i = 0; i < kVectorRows; ++i) rows[i] = vector_row(push, first + i, n_out, x_row).weight;
         float sums[kVectorRows] = {};
-#pragma unroll 2
-        for (std::uint32_t item = team.first; item < x.n_items; item += team.step)
-            x.multiply_rows(rows, item, 0, 1, wide, sums);
+        multiply_rows(x, team, rows, wide, sums);
         add_up(team, shared.sums, sums);
 #pragma unroll
         for (std::uint32_t i = 0; i < kVectorRows; ++i)
@@ -225,9 +279,7 @@ __global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
         const std::uint32_t row = of_group + team.index;
         const std::byte* const rows[2] = {row_of(expert.gate, row), row_of(expert.up, row)};
         float sums[2] = {};
-#pragma unroll 2
-        for (std::uint32_t item = team.first; item < x.n_items; item += team.step)
-            x.multiply_rows(rows, item, 0, 1, wide, sums);
+        multiply_rows(x, team, rows, wide, sums);
         add_up(team, shared.sums, sums);
         if (team.leads() && row < push.n_ff) push.hidden[std::size_t{j} * push.n_ff + row] = silu(sums[0]) * sums[1];
     }
@@ -236,8 +288,11 @@ __global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
 template <class Weight>
 struct DownShared {
     VectorShared<Weight> vector;
-    const std::byte* down[kMostVectorChoices];  // null: not of the set
+    // Choices of the set.
+    const std::byte* down[kMostVectorChoices];
+    std::uint32_t choice[kMostVectorChoices];
     float weights[kMostVectorChoices];
+    std::uint32_t n;
 };
 
 template <class Weight>
@@ -245,17 +300,22 @@ __global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
     DownShared<Weight>& shared = shared_memory<DownShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
-    if (const std::uint32_t j = thread_index(); j < push.n_used) {
-        const ExpertEntry expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]));
-        shared.down[j] = expert.held != 0 ? expert.down : nullptr;
-        shared.weights[j] = push.weights[j];
+    if (thread_index() == 0) {
+        shared.n = 0;
+        for (std::uint32_t j = 0; j < push.n_used; ++j) {
+            const ExpertEntry expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]));
+            if (expert.held == 0) continue;
+            shared.down[shared.n] = expert.down;
+            shared.choice[shared.n] = j;
+            shared.weights[shared.n++] = push.weights[j];
+        }
     }
     // Those of choices outside the set are whatever they are, and are not used.
     const VectorInput<Weight> x(shared.vector.input, push.hidden, push.n_used, push.n_ff);
     sync_group();
+    const std::uint32_t n_items = shared.n * x.n_items;
     bool wide = true;
-    for (std::uint32_t j = 0; j < push.n_used; ++j)
-        if (shared.down[j] != nullptr) wide = wide && x.is_wide(shared.down[j], push.row_bytes);
+    for (std::uint32_t j = 0; j < shared.n; ++j) wide = wide && x.is_wide(shared.down[j], push.row_bytes);
     for (std::uint32_t of_group = group_index().x * rows_of_group; of_group < push.n_out;
          of_group += n_groups().x * rows_of_group) {
         const std::uint32_t first = of_group + team.index * kVectorRows;
@@ -264,14 +324,20 @@ __global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
         for (std::uint32_t i = 0; i < kVectorRows; ++i)
             offsets[i] = std::size_t{first + i < push.n_out ? first + i : push.n_out - 1} * push.row_bytes;
         float sums[kVectorRows] = {};
-        std::uint32_t j = 0, item = team.first;
-        for (;; item += team.step) {
-            for (; item >= x.n_items && j < push.n_used; ++j) item -= x.n_items;
-            if (j >= push.n_used) break;
-            const std::byte* matrix = shared.down[j];
-            if (matrix == nullptr) continue;
-            const std::byte* const rows[2] = {matrix + offsets[0], matrix + offsets[1]};
-            x.multiply_rows(rows, item, j, shared.weights[j], wide, sums);
+        for (std::uint32_t at = team.first; at < n_items; at += kPlaces * team.step) {
+            Place<kVectorRows> places[kPlaces];
+#pragma unroll
+            for (std::uint32_t k = 0; k < kPlaces; ++k) {
+                places[k].counts = at + k * team.step < n_items;
+                const std::uint32_t of_all = places[k].counts ? at + k * team.step : at;
+                const std::uint32_t j = of_all / x.n_items;
+                places[k].item = of_all - j * x.n_items;
+                places[k].x_row = shared.choice[j];
+                places[k].factor = shared.weights[j];
+#pragma unroll
+                for (std::uint32_t i = 0; i < kVectorRows; ++i) places[k].rows[i] = shared.down[j] + offsets[i];
+            }
+            x.multiply(places, wide, sums);
         }
         add_up(team, shared.vector.sums, sums);
 #pragma unroll

@@ -26,10 +26,10 @@ __device__ inline float float_of_half(std::uint16_t bits) { return __half2float(
 __device__ inline std::uint16_t half_of_float(float value) { return __half_as_ushort(__float2half_rn(value)); }
 /// Nearest integer, ties to even.
 __device__ inline float round_to_even(float value) { return rintf(value); }
-/// Of two 32-bit words side by side, `low` first: the 32 bits from bit `shift` on, below 32.
+/// Of two 32-bit words side by side, `low` first: the 32 bits from bit `shift` on, up to 32.
 __device__ inline std::uint32_t funnel(std::uint32_t low, std::uint32_t high, std::uint32_t shift) {
 #if defined(LFM_GPU_CUDA)
-    return __funnelshift_r(low, high, shift);
+    return __funnelshift_rc(low, high, shift);
 #else
     return static_cast<std::uint32_t>((static_cast<std::uint64_t>(high) << 32 | low) >> shift);
 #endif

@@ -1,6 +1,6 @@
 // What the shared cases leave out of attention: groups of any number of heads, heads up to 256, a cache long enough
 // that one token's keys are shared out, and its replays at every position.
-#include "tests/backends/vulkan/device_operands.h"
+#include "tests/backends/device_operands.h"
 #include "tests/backends/vulkan/validated_device.h"
 
 namespace lfm::test {

@@ -1,6 +1,6 @@
 // What the shared cases leave out of matmul and embed: rows that are no multiple of anything and lie at odd places,
 // replays with other numbers of rows, few outputs of many tokens, ids outside the table.
-#include "tests/backends/vulkan/device_operands.h"
+#include "tests/backends/device_operands.h"
 #include "tests/backends/vulkan/validated_device.h"
 
 namespace lfm::test {

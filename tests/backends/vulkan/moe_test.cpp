@@ -1,6 +1,6 @@
 // What the shared cases leave out of route and expert_ffn: NaN in the choice, ids that no expert has, one expert for
 // all, and tables and slots that change between the replays of one recording.
-#include "tests/backends/vulkan/device_operands.h"
+#include "tests/backends/device_operands.h"
 #include "tests/backends/vulkan/validated_device.h"
 
 namespace lfm::test {

@@ -10,14 +10,21 @@ struct IQ4_XS {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        std::uint32_t head, low_scales;
+        Words4 qs;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 136 * (item / 8);
-        const std::uint32_t i = item % 8, head = load_word(block);
-        const Words4 qs = load_16_words(block + 8 + 16 * i);
-        const std::uint32_t low = load_word(block, 1) >> 4 * i & 15, high = head >> (16 + 2 * i) & 3;
+        return {load_word(block), load_word(block, 1), load_16_words(block + 8 + 16 * (item % 8))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t i = item % 8;
+        const std::uint32_t low = raw.low_scales >> 4 * i & 15, high = raw.head >> (16 + 2 * i) & 3;
         const float scale =
-            half_of(head & 0xffff) * static_cast<float>(static_cast<std::int32_t>(low | high << 4) - 32);
-        return item_of(look_up(iq4_table(), low_nibbles(qs)), look_up(iq4_table(), high_nibbles(qs)), scale, 0);
+            half_of(raw.head & 0xffff) * static_cast<float>(static_cast<std::int32_t>(low | high << 4) - 32);
+        return item_of(look_up(iq4_table(), low_nibbles(raw.qs)), look_up(iq4_table(), high_nibbles(raw.qs)), scale, 0);
     }
 };
 

@@ -10,17 +10,19 @@ struct MXFP4 {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
-        const std::byte* block = row + 17 * item;
-        const auto words = load_words<5>(word_before(block));
-        const std::uint32_t shift = bits_after_word(block);
-        const std::uint32_t e = words.at[0] >> shift & 0xff;
-        Words4 qs;
-#pragma unroll
-        for (std::uint32_t i = 0; i < 4; ++i)
-            qs.at[i] = shift == 24 ? words.at[i + 1] : funnel(words.at[i], words.at[i + 1], shift + 8);
+    struct Raw {
+        LoadedWords<5> words;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
+        return {load_words<5>(word_before(row + 17 * item))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t to_block = bits_after_word(row + 17 * item);
+        const std::uint32_t e = raw.words.at[0] >> to_block & 0xff;
         // half of 2^(e - 127), for the levels are doubled; the first two are subnormal
         const float scale = float_of_bits(e < 2 ? 0x00200000u << e : (e - 1) << 23);
+        const Words4 qs = sixteen<0>(raw.words, to_block + 8);
         return item_of(look_up(mxfp4_table(), low_nibbles(qs)), look_up(mxfp4_table(), high_nibbles(qs)), scale, 0);
     }
 };

@@ -10,19 +10,25 @@ struct Q2_K {
     static constexpr bool kOneScale = false;
     static constexpr bool kHasMin = true;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        Words4 qs;
+        std::uint32_t head, scales;  // the latter of both runs
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 84 * (item / 8);
-        const std::uint32_t i = item % 8, half_block = i / 4, pair = i / 2 % 2, l = i % 2;
-        const std::uint32_t first = 8 * half_block + 4 * pair + l, second = first + 2;
-        const Words4 qs = load_16_words(block + 16 + 32 * half_block + 16 * l);
-        const std::uint32_t head = load_word(block, 20);
-        const std::uint32_t scales = load_word(block, first / 4);  // those of both runs
-        const float d = half_of(head & 0xffff), dmin = half_of(head >> 16);
-        const std::uint32_t a = scales >> 8 * (first % 4) & 0xff, b = scales >> 8 * (second % 4) & 0xff;
+        const std::uint32_t half_block = item % 8 / 4, pair = item / 2 % 2, l = item % 2;
+        return {load_16_words(block + 16 + 32 * half_block + 16 * l), load_word(block, 20),
+                load_word(block, 2 * half_block + pair)};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t pair = item / 2 % 2, l = item % 2;
+        const float d = half_of(raw.head & 0xffff), dmin = half_of(raw.head >> 16);
+        const std::uint32_t a = raw.scales >> 8 * l & 0xff, b = raw.scales >> (8 * l + 16) & 0xff;
         const auto low = [pair](std::uint32_t word) { return word >> 4 * pair & 0x03030303u; };
         const auto high = [pair](std::uint32_t word) { return word >> (4 * pair + 2) & 0x03030303u; };
-        return {{each(qs, low), d * static_cast<float>(a & 15), dmin * static_cast<float>(a >> 4)},
-                {each(qs, high), d * static_cast<float>(b & 15), dmin * static_cast<float>(b >> 4)}};
+        return {{each(raw.qs, low), d * static_cast<float>(a & 15), dmin * static_cast<float>(a >> 4)},
+                {each(raw.qs, high), d * static_cast<float>(b & 15), dmin * static_cast<float>(b >> 4)}};
     }
 };
 

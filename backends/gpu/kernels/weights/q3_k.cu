@@ -5,9 +5,9 @@
 namespace lfm::gpu {
 
 /// Of run k, from the twelve bytes that hold sixteen.
-__device__ inline float q3_scale(const std::byte* scales, std::uint32_t k) {
-    const std::uint32_t low = load_byte(scales + k % 8) >> k / 8 * 4 & 15;
-    const std::uint32_t high = load_byte(scales + 8 + k % 4) >> k / 4 * 2 & 3;
+__device__ inline float q3_scale(const std::uint32_t (&bytes)[3], std::uint32_t k) {
+    const std::uint32_t low = (k / 4 % 2 == 0 ? bytes[0] : bytes[1]) >> (8 * (k % 4) + k / 8 * 4) & 15;
+    const std::uint32_t high = bytes[2] >> (8 * (k % 4) + k / 4 * 2) & 3;
     return static_cast<float>(static_cast<std::int32_t>(low | high << 4) - 32);
 }
 
@@ -17,22 +17,35 @@ struct Q3_K {
     static constexpr bool kOneScale = false;
     static constexpr bool kHasMin = false;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        LoadedWords<5> third, qs;
+        LoadedWords<4> tail;  // the scales, and the scale of all
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 110 * (item / 8);
+        const std::uint32_t half_block = item % 8 / 4, l = item % 2;
+        return {load_words<5>(word_before(block + 16 * l)),
+                load_words<5>(word_before(block + 32 + 32 * half_block + 16 * l)),
+                load_words<4>(word_before(block + 96))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
         const std::uint32_t i = item % 8, half_block = i / 4, pair = i / 2 % 2, l = i % 2;
-        const std::uint32_t shift = 4 * half_block + 2 * pair;
-        const Words4 third = load_16(block + 16 * l);
-        const Words4 qs = load_16(block + 32 + 32 * half_block + 16 * l);
-        const std::uint32_t first = 8 * half_block + 4 * pair + l;
-        const float d = half_of(load_half(block + 108));
+        const std::uint32_t to_block = bits_after_word(row + 110 * (item / 8));  // and to each of its parts
+        const std::uint32_t shift = 4 * half_block + 2 * pair, first = 8 * half_block + 4 * pair + l;
+        const Words4 third = sixteen<0>(raw.third, to_block), qs = sixteen<0>(raw.qs, to_block);
+        std::uint32_t scales[3];
+#pragma unroll
+        for (std::uint32_t j = 0; j < 3; ++j) scales[j] = funnel(raw.tail.at[j], raw.tail.at[j + 1], to_block);
+        const float d = half_of(raw.tail.at[3] >> to_block & 0xffff);
         const Words4 low = each(qs, third, [pair, shift](std::uint32_t two, std::uint32_t bit) {
             return (two >> 4 * pair & 0x03030303u) | (bit >> shift & 0x01010101u) << 2;
         });
         const Words4 high = each(qs, third, [pair, shift](std::uint32_t two, std::uint32_t bit) {
             return (two >> (4 * pair + 2) & 0x03030303u) | (bit >> (shift + 1) & 0x01010101u) << 2;
         });
-        return {{subtract_from_each(low, 4), d * q3_scale(block + 96, first), 0},
-                {subtract_from_each(high, 4), d * q3_scale(block + 96, first + 2), 0}};
+        return {{subtract_from_each(low, 4), d * q3_scale(scales, first), 0},
+                {subtract_from_each(high, 4), d * q3_scale(scales, first + 2), 0}};
     }
 };
 

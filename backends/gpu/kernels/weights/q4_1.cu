@@ -10,11 +10,17 @@ struct Q4_1 {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        std::uint32_t head;
+        Words4 qs;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 20 * item;
-        const std::uint32_t head = load_word(block);
-        const Words4 qs = load_16_words(block + 4);
-        return item_of(low_nibbles(qs), high_nibbles(qs), half_of(head & 0xffff), -half_of(head >> 16));
+        return {load_word(block), load_16_words(block + 4)};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        return item_of(low_nibbles(raw.qs), high_nibbles(raw.qs), half_of(raw.head & 0xffff), -half_of(raw.head >> 16));
     }
 };
 

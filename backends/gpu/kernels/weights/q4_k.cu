@@ -10,15 +10,20 @@ struct Q4_K {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        Words4 head, qs;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 144 * (item / 8);
-        const std::uint32_t i = item % 8, group = i / 2 * 2;
-        const Words4 head = load_16_words(block);
-        const Words4 qs = load_16_words(block + 16 + 16 * i);
-        const float d = half_of(head.at[0] & 0xffff), dmin = half_of(head.at[0] >> 16);
-        const SixBitScale first = six_bit_scale(head, group), second = six_bit_scale(head, group + 1);
-        return {{low_nibbles(qs), d * first.scale, dmin * first.min},
-                {high_nibbles(qs), d * second.scale, dmin * second.min}};
+        return {load_16_words(block), load_16_words(block + 16 + 16 * (item % 8))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t group = item % 8 / 2 * 2;
+        const float d = half_of(raw.head.at[0] & 0xffff), dmin = half_of(raw.head.at[0] >> 16);
+        const SixBitScale first = six_bit_scale(raw.head, group), second = six_bit_scale(raw.head, group + 1);
+        return {{low_nibbles(raw.qs), d * first.scale, dmin * first.min},
+                {high_nibbles(raw.qs), d * second.scale, dmin * second.min}};
     }
 };
 

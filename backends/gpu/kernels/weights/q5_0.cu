@@ -10,13 +10,18 @@ struct Q5_0 {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
-        const std::byte* block = row + 22 * item;
-        const auto words = load_words<6>(word_before(block));
-        const bool odd = is_odd_half(block);
-        const std::uint32_t qh = odd ? words.at[1] : funnel(words.at[0], words.at[1], 16);
-        const Words4 qs = sixteen_after_half<1>(words, odd);
-        const float scale = half_of(words.at[0] >> (odd ? 16 : 0) & 0xffff);
+    struct Raw {
+        LoadedWords<6> words;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
+        return {load_words<6>(word_before(row + 22 * item))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t to_body = is_odd_half(row + 22 * item) ? 32 : 16;
+        const float scale = half_of(raw.words.at[0] >> (to_body - 16) & 0xffff);
+        const std::uint32_t qh = funnel(raw.words.at[0], raw.words.at[1], to_body);
+        const Words4 qs = sixteen<1>(raw.words, to_body);
         return item_of(subtract_from_each(add_fifth_bits(low_nibbles(qs), qh), 16),
                        subtract_from_each(add_fifth_bits(high_nibbles(qs), qh >> 16), 16), scale, 0);
     }

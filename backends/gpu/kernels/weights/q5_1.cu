@@ -10,12 +10,18 @@ struct Q5_1 {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
+    struct Raw {
+        std::uint32_t head, qh;
+        Words4 qs;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 24 * item;
-        const std::uint32_t head = load_word(block), qh = load_word(block, 1);
-        const Words4 qs = load_16_words(block + 8);
-        return item_of(add_fifth_bits(low_nibbles(qs), qh), add_fifth_bits(high_nibbles(qs), qh >> 16),
-                       half_of(head & 0xffff), -half_of(head >> 16));
+        return {load_word(block), load_word(block, 1), load_16_words(block + 8)};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        return item_of(add_fifth_bits(low_nibbles(raw.qs), raw.qh), add_fifth_bits(high_nibbles(raw.qs), raw.qh >> 16),
+                       half_of(raw.head & 0xffff), -half_of(raw.head >> 16));
     }
 };
 

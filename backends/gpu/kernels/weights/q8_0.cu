@@ -10,12 +10,17 @@ struct Q8_0 {
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
 
-    static __device__ Item load(const std::byte* row, std::uint32_t item) {
-        const std::byte* block = row + 34 * item;
-        const auto words = load_words<9>(word_before(block));
-        const bool odd = is_odd_half(block);
-        const float scale = half_of(words.at[0] >> (odd ? 16 : 0) & 0xffff);
-        return item_of(sixteen_after_half<0>(words, odd), sixteen_after_half<4>(words, odd), scale, 0);
+    struct Raw {
+        LoadedWords<9> words;
+    };
+    static __device__ Raw load(const std::byte* row, std::uint32_t item) {
+        return {load_words<9>(word_before(row + 34 * item))};
+    }
+    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                  [[maybe_unused]] std::uint32_t item) {
+        const std::uint32_t to_body = is_odd_half(row + 34 * item) ? 32 : 16;
+        const float scale = half_of(raw.words.at[0] >> (to_body - 16) & 0xffff);
+        return item_of(sixteen<0>(raw.words, to_body), sixteen<4>(raw.words, to_body), scale, 0);
     }
 };
 
