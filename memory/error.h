@@ -15,6 +15,7 @@ enum class ErrorCode {
     kIo,                // reading or writing a file failed; exit code 1
     kInvalidInput,      // bad data from the user (JSON, tokens, text); exit code 1
     kContextFull,       // the sequence is longer than the context; exit code 1
+    kNoDevice,          // no device, or none that works, where one was asked for by name; exit code 1
     kDeviceLost,        // exit code 5
     kInterrupted,       // a stop was asked for (Ctrl-C); exit code 130
 };

@@ -11,10 +11,18 @@ namespace {
 // Of any backend's DeviceArena (runtime/device_arena.cpp): where a piece begins.
 constexpr std::uint64_t kPiece = 16;
 
+// Of backends/step_image.h.
+constexpr std::uint64_t kStepHeader = 40;
+
+// Of backends/gpu. memory.h: what a block has more, what drivers hand out device memory in, and pages of pinned memory;
+// ops_attention.cpp: how keys are split among groups, with what each leaves beside its row.
+constexpr std::uint64_t kGpuSpare = 16, kGpuAlignment = 256, kGpuUnit = std::uint64_t{2} << 20, kPinnedPage = 4096;
+constexpr std::uint32_t kGpuSplitKeys = 64, kGpuMostSplits = 256, kGpuPartWeight = 8;
+
 // Of backends/vulkan. memory.cpp: what a block has more, and what drivers round up to; step_area.cpp: places for group
 // counts; ops_attention.cpp: how keys are split among groups; ops_moe.cpp and step_area.cpp: addresses of an expert.
 constexpr std::uint64_t kSpare = 256, kDriverUnit = 256;
-constexpr std::uint64_t kMaxGrids = 512, kGridBytes = 12, kStepHeader = 40;
+constexpr std::uint64_t kMaxGrids = 512, kGridBytes = 12;
 constexpr std::uint32_t kSplitKeys = 64, kMaxSplits = 32;
 constexpr std::uint64_t kEntryBytes = 32;
 
@@ -47,6 +55,14 @@ private:
 };
 
 std::uint64_t vulkan_block(std::uint64_t size) { return size > 0 ? round_up(size + kSpare, kDriverUnit) : 0; }
+
+std::uint64_t gpu_block(std::uint64_t size) {
+    return size > 0 ? round_up(round_up(size + kGpuSpare, kGpuAlignment), kGpuUnit) : 0;
+}
+/// Of the device, with pinned memory beside it.
+std::uint64_t gpu_mirrored(std::uint64_t size) {
+    return size > 0 ? gpu_block(size) + round_up(size + kGpuSpare, kPinnedPage) : 0;
+}
 
 /// Activations in blocks of 32, with a scale each and a sum for every 16.
 void add_quantised(Pieces& pieces, std::uint64_t n_rows, std::uint64_t n) {
@@ -169,27 +185,58 @@ Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
     if (work.attends && n_splits > 1)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} + 2) * sizeof(float));
 
-    Pieces step;
-    step.add(kStepHeader, 1);
-    step.add(kMaxGrids, kGridBytes);
-    step.add(n_batch, sizeof(std::int32_t));
-    step.add(n_batch * (work.attends ? hyper.head_dim : 0), sizeof(float));
-    step.add(work.n_routed * n_pairs, sizeof(std::int32_t));
+    Pieces grids;
+    grids.add(kStepHeader, 1);
+    grids.add(kMaxGrids, kGridBytes);
+    const std::uint64_t step = (grids.bytes() + step_bytes(work)).value;
     const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
-    return {vulkan_block(areas.bytes()) + vulkan_block(step.bytes().value) + vulkan_block(table)};
+    return {vulkan_block(areas.bytes()) + vulkan_block(step) + vulkan_block(table)};
+}
+
+Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
+    const HyperParameters& hyper = model_.hyper;
+    const std::uint64_t n_batch = sizes_.n_batch, n_pairs = n_batch * hyper.n_expert_used;
+    const std::uint64_t n_expert = hyper.n_expert;
+    Areas areas;
+    areas.add_quantised(n_batch, work.n_quantised_input);
+    if (work.computes_experts) {
+        areas.add(n_batch * n_expert * sizeof(float));
+        areas.add(2 * n_pairs * sizeof(std::uint32_t));
+        areas.add(kEntryBytes * n_expert + 4 * (n_expert + 1));
+        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
+        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
+        areas.add_quantised(n_pairs, work.n_quantised_ff);
+        areas.add(n_pairs * hyper.n_embd * sizeof(float));
+    }
+    const std::uint64_t n_splits = std::min((sizes_.n_ctx + kGpuSplitKeys - 1) / kGpuSplitKeys, kGpuMostSplits);
+    if (work.attends)
+        areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} * sizeof(float) + kGpuPartWeight));
+    Pieces header;
+    header.add(kStepHeader, 1);
+    const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
+    return {gpu_block(areas.bytes()) + gpu_mirrored((header.bytes() + step_bytes(work)).value) + gpu_mirrored(table)};
+}
+
+Bytes DeviceNeeds::step_bytes(const OperationSizes& work) const {
+    Pieces step;
+    step.add(sizes_.n_batch, sizeof(std::int32_t));
+    step.add(std::uint64_t{sizes_.n_batch} * (work.attends ? model_.hyper.head_dim : 0), sizeof(float));
+    step.add(std::uint64_t{work.n_routed} * sizes_.n_batch * model_.hyper.n_expert_used, sizeof(std::int32_t));
+    return step.bytes();
 }
 
 Bytes DeviceNeeds::other_scratch(const OperationSizes& work) const {
-    const HyperParameters& hyper = model_.hyper;
-    Pieces step;
-    step.add(sizes_.n_batch, sizeof(std::int32_t));
-    step.add(std::uint64_t{sizes_.n_batch} * (work.attends ? hyper.head_dim : 0), sizeof(float));
-    step.add(std::uint64_t{work.n_routed} * sizes_.n_batch * hyper.n_expert_used, sizeof(std::int32_t));
-    return cpu_scratch(hyper, work, sizes_.n_batch) + step.bytes();
+    return cpu_scratch(model_.hyper, work, sizes_.n_batch) + step_bytes(work);
 }
 
 /// The most that a block takes beside what is asked for.
-Bytes DeviceNeeds::block_rest() const { return {vulkan_ ? kSpare + kDriverUnit - 1 : 255}; }
+Bytes DeviceNeeds::block_rest() const {
+    switch (kind_) {
+        case Kind::kVulkan: return {kSpare + kDriverUnit - 1};
+        case Kind::kGpu: return {kGpuSpare + kGpuUnit - 1};
+        default: return {255};
+    }
+}
 
 Bytes DeviceNeeds::rounding(const Placement& placement) const {
     const std::uint64_t n_blocks = kPlacedBlocks + weight_bytes(model_).value / kLargestBlock;
@@ -209,7 +256,10 @@ Bytes DeviceNeeds::rounding(const Placement& placement) const {
 
 Bytes DeviceNeeds::scratch(const Placement& placement) const {
     const OperationSizes work = operation_sizes(model_, placement);
-    return (vulkan_ ? vulkan_scratch(work) : other_scratch(work)) + rounding(placement);
+    const Bytes needed = kind_ == Kind::kVulkan ? vulkan_scratch(work)
+                         : kind_ == Kind::kGpu  ? gpu_scratch(work)
+                                                : other_scratch(work);
+    return needed + rounding(placement);
 }
 
 Bytes DeviceNeeds::most_scratch() const { return scratch(device_placement(model_)); }

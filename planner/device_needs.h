@@ -32,10 +32,14 @@ Bytes cpu_scratch(const HyperParameters& hyper, const OperationSizes& sizes, std
 /// Of one session on one device, in bytes of the device's budget.
 class DeviceNeeds {
 public:
-    /// `backend`: DeviceProfile::backend. "vulkan" as in backends/vulkan; any other is reckoned as the CPU's kernels
-    /// on a device, as "sim" is. References are kept.
+    /// `backend`: DeviceProfile::backend. "vulkan" as in backends/vulkan, "cuda" and "hip" as in backends/gpu; any
+    /// other is reckoned as the CPU's kernels on a device, as "sim" is. References are kept.
     DeviceNeeds(const ModelDescription& model, const SessionSizes& sizes, std::string_view backend)
-        : model_(model), sizes_(sizes), vulkan_(backend == "vulkan") {}
+        : model_(model),
+          sizes_(sizes),
+          kind_(backend == "vulkan"                     ? Kind::kVulkan
+                : backend == "cuda" || backend == "hip" ? Kind::kGpu
+                                                        : Kind::kOther) {}
 
     /// Between the parts of an operation, copies of a step's parameters and of the expert table, and what is lost
     /// where pieces and blocks of memory are rounded up.
@@ -49,14 +53,19 @@ public:
     Bytes most_staging(std::uint32_t n_staged) const;
 
 private:
+    enum class Kind : std::uint8_t { kVulkan, kGpu, kOther };
+
     Bytes vulkan_scratch(const OperationSizes& work) const;
+    Bytes gpu_scratch(const OperationSizes& work) const;
+    /// What a step is described with, without the header and what lies in its gap.
+    Bytes step_bytes(const OperationSizes& work) const;
     Bytes other_scratch(const OperationSizes& work) const;
     Bytes rounding(const Placement& placement) const;
     Bytes block_rest() const;
 
     const ModelDescription& model_;
     const SessionSizes& sizes_;
-    bool vulkan_;
+    Kind kind_;
 };
 
 }  // namespace lfm

@@ -10,6 +10,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/gpu/gpu_modules.h"
 #include "backends/sim/sim_device.h"
 #include "runtime/devices.h"
 
@@ -38,29 +39,55 @@ inline std::unique_ptr<Device> open_sim(const DeviceOptions& options, Ledger& le
         ledger);
 }
 
-/// The first Vulkan device that can be used, emulated or not.
-inline std::optional<FoundDevice> vulkan_device() {
-    for (const FoundDevice& device : find_devices(BackendName::kVulkan))
+/// The backend's first device that can be used, emulated or not.
+inline std::optional<FoundDevice> usable_device(BackendName backend) {
+    for (const FoundDevice& device : find_devices(backend))
         if (device.why_unusable.empty()) return device;
     return std::nullopt;
 }
-inline std::unique_ptr<Device> open_vulkan(const DeviceOptions& options, Ledger& ledger) {
-    return open_device(*vulkan_device(), options, ledger);
+template <BackendName backend>
+std::unique_ptr<Device> open_usable(const DeviceOptions& options, Ledger& ledger) {
+    return open_device(*usable_device(backend), options, ledger);
 }
-inline std::string vulkan_absence() {
-    if (vulkan_device()) return {};
-    std::string why = why_no_device(BackendName::kVulkan);
-    for (const FoundDevice& device : find_devices(BackendName::kVulkan))
+template <BackendName backend>
+std::string absence_of() {
+    if (usable_device(backend)) return {};
+    std::string why = why_no_device(backend);
+    for (const FoundDevice& device : find_devices(backend))
         why += "; " + device.description.name + ": " + device.why_unusable;
     return why;
 }
 
+inline std::optional<FoundDevice> vulkan_device() { return usable_device(BackendName::kVulkan); }
+inline std::unique_ptr<Device> open_vulkan(const DeviceOptions& options, Ledger& ledger) {
+    return open_usable<BackendName::kVulkan>(options, ledger);
+}
+inline std::string vulkan_absence() { return absence_of<BackendName::kVulkan>(); }
 inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("LFM_FULL") == nullptr; }
+
+/// The GPU backend's kernels on the CPU, with warps of 32 or 64 threads.
+inline const gpu::FoundModule& emulated_module(int warp) { return gpu::find_module("emulated" + std::to_string(warp)); }
+template <int warp>
+std::unique_ptr<Device> open_emulated_gpu(const DeviceOptions& options, Ledger& ledger) {
+    return emulated_module(warp).module->open(
+        {.budget = options.budget, .limits = options.limits, .activations = options.activations}, ledger);
+}
+template <int warp>
+std::string emulated_gpu_absence() {
+    return emulated_module(warp).why_none;
+}
+inline bool is_not_full() { return std::getenv("LFM_FULL") == nullptr; }
 
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
     DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5, 1e-9},
     DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"Cuda", open_usable<BackendName::kCuda>, absence_of<BackendName::kCuda>, [] { return false; }, 5e-4,
+               1e-5, 5e-4, 1e-8},
+    DeviceKind{"Hip", open_usable<BackendName::kHip>, absence_of<BackendName::kHip>, [] { return false; }, 5e-4, 1e-5,
+               5e-4, 1e-8},
+    DeviceKind{"GpuWarp32", open_emulated_gpu<32>, emulated_gpu_absence<32>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"GpuWarp64", open_emulated_gpu<64>, emulated_gpu_absence<64>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
 };
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }

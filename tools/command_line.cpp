@@ -57,6 +57,7 @@ int exit_code(ErrorCode code) {
         case ErrorCode::kInterrupted: return 130;
         case ErrorCode::kIo:
         case ErrorCode::kInvalidInput:
+        case ErrorCode::kNoDevice:
         case ErrorCode::kContextFull: break;
     }
     return 1;

@@ -32,11 +32,12 @@ std::optional<FoundDevice> find_device(const DeviceRequest& request, const Conso
     });
     const std::uint32_t index = request.index.value_or(0);
     if (index < devices.size()) return devices[index];
+    if ((by_name || request.index) && devices.empty())
+        throw Error(ErrorCode::kNoDevice, by_name ? "--backend" : "--device",
+                    "expected a device, found none (" + why_no_device(request.backend) + ")");
     if (by_name || request.index)
         throw Error(ErrorCode::kUsage, by_name ? "--backend" : "--device",
-                    devices.empty()
-                        ? "expected a device, found none (" + why_no_device(request.backend) + ")"
-                        : "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
+                    "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
     if (request.vram_budget && *request.vram_budget != "auto")
         console.note("no GPU found (" + why_no_device(request.backend) + "): everything in RAM, no VRAM is used");
     return std::nullopt;

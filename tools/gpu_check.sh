@@ -12,7 +12,8 @@ table; OUT_DIR (default ./gpu-check) gets report.md, every log and every figure.
   BUNDLE           build/gpu-bundle.tar.gz of "tools/dev gpu-bundle", or its folder
   --quick          shorter tests, tiny models, twice the time: for drivers that compute on the CPU
   --limit SECONDS  of the whole run (default 480, with --quick 960); what finds no time is left out, and said
-  --device N       to measure, from 0; the tests use the first that can be used
+  --backend NAME   to measure: cuda, hip or vulkan; default: the first of them that has a device
+  --device N       of it, from 0; the tests use the first that can be used
   --tests-only, --bench-only
 
 Exit code: 0 ok, 1 a test failed, found no device or ran out of time, 2 usage. Measurements that fail are said, no more.
@@ -23,7 +24,7 @@ say() { echo "gpu_check: $*" >&2; }
 usage() { say "$*"; help >&2; exit 2; }
 number() { [[ $1 =~ ^[0-9]{1,6}$ ]] || usage "expected a number, found $1"; }
 
-quick=no limit="" device="" tests=yes benches=yes places=()
+quick=no limit="" device="" backend="" tests=yes benches=yes places=()
 while (($#)); do
     case $1 in
         --quick) quick=yes ;;
@@ -31,6 +32,10 @@ while (($#)); do
             (($# > 1)) || usage "expected a number after $1"
             number "$2"
             [[ $1 == --limit ]] && limit=$2 || device=$2
+            shift ;;
+        --backend)
+            (($# > 1)) && [[ $2 =~ ^(cuda|hip|vulkan)$ ]] || usage "expected cuda, hip or vulkan after $1"
+            backend=$2
             shift ;;
         --tests-only) benches=no ;;
         --bench-only) tests=no ;;
@@ -115,6 +120,17 @@ try_drivers() {
 }
 list_devices() { timeout 60 "$lfm/bin/vulkan_tests" --gtest_filter=VulkanDevice.IsListedWithWhatItIs 2>&1; }
 
+# Whether the module of that name finds a card that can be used.
+has_card() {
+    [[ -f $lfm/lib/lfm-$1.so ]] && timeout 60 "$lfm/bin/cards_tests" \
+        --gtest_filter="Cards/DeviceContract.NothingRunsBeforeFlush/$1" 2>&1 | grep -q '^\[       OK'
+}
+choose_backend() {
+    [[ -z $backend ]] || return
+    for backend in cuda hip; do has_card "$backend" && return; done
+    backend=vulkan
+}
+
 # ---- steps ----
 
 ends=$limit  # of what runs now: tests leave time to measure
@@ -179,18 +195,18 @@ all_tests() {
 tell_a_story() {
     local words time
     for time in once twice; do
-        "$lfm/bin/lfm-run" -q --temp 0 -n 60 --backend vulkan --profile rtx-4060-ti-16gb --vram-budget 400MiB \
+        "$lfm/bin/lfm-run" -q --temp 0 -n 60 --backend "$backend" --profile rtx-4060-ti-16gb --vram-budget 800MiB \
             -p "Tell me a story about a fox." >"$TMPDIR/$time" || return
     done
     cat "$TMPDIR/once"
     [[ -s $TMPDIR/once ]] && cmp "$TMPDIR/once" "$TMPDIR/twice"
 }
 refuse_a_budget() {
-    "$lfm/bin/lfm-bench" --shape lfm2.5-1.2b:Q8_0 --backend vulkan --profile rtx-4060-ti-16gb --vram-budget 1MiB
+    "$lfm/bin/lfm-bench" --shape lfm2.5-1.2b:Q8_0 --backend "$backend" --profile rtx-4060-ti-16gb --vram-budget 1MiB
     local code=$?
     ((code == 3)) || { echo "expected exit code 3, found $code"; return 1; }
 }
-export lfm
+export lfm backend
 export -f tell_a_story refuse_a_budget
 
 test_table() {
@@ -223,7 +239,7 @@ bench() {
     if ((free < gib)); then echo "$name: left out: needs $gib GiB of RAM, $free are free"; return; fi
     most=$(at_most "$most")
     if ((most < 15)); then echo "$name: left out: no time"; return; fi
-    timeout -k 5 "$most" "$lfm/bin/lfm-bench" --shape "$shape" --backend vulkan --device "$device" --profile "$profile" \
+    timeout -k 5 "$most" "$lfm/bin/lfm-bench" --shape "$shape" --backend "$backend" --device "$device" --profile "$profile" \
         --vram-budget "$budget" "${sizes[@]}" -o json >"$work/rows/$name.json" 2>"$work/logs/bench-$name.log" </dev/null
     code=$?
     cat "$work/logs/bench-$name.log"
@@ -306,6 +322,8 @@ bench_table() {
     echo "processor: $(awk -F': ' '/^model name/ {print $2; exit}' /proc/cpuinfo)"
     choose_libraries
     choose_drivers
+    choose_backend
+    echo "backend: $backend"
     echo "drivers: ${VK_DRIVER_FILES:-${VK_ICD_FILENAMES:-as the loader finds them}}"
     grep -q '^device' "$work/devices" 2>/dev/null || list_devices >"$work/devices"
     grep -E '^device|driver|Skipped|error' "$work/devices"
@@ -314,11 +332,13 @@ bench_table() {
     true
 } >"$out/system.txt" 2>&1
 cat "$out/system.txt"
-if [[ -z $device ]]; then  # the first that is no emulation, else the first
+if [[ -z $device && $backend != vulkan ]]; then
+    device=0
+elif [[ -z $device ]]; then  # the first that is no emulation, else the first
     device=$(grep '^device' "$work/devices" | grep -v 'emulated\|unusable' | sed -n '1s/^device \([0-9]*\).*/\1/p')
     device=${device:-0}
 fi
-if ! grep -q '^device' "$work/devices"; then
+if [[ $backend == vulkan ]] && ! grep -q '^device' "$work/devices"; then
     cat "$work/devices" >>"$out/system.txt"
     say "no Vulkan device was found; $out/system.txt says more"
     exit 1
@@ -333,7 +353,7 @@ fi
 if [[ $benches == yes ]]; then
     say "measuring, $(left) s left"
     {
-        timeout -k 5 "$(at_most 60)" "$lfm/bin/lfm-probe" --backend vulkan --device "$device" -o "$out/machine.json" 2>&1
+        timeout -k 5 "$(at_most 60)" "$lfm/bin/lfm-probe" --backend "$backend" --device "$device" -o "$out/machine.json" 2>&1
         all_benches
     } >"$out/bench.log" 2>&1
     tail -c 4000000 "$out/bench.log" >"$work/bench.log" && cp "$work/bench.log" "$out/bench.log"

@@ -1,5 +1,5 @@
-# lfm_gpu_emulated32 and lfm_gpu_emulated64: the backend on the CPU, for tests. Needs Boost.Context (Debian:
-# libboost-context-dev).
+# lfm_gpu_emulated32 and lfm_gpu_emulated64: the backend on the CPU, for tests; and the same as modules. Needs
+# Boost.Context (Debian: libboost-context-dev).
 if(NOT BUILD_TESTING)
   return()
 endif()
@@ -20,4 +20,8 @@ foreach(warp 32 64)
   set(name lfm_gpu_emulated${warp})
   add_library(${name} STATIC ${gpu_sources} ${gpu_kernels})
   target_link_libraries(${name} PUBLIC lfm_devices lfm_gpu_emulation${warp} PRIVATE Threads::Threads)
+  set_target_properties(${name} lfm_gpu_emulation${warp} PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  add_library(lfm-emulated${warp} MODULE module.cpp)
+  set_target_properties(lfm-emulated${warp} PROPERTIES PREFIX "" CXX_VISIBILITY_PRESET hidden)
+  target_link_libraries(lfm-emulated${warp} PRIVATE ${name})
 endforeach()

@@ -138,7 +138,7 @@ TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DTy
     const MatmulKernels kernels = kernels_for(operation, type);
     const DeviceTraits& traits = recorder.traits();
     if (traits.activations == ActivationKind::kFloat) return {kernels.tile_float, kTileTokens};
-    if (traits.multiplies_tiles) return {kernels.tile_fast, kFastTileTokens};
+    if (traits.multiplies_tiles) return {kernels.tile_fast, kernels.fast_tokens};
     return {kernels.tile, kTileTokens};
 }
 

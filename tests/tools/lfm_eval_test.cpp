@@ -297,7 +297,7 @@ TEST_F(EvalOnDevice, WrongDeviceOptionsAreUsage) {
     }
     if (!find_devices(BackendName::kCuda).empty()) return;
     const Result result = logits(model_, {"--backend", "cuda"});
-    EXPECT_EQ(result.code, 2);
+    EXPECT_EQ(result.code, 1);
     EXPECT_NE(result.err.find("cuda"), std::string::npos) << result.err;
 }
 

@@ -3,8 +3,6 @@
 #include <cstdio>
 #include <cstring>
 #include <memory>
-#include <mutex>
-#include <set>
 #include <string>
 #include <utility>
 
@@ -49,21 +47,6 @@ Status refuse(Status status, const std::string& text) {
     report(text);
     return status;
 }
-
-/// All streams there are.
-struct Streams {
-    std::mutex mutex;
-    std::set<Stream> all;
-
-    static Streams& of_process() {
-        static Streams* const streams = new Streams;  // outlives those who use it, as the device does
-        return *streams;
-    }
-    bool has(Stream stream) {
-        const std::lock_guard lock(mutex);
-        return all.contains(stream);
-    }
-};
 
 template <typename Function>
 Status call_of_stream(const char* name, Stream stream, const Function& function) {
@@ -171,11 +154,13 @@ Status allocate_pinned(void** to, std::size_t size) {
 
 // What is given back is gone even when the device is lost: whoever cleans up does not try again.
 Status release(void* memory) {
+    Streams::of_process().wait_until_idle();  // as drivers do, a lost device's too
     const Status done = device().memory().release(memory, MemoryKind::kDevice);
     return call_outside_capture("release", [&] { return done; });
 }
 
 Status release_pinned(void* memory) {
+    Streams::of_process().wait_until_idle();
     const Status done = device().memory().release(memory, MemoryKind::kPinned);
     return call_outside_capture("release_pinned", [&] { return done; });
 }
@@ -199,30 +184,19 @@ Status unpin(void* memory) {
 
 Status create_stream(Stream* stream) {
     return call([&] {
-        *stream = std::make_unique<StreamState>().release();
-        Streams& streams = Streams::of_process();
-        const std::lock_guard lock(streams.mutex);
-        streams.all.insert(*stream);
+        *stream = Streams::of_process().create();
         return Status::kSuccess;
     });
 }
 
 Status destroy_stream(Stream stream) {
-    Streams& streams = Streams::of_process();
-    bool was_there = false;
-    {
-        const std::lock_guard lock(streams.mutex);
-        was_there = streams.all.erase(stream) > 0;
-    }
-    if (was_there) {
-        const std::unique_ptr<StreamState> owned(stream);
-        if (stream->capturing()) {
-            const std::unique_ptr<GraphState> unfinished(stream->end_capture());
-            --n_captures;
-        }
+    const std::unique_ptr<StreamState> owned = Streams::of_process().remove(stream);
+    if (owned && owned->capturing()) {
+        const std::unique_ptr<GraphState> unfinished(owned->end_capture());
+        --n_captures;
     }
     return call([&] {
-        if (was_there) return Status::kSuccess;
+        if (owned) return Status::kSuccess;
         return refuse(Status::kInvalidValue, "destroy_stream: expected a stream, found none");
     });
 }
@@ -236,6 +210,8 @@ Status query_stream(Stream stream) {
 }
 
 Status synchronize_stream(Stream stream) {
+    // Those that are lost have little left to do.
+    if (device().lost()) Streams::of_process().wait_until_idle();
     return call_of_stream("synchronize_stream", stream, [&] {
         if (stream->capturing()) return not_captured("synchronize_stream");
         stream->wait_until_idle();
@@ -245,9 +221,7 @@ Status synchronize_stream(Stream stream) {
 
 Status synchronize_device() {
     return call_outside_capture("synchronize_device", [&] {
-        Streams& streams = Streams::of_process();
-        const std::lock_guard lock(streams.mutex);
-        for (const Stream stream : streams.all) stream->wait_until_idle();
+        Streams::of_process().wait_until_idle();
         return device().status();
     });
 }

@@ -13,7 +13,7 @@ struct GroupCounts;
 
 namespace api {
 
-inline constexpr const char* kBackend = "emulated";
+inline constexpr const char* kBackend = LFM_EMULATED_WARP == 32 ? "emulated32" : "emulated64";
 inline constexpr const char* kLanguage = "Emulation";
 
 inline constexpr bool kNamesCapability = false;

@@ -1,8 +1,5 @@
 #include "backends/gpu/emulation/device.h"
 
-#include "backends/gpu/emulation/reports.h"
-#include "backends/gpu/emulation/schedule.h"
-
 namespace lfm::gpu::emulation {
 
 namespace {
@@ -87,11 +84,5 @@ void EmulatedDevice::reset(const Machine& machine) {
 void set_faults(const Faults& faults) { EmulatedDevice::of_process().set_faults(faults); }
 Counts counts() { return EmulatedDevice::of_process().counts(); }
 void lose_device(Status status) { EmulatedDevice::of_process().lose(status); }
-
-void reset_machine(const Machine& machine) {
-    EmulatedDevice::of_process().reset(machine);
-    take_reports();
-    set_order(Order::kForward);
-}
 
 }  // namespace lfm::gpu::emulation

@@ -1,5 +1,6 @@
 #include "backends/gpu/emulation/fiber.h"
 
+#include <cstdint>
 #include <new>
 
 #include <sys/mman.h>
@@ -90,12 +91,19 @@ Fiber::~Fiber() {
     ::munmap(mapped_, page_size() + kStackSize);
 }
 
+std::byte* Fiber::stack_end() const { return mapped_ != nullptr ? mapped_ + page_size() + kStackSize : nullptr; }
+
+bool Fiber::overflows_at(const void* address) const {
+    const auto begin = reinterpret_cast<std::uintptr_t>(mapped_);
+    return mapped_ != nullptr && reinterpret_cast<std::uintptr_t>(address) - begin < page_size();
+}
+
 void Fiber::restart() {
 #if defined(__SANITIZE_ADDRESS__)
     __asan_unpoison_memory_region(stack_, stack_size_);
     fake_stack_ = nullptr;
 #endif
-    context_ = make_fcontext(mapped_ + page_size() + kStackSize, kStackSize, &Hooks::begin);
+    context_ = make_fcontext(stack_end(), kStackSize, &Hooks::begin);
 }
 
 #if defined(__SANITIZE_THREAD__)

@@ -17,6 +17,10 @@ public:
 
     /// From the fiber that runs now. Comes back when another switches to `from`.
     static void switch_over(Fiber& from, Fiber& to);
+    /// Where its stack begins, as stacks grow down. None: not a stack of ours.
+    std::byte* stack_end() const;
+    /// Whether the address lies in the page below its stack.
+    bool overflows_at(const void* address) const;
     /// Begins with `work` again; what it was doing is forgotten, destructors and all.
     void restart();
 

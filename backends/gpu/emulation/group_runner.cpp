@@ -5,6 +5,7 @@
 #include <string_view>
 #include <thread>
 
+#include "backends/gpu/emulation/device.h"
 #include "backends/gpu/emulation/reports.h"
 
 namespace lfm::gpu::emulation {
@@ -208,6 +209,14 @@ void GroupRunner::leave(End end) {
     end_ = end;
     go_home();
     __builtin_unreachable();  // fibers that are left begin anew
+}
+
+void GroupRunner::end_by_trespass(const void* address) {
+    note("expected memory, found " + (running_->overflows_at(address) ? "a stack that is used up"
+                                      : shared_.owns(reinterpret_cast<std::uintptr_t>(address))
+                                          ? "an address beside its shared memory"
+                                          : EmulatedDevice::of_process().memory().place_of(address)));
+    leave(End::kTrespassed);
 }
 
 void* GroupRunner::shared_memory(std::size_t size) {

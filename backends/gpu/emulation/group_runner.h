@@ -27,7 +27,7 @@ public:
     /// Kernels that wait end when `abandoned` is set.
     explicit GroupRunner(const std::atomic<bool>& abandoned) : abandoned_(abandoned) {}
 
-    enum class End : std::uint8_t { kDone, kFailed, kAbandoned };
+    enum class End : std::uint8_t { kDone, kFailed, kTrespassed, kAbandoned };
     /// On the thread that made it. What goes wrong is reported. 1 to 1024 threads.
     End run(const Kernel& kernel, const GroupCounts& groups, const void* push);
 
@@ -37,6 +37,12 @@ public:
     std::uint32_t exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place);
     void* shared_memory(std::size_t size);
     void pause();
+
+    // For those who watch them.
+    /// None: no thread of a group runs now.
+    std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
+    /// The running thread touched what is not there.
+    [[noreturn]] void end_by_trespass(const void* address);
 
     /// The one whose threads run on this operating-system thread.
     static GroupRunner* current();

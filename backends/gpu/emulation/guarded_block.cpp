@@ -18,10 +18,8 @@ constexpr std::size_t kMostFilled = std::size_t{64} << 20;
 
 [[maybe_unused]] constexpr std::byte kBeside{0xa7};
 
-[[maybe_unused]] std::size_t page_size() {
-    static const auto size = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    return size;
-}
+// On either side: kernels stride past an end by more than a page. A multiple of the page.
+[[maybe_unused]] constexpr std::size_t kGuard = 64 << 10;
 
 [[maybe_unused]] bool is_pattern(const std::byte* from, const std::byte* to) {
     return std::all_of(from, to, [](std::byte byte) { return byte == kBeside; });
@@ -65,28 +63,27 @@ void GuardedBlock::unmap() {
 #else
 
 GuardedBlock::GuardedBlock(std::size_t size, std::size_t alignment) {
-    const std::size_t page = page_size();
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     if (size > std::numeric_limits<std::size_t>::max() / 2) return;
     const std::size_t aligned = (size + alignment - 1) / alignment * alignment;
     const std::size_t inner = (aligned + page - 1) / page * page;
     void* const memory =
-        ::mmap(nullptr, inner + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+        ::mmap(nullptr, inner + 2 * kGuard, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED) return;
     mapped_ = static_cast<std::byte*>(memory);
-    mapped_size_ = inner + 2 * page;
-    data_ = mapped_ + page + inner - aligned;
+    mapped_size_ = inner + 2 * kGuard;
+    data_ = mapped_ + kGuard + inner - aligned;
     size_ = size;
-    std::memset(mapped_ + page, static_cast<int>(kBeside), inner - aligned);
+    std::memset(mapped_ + kGuard, static_cast<int>(kBeside), inner - aligned);
     std::memset(data_, kUnwritten, std::min(size, kMostFilled));
     std::memset(data_ + size, static_cast<int>(kBeside), aligned - size);
-    ::mprotect(mapped_, page, PROT_NONE);
-    ::mprotect(mapped_ + page + inner, page, PROT_NONE);
+    ::mprotect(mapped_, kGuard, PROT_NONE);
+    ::mprotect(mapped_ + kGuard + inner, kGuard, PROT_NONE);
 }
 
 bool GuardedBlock::intact() const {
     if (mapped_ == nullptr) return true;
-    const std::size_t page = page_size();
-    return is_pattern(mapped_ + page, data_) && is_pattern(data_ + size_, mapped_ + mapped_size_ - page);
+    return is_pattern(mapped_ + kGuard, data_) && is_pattern(data_ + size_, mapped_ + mapped_size_ - kGuard);
 }
 
 void GuardedBlock::revoke() {

@@ -1,5 +1,5 @@
 // Memory whose neighbourhood must not be touched. Under AddressSanitizer its redzones see to that; else the block ends
-// at an unreadable page, and what alignment leaves over on either side holds a pattern.
+// at unreadable pages, and what alignment leaves over on either side holds a pattern.
 #pragma once
 
 #include <cstddef>
@@ -31,7 +31,7 @@ private:
 
     std::byte* data_ = nullptr;
     std::size_t size_ = 0;
-    std::byte* mapped_ = nullptr;  // page, block with what alignment leaves over, page
+    std::byte* mapped_ = nullptr;  // guard, block with what alignment leaves over, guard
     std::size_t mapped_size_ = 0;
 };
 

@@ -99,6 +99,19 @@ std::optional<std::string> MemoryTable::problem_of(const void* begin, std::size_
     return {};
 }
 
+std::string MemoryTable::place_of(const void* memory) const {
+    const std::lock_guard lock(mutex_);
+    const std::uintptr_t address = address_of(memory);
+    if (const Allocation* found = find(address)) {
+        const std::uintptr_t begin = address_of(found->block.data()), end = begin + found->block.size();
+        const std::string of = " an allocation of " + std::to_string(found->block.size());
+        return address < begin ? std::to_string(begin - address) + " bytes before" + of
+               : address < end ? "byte " + std::to_string(address - begin) + " of" + of
+                               : std::to_string(address - end) + " bytes after the end of" + of;
+    }
+    return was_released(address) ? "memory that was released" : "an address where nothing is";
+}
+
 const MemoryTable::Allocation* MemoryTable::find(std::uintptr_t address) const {
     // The one that begins after the address may own it by what lies before it.
     auto candidate = allocations_.upper_bound(address);

@@ -32,6 +32,9 @@ public:
     /// Nothing: the range lies within one allocation, or is none of ours.
     std::optional<std::string> problem_of(const void* begin, std::size_t size) const;
 
+    /// For texts: "7 bytes after an allocation of 12".
+    std::string place_of(const void* memory) const;
+
 private:
     struct Allocation {
         GuardedBlock block;

@@ -5,6 +5,7 @@
 
 #include "backends/gpu/emulation/group_runner.h"
 #include "backends/gpu/emulation/reports.h"
+#include "backends/gpu/emulation/trespass.h"
 
 namespace lfm::gpu {
 
@@ -26,10 +27,12 @@ void run(const Work& work, GroupRunner& runner) {
     EmulatedDevice& device = EmulatedDevice::of_process();
     if (device.lost()) return;
     switch (work.kind) {
-        case Work::Kind::kLaunch:
-            if (runner.run(work.kernel, work.groups, work.push) == GroupRunner::End::kFailed)
-                device.lose(api::Status::kLaunchFailure);
+        case Work::Kind::kLaunch: {
+            const GroupRunner::End end = runner.run(work.kernel, work.groups, work.push);
+            if (end == GroupRunner::End::kFailed) device.lose(api::Status::kLaunchFailure);
+            if (end == GroupRunner::End::kTrespassed) device.lose(api::Status::kIllegalAddress);
             break;
+        }
         case Work::Kind::kCopy: run_copy(work, device); break;
         case Work::Kind::kGraph: {
             const std::lock_guard lock(work.graph->running);
@@ -95,7 +98,40 @@ void StreamState::wait_until_idle() {
 
 Graph StreamState::end_capture() { return std::exchange(captured_, nullptr); }
 
+Streams& Streams::of_process() {
+    static Streams* const streams = new Streams;  // outlives those who use it, as the device does
+    return *streams;
+}
+
+Stream Streams::create() {
+    auto made = std::make_unique<StreamState>();
+    const std::lock_guard lock(mutex_);
+    all_.insert(made.get());
+    return made.release();
+}
+
+std::unique_ptr<StreamState> Streams::remove(Stream stream) {
+    const std::lock_guard lock(mutex_);
+    return std::unique_ptr<StreamState>(all_.erase(stream) > 0 ? stream : nullptr);
+}
+
+bool Streams::has(Stream stream) {
+    const std::lock_guard lock(mutex_);
+    return all_.contains(stream);
+}
+
+void Streams::wait_until_idle() {
+    // Without the lock: what they wait for may be another call.
+    std::vector<Stream> present;
+    {
+        const std::lock_guard lock(mutex_);
+        present.assign(all_.begin(), all_.end());
+    }
+    for (const Stream stream : present) stream->wait_until_idle();
+}
+
 void StreamState::work_off() {
+    const emulation::TrespassWatch watch;
     GroupRunner runner(emulation::EmulatedDevice::of_process().lost_flag());
     std::vector<Work> works;
     std::unique_lock lock(mutex_);

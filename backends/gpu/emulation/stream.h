@@ -4,7 +4,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -60,6 +62,21 @@ private:
     bool ending_ = false;
     Graph captured_ = nullptr;
     std::thread thread_;  // last: uses the others
+};
+
+/// All streams there are.
+class Streams {
+public:
+    static Streams& of_process();
+    Stream create();
+    /// Nothing: there is no such stream.
+    std::unique_ptr<StreamState> remove(Stream stream);
+    bool has(Stream stream);
+    void wait_until_idle();
+
+private:
+    std::mutex mutex_;
+    std::set<Stream> all_;
 };
 
 struct GraphState {

@@ -14,13 +14,14 @@ namespace lfm::gpu {
 
 /// Of one weight type.
 struct MatmulKernels {
-    Kernel vector;      // VectorPush: a few rows of x
-    Kernel gate_up;     // GateUpPush: one token's experts
-    Kernel down;        // DownPush: one token's experts
-    Kernel tile;        // TilePush: many rows, on quantised activations where weights are quantised
-    Kernel tile_float;  // TilePush: on activations as they are
-    Kernel tile_fast;   // TilePush: as `tile`, with the instructions of platform/tiles.h
-    Kernel embed;       // EmbedPush
+    Kernel vector;                  // VectorPush: a few rows of x
+    Kernel gate_up;                 // GateUpPush: one token's experts
+    Kernel down;                    // DownPush: one token's experts
+    Kernel tile;                    // TilePush: many rows, on quantised activations where weights are quantised
+    Kernel tile_float;              // TilePush: on activations as they are
+    Kernel tile_fast;               // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
+    std::uint32_t fast_tokens = 0;  // rows of x that tile_fast takes at a time
+    Kernel embed;                   // EmbedPush
 };
 /// Nothing: there are none for this type.
 std::optional<MatmulKernels> matmul_kernels(DType type);
@@ -106,8 +107,7 @@ struct TilePush {
     std::uint32_t fewest_rows;  // without experts: else nothing is done
 };
 inline constexpr std::uint32_t kTileRows = 64;
-inline constexpr std::uint32_t kTileTokens = 32;      // of `tile` and `tile_float`
-inline constexpr std::uint32_t kFastTileTokens = 64;  // of `tile_fast`
+inline constexpr std::uint32_t kTileTokens = 32;  // of `tile` and `tile_float`
 
 /// out[t] = table[token_ids[t]], a thread for each item, on the grid {groups of items, tokens}. An id outside the table
 /// gives zeros.

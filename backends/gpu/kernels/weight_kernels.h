@@ -3,6 +3,7 @@
 
 #include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/kernels/tile.h"
+#include "backends/gpu/kernels/tile_fast.h"
 #include "backends/gpu/kernels/vector.h"
 #include "backends/gpu/platform/launch.h"
 
@@ -23,6 +24,13 @@ __global__ void __launch_bounds__(kEmbedThreads) embed(EmbedPush push) {
     }
 }
 
+/// F16 or BF16.
+template <class Weight>
+constexpr bool is_half() {
+    if constexpr (Weight::kIsFloat) return Weight::kBytes == 2;
+    return false;
+}
+
 template <class Weight>
 MatmulKernels kernels_of() {
     MatmulKernels kernels{
@@ -36,6 +44,14 @@ MatmulKernels kernels_of() {
     else
         kernels.tile = make_kernel<TileShared>("matmul_tile", tile<Weight>, kTileThreads);
     kernels.tile_fast = kernels.tile;
+    kernels.fast_tokens = kTileTokens;
+    if constexpr (kHasTiles && !Weight::kIsFloat) {
+        kernels.tile_fast = make_kernel<FastTileShared>("matmul_tile_fast", tile_fast<Weight>, kTileThreads);
+        kernels.fast_tokens = kFastTileTokens;
+    } else if constexpr (kHasTiles && is_half<Weight>()) {
+        kernels.tile_fast = make_kernel<HalfTileShared>("matmul_tile_half", tile_half<Weight>, kTileThreads);
+        kernels.fast_tokens = kFastTileTokens;
+    }
     return kernels;
 }
 

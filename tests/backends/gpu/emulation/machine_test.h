@@ -26,6 +26,11 @@ inline constexpr bool kHasAddressSanitizer = true;
 #else
 inline constexpr bool kHasAddressSanitizer = false;
 #endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kHasSanitizer = true;
+#else
+inline constexpr bool kHasSanitizer = false;
+#endif
 
 /// Device memory, which the emulation lets the host read.
 template <typename T>
@@ -60,8 +65,9 @@ protected:
     }
     void TearDown() override {
         api::destroy_stream(stream_);
-        EXPECT_EQ(emulation::take_reports(), std::vector<std::string>{}) << "reported, and no test asked for it";
+        const std::vector<std::string> reports = emulation::take_reports();
         emulation::reset_machine();
+        for (const std::string& each : reports) emulation::report(each);  // unclaimed_reports.cpp tells
     }
 
     api::Stream stream() const { return stream_; }

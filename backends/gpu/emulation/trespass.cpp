@@ -1,0 +1,68 @@
+#include "backends/gpu/emulation/trespass.h"
+
+#include <csignal>
+#include <cstdint>
+
+#include <ucontext.h>
+
+#include "backends/gpu/emulation/group_runner.h"
+
+namespace lfm::gpu::emulation {
+
+#if defined(__x86_64__) && !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+namespace {
+
+constexpr std::size_t kHandlerStack = 64 << 10;
+
+struct sigaction previous {};
+
+/// Where the thread that was stopped goes on, on a stack that it no longer needs.
+[[noreturn]] void go_on_after(const void* address) { GroupRunner::current()->end_by_trespass(address); }
+
+void pass_on(int signal, siginfo_t* info, void* context) {
+    if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
+    // Happens again, and is then the system's.
+    ::sigaction(signal, &previous, nullptr);
+}
+
+void handle(int signal, siginfo_t* info, void* context) {
+    const GroupRunner* const runner = GroupRunner::current();
+    std::byte* const stack_end = runner != nullptr ? runner->stack_end_of_running() : nullptr;
+    if (stack_end == nullptr) return pass_on(signal, info, context);
+    auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+    registers[REG_RIP] = reinterpret_cast<greg_t>(&go_on_after);
+    registers[REG_RDI] = reinterpret_cast<greg_t>(info->si_addr);
+    registers[REG_RSP] = reinterpret_cast<greg_t>(stack_end - 24);  // as if just called: 8 below a multiple of 16
+}
+
+void install() {
+    struct sigaction action {};
+    action.sa_sigaction = handle;
+    action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+    sigemptyset(&action.sa_mask);
+    ::sigaction(SIGSEGV, &action, &previous);
+}
+
+}  // namespace
+
+TrespassWatch::TrespassWatch() : stack_(std::make_unique<std::byte[]>(kHandlerStack)) {
+    static const bool installed = (install(), true);  // a signal has one handler in a process
+    static_cast<void>(installed);
+    const stack_t stack{.ss_sp = stack_.get(), .ss_flags = 0, .ss_size = kHandlerStack};
+    ::sigaltstack(&stack, nullptr);
+}
+
+TrespassWatch::~TrespassWatch() {
+    const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
+    ::sigaltstack(&none, nullptr);
+}
+
+#else
+
+TrespassWatch::TrespassWatch() = default;
+TrespassWatch::~TrespassWatch() = default;
+
+#endif
+
+}  // namespace lfm::gpu::emulation

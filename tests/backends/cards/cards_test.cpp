@@ -1,0 +1,107 @@
+// The GPU backend on real cards, through its modules: the contract of devices and the shared operation cases. Without a
+// card everything here skips.
+#include <array>
+#include <optional>
+
+#include "backends/gpu/gpu_modules.h"
+#include "tests/backends/device_contract.h"
+#include "tests/backends/operation_cases/run_case.h"
+#include "tests/backends/operation_cases/run_nan.h"
+
+namespace lfm::test {
+namespace {
+
+namespace cases = operation_cases;
+
+struct Card {
+    const gpu::Module* module = nullptr;
+    std::uint32_t index = 0;
+    std::string name;
+};
+
+/// The first that can be used; `why` there is none.
+std::optional<Card> card_of(const char* backend, std::string& why) {
+    const gpu::FoundModule& found = gpu::find_module(backend);
+    why = found.why_none;
+    if (found.module == nullptr) return std::nullopt;
+    for (const gpu::GpuInfo& info : found.module->list_devices(why)) {
+        if (info.why_unusable.empty()) return Card{found.module, info.index, info.name};
+        why = info.name + ": " + info.why_unusable;
+    }
+    return std::nullopt;
+}
+
+constexpr std::array kBackends{"cuda", "hip"};
+
+template <std::size_t i>
+constexpr ContractDevice kCard{
+    [](Ledger& ledger) {
+        std::string why;
+        const Card card = *card_of(kBackends[i], why);
+        // The contract's budget is for what it allocates.
+        const Bytes context = card.module->list_devices(why)[card.index].context;
+        return card.module->open({.index = card.index, .budget = context + kContractBudget, .limits = kContractLimits},
+                                 ledger);
+    },
+    [] {
+        std::string why;
+        return card_of(kBackends[i], why) ? std::string() : why;
+    }};
+
+INSTANTIATE_TEST_SUITE_P(Cards, DeviceContract, testing::Values(kCard<0>, kCard<1>),
+                         [](const auto& at) { return std::string(kBackends[at.index]); });
+
+class Cards : public testing::TestWithParam<std::string> {
+protected:
+    /// test(device) for each backend's first card.
+    template <typename Test>
+    void on_each(const Test& test, ActivationKind activations = ActivationKind::kQuantised) {
+        std::string reasons;
+        bool any = false;
+        for (const char* backend : kBackends) {
+            std::string why;
+            const auto card = card_of(backend, why);
+            reasons += std::string(backend) + ": " + why + "; ";
+            if (!card) continue;
+            any = true;
+            SCOPED_TRACE(card->name);
+            Ledger ledger;
+            const auto device = card->module->open({.index = card->index,
+                                                    .budget = {std::uint64_t{2} << 30},
+                                                    .limits = cases::kLimits,
+                                                    .activations = activations},
+                                                   ledger);
+            std::cout << card->name << ": ";
+            test(*device);
+        }
+        if (!any) GTEST_SKIP() << reasons;
+    }
+    void run_group(ActivationKind activations) {
+        const std::vector<cases::Group> all = cases::groups();
+        const cases::Group& group = cases::group_called(all, GetParam());
+        on_each(
+            [&](Device& device) {
+                cases::DevicePlace place(device);
+                cases::Bars bars = cases::Bars::gpu();
+                if (activations == ActivationKind::kFloat) bars.activations = cases::reference::Activations::kPlain;
+                cases::Bed bed(device, place, bars, device.id());
+                group.run(bed, device);
+            },
+            activations);
+    }
+};
+
+INSTANTIATE_TEST_SUITE_P(All, Cards, testing::ValuesIn(cases::group_names()), [](const auto& at) { return at.param; });
+TEST_P(Cards, MeetTheBars) { run_group(ActivationKind::kQuantised); }
+TEST_P(Cards, MeetTheBarsWithFloatActivations) { run_group(ActivationKind::kFloat); }
+
+TEST_F(Cards, NaNSpreads) {
+    on_each([](Device& device) {
+        cases::DevicePlace place(device);
+        cases::Bed bed(device, place, cases::Bars::gpu(), device.id());
+        check_that_nan_spreads(bed, std::array{DType::kF16, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K});
+    });
+}
+
+}  // namespace
+}  // namespace lfm::test
