@@ -59,9 +59,10 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& ro
     }
 }
 
-void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output, std::uint32_t fewest_rows) {
+void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output, std::uint32_t fewest_rows,
+                    Rounding rounding) {
     const WeightView& weight = output.weight;
-    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type);
+    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, rounding);
     const TilePush push{.step = recorder.step(),
                         .input = input_at(recorder, args.x.data, kInputAreas),
                         .weight = weight.data,
@@ -134,11 +135,12 @@ void quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
     recorder.launch(quantise_kernel(), push, {per_row(rows), fixed(groups_of(x.n_cols, kQuantiseColumns)), fixed(1)});
 }
 
-TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type) {
+TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type, Rounding rounding) {
     const MatmulKernels kernels = kernels_for(operation, type);
     const DeviceTraits& traits = recorder.traits();
     if (traits.activations == ActivationKind::kFloat) return {kernels.tile_float, kTileTokens};
-    if (traits.multiplies_tiles) return {kernels.tile_fast, kernels.fast_tokens};
+    if (traits.multiplies_tiles && (is_quantised(type) || rounding == Rounding::kAllowed))
+        return {kernels.tile_fast, kernels.fast_tokens};
     return {kernels.tile, kTileTokens};
 }
 
@@ -159,7 +161,9 @@ void reserve(ScratchSizes& sizes, const MatmulArgs& args) {
     if (any_quantised) reserve_quantised(sizes, kInputAreas, sizes.limits().n_batch, args.x.n_cols);
 }
 
-void lower(Recorder& recorder, const MatmulArgs& args) {
+void lower(Recorder& recorder, const MatmulArgs& args) { multiply(recorder, args, Rounding::kAllowed); }
+
+void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding) {
     const Outputs outputs = Outputs(args.outputs).first(args.n_outputs);
     for (const MatmulOutput& output : outputs) {
         check_weight("matmul", output.weight);
@@ -177,7 +181,7 @@ void lower(Recorder& recorder, const MatmulArgs& args) {
     if (std::ranges::any_of(outputs, [&](const auto& output) { return meets_quantised(recorder, output.weight.type); }))
         quantise(recorder, args.x, args.rows);
     for (const MatmulOutput& output : outputs)
-        multiply_tiles(recorder, args, output, few_as_vectors ? kFewOutputs + 1 : 1);
+        multiply_tiles(recorder, args, output, few_as_vectors ? kFewOutputs + 1 : 1, rounding);
     if (few_as_vectors) multiply_vectors(recorder, args, fixed(kFewOutputs));
 }
 

@@ -44,7 +44,13 @@ struct TileKernel {
     Kernel kernel;
     std::uint32_t tokens;
 };
-TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type);
+/// Whether activations that meet F16 and BF16 weights may be rounded to ten bits after the point.
+enum class Rounding : std::uint8_t { kNone, kAllowed };
+TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type,
+                       Rounding rounding = Rounding::kAllowed);
+
+/// As lower(recorder, args).
+void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding);
 
 /// How kVectorThreads threads are cut into teams, and how many groups there are, for n_rows rows of n_in weights of a
 /// type, some rows at a time.

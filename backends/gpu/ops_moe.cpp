@@ -206,7 +206,8 @@ void lower(Recorder& recorder, const RouteArgs& args) {
                         " experts a token, found " + std::to_string(args.n_expert_used) + " of " +
                         std::to_string(n_expert));
     float* logits = recorder.scratch<float>(ScratchUse::kRouterLogits);
-    lower(recorder, router_matmul(args, logits));
+    // Rounded, scores that lie close together would change places.
+    multiply(recorder, router_matmul(args, logits), Rounding::kNone);
     const RoutePush push{.step = recorder.step(),
                          .logits = logits,
                          .bias = args.bias,

@@ -21,6 +21,7 @@ constinit thread_local GroupRunner* runner_of_thread = nullptr;
 
 /// Not by the address of the call: compilers copy code.
 bool same_place(const SourcePlace& a, const SourcePlace& b) {
+    if (std::memcmp(&a, &b, sizeof a) == 0) return true;  // mostly
     return a.line() == b.line() && a.column() == b.column() &&
            (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
@@ -130,6 +131,13 @@ std::uint32_t GroupRunner::exchange(std::uint32_t value, std::uint32_t from, con
     return values[set + from];
 }
 
+void GroupRunner::show(const void* mine, const SourcePlace& place) {
+    shown_[here.thread] = mine;
+    meet(Meeting::kLanes, place);
+}
+
+const void* GroupRunner::shown_by(std::uint32_t from) const { return shown_[here.thread / kLanes * kLanes + from]; }
+
 std::optional<std::uint32_t> GroupRunner::next_thread(Meeting meeting, const SourcePlace& place) {
     if (!round_)
         round_ = {meeting, place, here.thread};
@@ -188,10 +196,11 @@ void GroupRunner::go_home() {
     Fiber::switch_over(*from, home_);
 }
 
-void GroupRunner::note(const std::string& what) const {
-    report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread) +
-           ": " + what);
+std::string GroupRunner::who_runs() const {
+    return "kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread);
 }
+
+void GroupRunner::note(const std::string& what) const { report(who_runs() + ": " + what); }
 
 void GroupRunner::fail_apart(const Arrival& one, const Arrival& other) {
     const auto is_of_lanes = [](Meeting meeting) {

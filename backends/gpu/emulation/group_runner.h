@@ -35,10 +35,14 @@ public:
     enum class Meeting : std::uint8_t { kGroup, kLanes, kExchange, kReturn };
     void meet(Meeting meeting, const SourcePlace& place);
     std::uint32_t exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place);
+    void show(const void* mine, const SourcePlace& place);
+    const void* shown_by(std::uint32_t from) const;
     void* shared_memory(std::size_t size);
     void pause();
 
     // For those who watch them.
+    /// "kernel NAME, group (x, y, z), thread n"
+    std::string who_runs() const;
     /// None: no thread of a group runs now.
     std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
     /// The running thread touched what is not there.
@@ -92,6 +96,7 @@ private:
     // Values of a round stay until all have read them, in the next one.
     std::uint32_t parity_ = 0;
     std::uint32_t values_[2][kMostThreads];
+    const void* shown_[kMostThreads];
 };
 
 }  // namespace lfm::gpu::emulation
