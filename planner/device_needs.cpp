@@ -14,8 +14,8 @@ constexpr std::uint64_t kPiece = 16;
 // Of backends/step_image.h.
 constexpr std::uint64_t kStepHeader = 40;
 
-// Of backends/gpu. memory.h: what a block has more, what drivers hand out device memory in, and pages of pinned memory;
-// ops_attention.cpp: how keys are split among groups, with what each leaves beside its row.
+// Of backends/gpu. memory.h: what a block has more; platform/api.h: what drivers hand out memory in (the emulation does
+// so exactly); ops_attention.cpp: how keys are split among groups, with what each leaves beside its row.
 constexpr std::uint64_t kGpuSpare = 16, kGpuAlignment = 256, kGpuUnit = std::uint64_t{2} << 20, kPinnedPage = 4096;
 constexpr std::uint32_t kGpuSplitKeys = 64, kGpuMostSplits = 256, kGpuPartWeight = 8;
 
@@ -56,13 +56,15 @@ private:
 
 std::uint64_t vulkan_block(std::uint64_t size) { return size > 0 ? round_up(size + kSpare, kDriverUnit) : 0; }
 
-std::uint64_t gpu_block(std::uint64_t size) {
-    return size > 0 ? round_up(round_up(size + kGpuSpare, kGpuAlignment), kGpuUnit) : 0;
-}
-/// Of the device, with pinned memory beside it.
-std::uint64_t gpu_mirrored(std::uint64_t size) {
-    return size > 0 ? gpu_block(size) + round_up(size + kGpuSpare, kPinnedPage) : 0;
-}
+struct GpuUnits {
+    std::uint64_t device = kGpuUnit, pinned = kPinnedPage;
+
+    std::uint64_t block(std::uint64_t size) const { return size > 0 ? round_up(size + kGpuSpare, device) : 0; }
+    /// Of the device, with pinned memory beside it.
+    std::uint64_t mirrored(std::uint64_t size) const {
+        return size > 0 ? block(size) + round_up(size + kGpuSpare, pinned) : 0;
+    }
+};
 
 /// Activations in blocks of 32, with a scale each and a sum for every 16.
 void add_quantised(Pieces& pieces, std::uint64_t n_rows, std::uint64_t n) {
@@ -214,7 +216,9 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     Pieces header;
     header.add(kStepHeader, 1);
     const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
-    return {gpu_block(areas.bytes()) + gpu_mirrored((header.bytes() + step_bytes(work)).value) + gpu_mirrored(table)};
+    const GpuUnits units = kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{kGpuAlignment, kGpuAlignment};
+    return {units.block(areas.bytes()) + units.mirrored((header.bytes() + step_bytes(work)).value) +
+            units.mirrored(table)};
 }
 
 Bytes DeviceNeeds::step_bytes(const OperationSizes& work) const {
@@ -234,6 +238,7 @@ Bytes DeviceNeeds::block_rest() const {
     switch (kind_) {
         case Kind::kVulkan: return {kSpare + kDriverUnit - 1};
         case Kind::kGpu: return {kGpuSpare + kGpuUnit - 1};
+        case Kind::kEmulatedGpu: return {kGpuSpare + kGpuAlignment - 1};
         default: return {255};
     }
 }
@@ -256,9 +261,9 @@ Bytes DeviceNeeds::rounding(const Placement& placement) const {
 
 Bytes DeviceNeeds::scratch(const Placement& placement) const {
     const OperationSizes work = operation_sizes(model_, placement);
-    const Bytes needed = kind_ == Kind::kVulkan ? vulkan_scratch(work)
-                         : kind_ == Kind::kGpu  ? gpu_scratch(work)
-                                                : other_scratch(work);
+    const Bytes needed = kind_ == Kind::kVulkan  ? vulkan_scratch(work)
+                         : kind_ == Kind::kOther ? other_scratch(work)
+                                                 : gpu_scratch(work);
     return needed + rounding(placement);
 }
 

@@ -39,6 +39,7 @@ public:
           sizes_(sizes),
           kind_(backend == "vulkan"                     ? Kind::kVulkan
                 : backend == "cuda" || backend == "hip" ? Kind::kGpu
+                : backend == "emulated"                 ? Kind::kEmulatedGpu
                                                         : Kind::kOther) {}
 
     /// Between the parts of an operation, copies of a step's parameters and of the expert table, and what is lost
@@ -53,7 +54,7 @@ public:
     Bytes most_staging(std::uint32_t n_staged) const;
 
 private:
-    enum class Kind : std::uint8_t { kVulkan, kGpu, kOther };
+    enum class Kind : std::uint8_t { kVulkan, kGpu, kEmulatedGpu, kOther };
 
     Bytes vulkan_scratch(const OperationSizes& work) const;
     Bytes gpu_scratch(const OperationSizes& work) const;

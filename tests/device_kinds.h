@@ -22,6 +22,7 @@ struct DeviceKind {
     std::unique_ptr<Device> (*open)(const DeviceOptions& options, Ledger& ledger);
     std::string (*absence)();  // why there is none; empty: there is one
     bool (*is_slow)();         // emulated: shorter suites unless LFM_FULL is set
+    const char* planned_as;    // whose memory a plan reckons with: DeviceNeeds
     double f16_nmse;           // a whole model of F16 weights against float64, at most
     /// The device in any placement against the host alone, routes forced, at most: with float weights, and with
     /// quantised ones, where one activation of many that is rounded the other way moves all that follow. The CPU's own
@@ -80,17 +81,26 @@ inline bool is_not_full() { return std::getenv("LFM_FULL") == nullptr; }
 
 inline constexpr std::array kDeviceKinds{
     // The host's own arithmetic.
-    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, 5e-6, 1e-9, 1e-5, 1e-9},
-    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, 5e-4, 1e-5, 5e-4, 1e-8},
-    DeviceKind{"Cuda", open_usable<BackendName::kCuda>, absence_of<BackendName::kCuda>, [] { return false; }, 5e-4,
+    DeviceKind{"Sim", open_sim, [] { return std::string(); }, [] { return false; }, "sim", 5e-6, 1e-9, 1e-5, 1e-9},
+    DeviceKind{"Vulkan", open_vulkan, vulkan_absence, vulkan_is_slow, "sim", 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"Cuda", open_usable<BackendName::kCuda>, absence_of<BackendName::kCuda>, [] { return false; }, "cuda",
+               5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"Hip", open_usable<BackendName::kHip>, absence_of<BackendName::kHip>, [] { return false; }, "hip", 5e-4,
                1e-5, 5e-4, 1e-8},
-    DeviceKind{"Hip", open_usable<BackendName::kHip>, absence_of<BackendName::kHip>, [] { return false; }, 5e-4, 1e-5,
-               5e-4, 1e-8},
-    DeviceKind{"GpuWarp32", open_emulated_gpu<32>, emulated_gpu_absence<32>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
-    DeviceKind{"GpuWarp64", open_emulated_gpu<64>, emulated_gpu_absence<64>, is_not_full, 5e-4, 1e-5, 5e-4, 1e-8},
+    DeviceKind{"GpuWarp32", open_emulated_gpu<32>, emulated_gpu_absence<32>, is_not_full, "emulated", 5e-4, 1e-5, 5e-4,
+               1e-8},
+    DeviceKind{"GpuWarp64", open_emulated_gpu<64>, emulated_gpu_absence<64>, is_not_full, "emulated", 5e-4, 1e-5, 5e-4,
+               1e-8},
 };
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }
+
+/// What a device takes as it is opened; nothing where there is none.
+inline Bytes context_of(const DeviceKind& kind) {
+    if (!kind.absence().empty()) return {};
+    Ledger ledger;
+    return kind.open({.budget = {std::uint64_t{1} << 30}, .limits = {32, 64}}, ledger)->allocated();
+}
 
 /// For INSTANTIATE_TEST_SUITE_P.
 inline std::string kind_name(const testing::TestParamInfo<DeviceKind>& info) { return info.param.name; }

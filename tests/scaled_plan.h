@@ -21,8 +21,9 @@ inline MachinePart machine_part(const std::string& name) {
     return parse_machine_part(text.str(), path);
 }
 
-/// An RTX 4060 Ti beside DDR5, for models of a few MiB. `context`: what the device takes for itself.
-inline MachineProfile scaled_machine(Bytes context) {
+/// An RTX 4060 Ti beside DDR5, for models of a few MiB. `context`: what the device takes for itself; `backend`: whose
+/// memory is reckoned with.
+inline MachineProfile scaled_machine(Bytes context, const char* backend = "sim") {
     const MachinePart parts[] = {machine_part("host/ddr5-5600"), machine_part("gpu/rtx-4060-ti-16gb")};
     MachineProfile machine = merge_parts(parts, nullptr);
     constexpr double kScale = 1e-3;
@@ -30,6 +31,7 @@ inline MachineProfile scaled_machine(Bytes context) {
     for (Figure* figure : {&device.operation_us, &device.handshake_us, &device.copy_us, &machine.host.operation_us})
         figure->stated *= kScale;
     device.context = context;
+    device.backend = backend;
     return machine;
 }
 

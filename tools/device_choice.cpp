@@ -71,6 +71,7 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
                     "expected a profile with device " + std::to_string(choice.device) + ", found " +
                         std::to_string(choice.machine->devices.size()) + " devices");
     choice.name = choice.machine->devices[choice.device].name + " (simulated)";
+    choice.machine->devices[choice.device].backend = "sim";  // whose memory is planned for
     choice.open = [machine = *choice.machine, device = choice.device](const DeviceOptions& options, Ledger& ledger) {
         return make_simulated({.machine = machine,
                                .device = device,

@@ -48,7 +48,7 @@ void Memory::require_within_budget(Bytes more, Purpose purpose) const {
 
 Bytes Memory::counted(MemoryKind kind, std::size_t size) {
     const std::uint64_t asked = round_up(size + kSpare, 256);
-    return Bytes{round_up(asked, kind == MemoryKind::kOwn ? kUnit : 4096)};
+    return Bytes{round_up(asked, kind == MemoryKind::kOwn ? api::kUnitBytes : api::kPinnedUnitBytes)};
 }
 
 DeviceBlock::Place Memory::allocate(MemoryKind kind, Purpose purpose, std::size_t size) {

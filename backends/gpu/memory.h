@@ -19,8 +19,6 @@ class Memory {
 public:
     /// More than is asked for in every block, which kernels may read.
     static constexpr std::size_t kSpare = 16;
-    /// What drivers hand out device memory in.
-    static constexpr std::size_t kUnit = std::size_t{2} << 20;
 
     /// The context is counted from the start. Throws Error{kShortfall} when the budget does not hold it.
     Memory(Health& health, Ledger& ledger, DeviceId id, Bytes budget, Bytes context);

@@ -73,8 +73,11 @@ void lower(Recorder& recorder, const ShortConvArgs& args) {
                              .n_embd = args.out.n_cols,
                              .l_cache = args.l_cache,
                              .n_run = std::max(kRun, args.l_cache - 1)};
-    recorder.launch(short_conv_kernel(), push,
-                    {fixed(groups_of(push.n_embd, kConvChannels)), per_row(RowSet::kTokens, push.n_run), fixed(1)});
+    const Axis channels = fixed(groups_of(push.n_embd, kConvChannels));
+    if (recorder.step_class() == StepClass::kOne)
+        recorder.launch(short_conv_one_kernel(), push, {channels, fixed(1), fixed(1)});
+    else
+        recorder.launch(short_conv_many_kernel(), push, {channels, per_row(RowSet::kTokens, push.n_run), fixed(1)});
 }
 
 }  // namespace lfm::gpu

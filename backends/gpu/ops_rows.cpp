@@ -24,27 +24,22 @@ Grid by_elements(std::uint32_t n_cols, Columns columns, RowSet rows) {
 
 void lower(Recorder& recorder, const RmsNormArgs& args) {
     const Columns columns = columns_of(args.x.n_cols, {args.x.data, args.weight, args.out.data});
-    const RmsNormPush push{.step = recorder.step(),
-                           .x = args.x.data,
-                           .weight = args.weight,
-                           .out = args.out.data,
-                           .n_cols = args.x.n_cols,
-                           .eps = args.eps,
-                           .row_set = static_cast<std::uint32_t>(args.rows)};
+    const RmsNormPush push{
+        .x = args.x.data, .weight = args.weight, .out = args.out.data, .n_cols = args.x.n_cols, .eps = args.eps};
     recorder.launch(rms_norm_kernel(columns), push, {per_row(args.rows), fixed(1), fixed(1)});
 }
 
 void lower(Recorder& recorder, const SwigluArgs& args) {
     const std::uint32_t n_cols = args.gate.n_cols;
     const Columns columns = columns_of(n_cols, {args.gate.data, args.up.data, args.out.data});
-    const ElementsPush push{recorder.step(), args.gate.data, args.up.data, args.out.data, n_cols};
+    const ElementsPush push{args.gate.data, args.up.data, args.out.data, n_cols};
     recorder.launch(swiglu_kernel(columns), push, by_elements(n_cols, columns, RowSet::kTokens));
 }
 
 void lower(Recorder& recorder, const AddArgs& args) {
     const std::uint32_t n_cols = args.a.n_cols;
     const Columns columns = columns_of(n_cols, {args.a.data, args.b.data, args.out.data});
-    const ElementsPush push{recorder.step(), args.a.data, args.b.data, args.out.data, n_cols};
+    const ElementsPush push{args.a.data, args.b.data, args.out.data, n_cols};
     recorder.launch(add_kernel(columns), push, by_elements(n_cols, columns, RowSet::kTokens));
 }
 

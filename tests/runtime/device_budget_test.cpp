@@ -72,18 +72,11 @@ class DeviceBudget : public testing::TestWithParam<DeviceKind> {
 protected:
     void SetUp() override {
         if (const std::string why = kind().absence(); !why.empty()) GTEST_SKIP() << why;
-        machine_ = scaled_machine(context());
+        machine_ = scaled_machine(context_of(kind()), kind().planned_as);
         least_ = budget_at(0, description_, machine_, kSizes);
         most_ = budget_at(1, description_, machine_, kSizes);
     }
     const DeviceKind& kind() const { return GetParam(); }
-
-    /// What a device takes as it is opened, and what it rounds up and keeps for itself later.
-    Bytes context() const {
-        Ledger ledger;
-        const auto device = kind().open({.budget = {std::uint64_t{1} << 30}, .limits = {32, 64}}, ledger);
-        return device->allocated();
-    }
 
     /// The greedy continuation of a prompt.
     static std::vector<std::int32_t> text(Session& session) {

@@ -18,7 +18,7 @@ constexpr const char* kMoe =
     "lfm2moe,n_layer=5,n_layer_dense=1,n_embd=64,n_head=4,n_head_kv=2,n_ff=128,n_ff_exp=64,n_expert=8,"
     "n_expert_used=2,n_vocab=300:F32";
 constexpr SessionSizes kSizes{.n_ctx = 200, .n_batch = 16, .n_outputs = 1};
-constexpr Bytes kContext{std::uint64_t{1} << 16};
+constexpr Bytes kMore{std::uint64_t{1} << 16};  // that a device may round up
 
 std::vector<std::int32_t> tokens(std::uint32_t first, std::uint32_t n) {
     std::vector<std::int32_t> tokens;
@@ -66,7 +66,7 @@ protected:
 
     Ledger ledger_, host_ledger_;
     ModelDescription description_ = describe_shape(kMoe);
-    MachineProfile machine_ = scaled_machine(kContext);
+    MachineProfile machine_ = scaled_machine(context_of(kind()) + kMore, kind().planned_as);
     Model host_model_ = Model::random(description_, make_host_plan(description_, kSizes), 5, host_ledger_);
     Session host_{host_model_, {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2}, host_ledger_};
     std::string notes_;
@@ -131,7 +131,7 @@ TEST_P(MovedSession, StaysWithoutAReason) {
 TEST_P(MovedSession, MovesWhenTheHostIsSlowerThanItsProfile) {
     if (std::string(kind().name) == "Sim") GTEST_SKIP() << "a simulated host takes the time that was planned";
     const auto plan_with = [&](double faster) {
-        machine_ = with_slower_host(scaled_machine(kContext), 1 / faster);
+        machine_ = with_slower_host(scaled_machine(context_of(kind()) + kMore, kind().planned_as), 1 / faster);
         return std::get<Plan>(make_plan(description_, machine_, {.sizes = kSizes}));
     };
     const std::uint32_t n_experts = 4 * 8;

@@ -18,6 +18,7 @@ inline constexpr const char* kLanguage = "Emulation";
 
 inline constexpr bool kNamesCapability = false;
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{1} << 20;
+inline constexpr std::uint64_t kUnitBytes = 256, kPinnedUnitBytes = 256;
 
 // Numbers as CUDA has them. Those that stay: every later call returns them too.
 enum class Status : int {

@@ -11,7 +11,7 @@
 #include <sanitizer/asan_interface.h>
 #include <sanitizer/common_interface_defs.h>
 #endif
-#if defined(__SANITIZE_THREAD__)
+#if defined(LFM_EMULATION_TSAN)
 #include <sanitizer/tsan_interface.h>
 #endif
 
@@ -24,7 +24,7 @@ using boost::context::detail::make_fcontext;
 using boost::context::detail::transfer_t;
 
 // Frames of sanitized code are several times as large.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(__SANITIZE_ADDRESS__) || defined(LFM_EMULATION_TSAN)
 constexpr std::size_t kStackSize = 256 << 10;
 #else
 constexpr std::size_t kStackSize = 64 << 10;
@@ -61,7 +61,7 @@ struct Fiber::Hooks {
 };
 
 Fiber::Fiber() {
-#if defined(__SANITIZE_THREAD__)
+#if defined(LFM_EMULATION_TSAN)
     tsan_ = __tsan_get_current_fiber();
 #endif
 }
@@ -74,15 +74,12 @@ Fiber::Fiber(void (*work)()) : work_(work), stack_size_(kStackSize) {
     mapped_ = static_cast<std::byte*>(memory);
     ::mprotect(mapped_, page_size(), PROT_NONE);
     stack_ = mapped_ + page_size();
-#if defined(__SANITIZE_THREAD__)
-    tsan_ = __tsan_create_fiber(0);
-#endif
     restart();
 }
 
 Fiber::~Fiber() {
     if (mapped_ == nullptr) return;
-#if defined(__SANITIZE_THREAD__)
+#if defined(LFM_EMULATION_TSAN)
     __tsan_destroy_fiber(tsan_);
 #endif
 #if defined(__SANITIZE_ADDRESS__)
@@ -103,19 +100,19 @@ void Fiber::restart() {
     __asan_unpoison_memory_region(stack_, stack_size_);
     fake_stack_ = nullptr;
 #endif
+#if defined(LFM_EMULATION_TSAN)
+    if (tsan_ == nullptr) tsan_ = __tsan_create_fiber(0);  // stays: it knows what was done on this stack before
+#endif
     context_ = make_fcontext(stack_end(), kStackSize, &Hooks::begin);
 }
 
-#if defined(__SANITIZE_THREAD__)
-__attribute__((no_sanitize("thread")))
-#endif
 void Fiber::switch_over(Fiber& from, Fiber& to) {
     Switch both{&from, &to};
 #if defined(__SANITIZE_ADDRESS__)
     __sanitizer_start_switch_fiber(&from.fake_stack_, to.stack_, to.stack_size_);
 #endif
-#if defined(__SANITIZE_THREAD__)
-    __tsan_switch_to_fiber(to.tsan_, 0);
+#if defined(LFM_EMULATION_TSAN)
+    __tsan_switch_to_fiber(to.tsan_, __tsan_switch_to_fiber_no_sync);
 #endif
     Hooks::arrive(jump_fcontext(to.context_, &both));
 }

@@ -1,6 +1,7 @@
 #include "backends/gpu/emulation/group_runner.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <string_view>
 #include <thread>
@@ -17,10 +18,18 @@ namespace {
 constexpr std::uint32_t kLanes = 32;
 constexpr std::size_t kSharedAlignment = 16;
 
+/// Not a stack for many that never meet: they would be one thread to ThreadSanitizer.
+#if defined(LFM_EMULATION_TSAN)
+constexpr bool kFiberForEach = true;
+#else
+constexpr bool kFiberForEach = false;
+#endif
+
 constinit thread_local GroupRunner* runner_of_thread = nullptr;
 
 /// Not by the address of the call: compilers copy code.
 bool same_place(const SourcePlace& a, const SourcePlace& b) {
+    if (std::memcmp(&a, &b, sizeof a) == 0) return true;  // mostly
     return a.line() == b.line() && a.column() == b.column() &&
            (a.file_name() == b.file_name() || std::strcmp(a.file_name(), b.file_name()) == 0);
 }
@@ -42,6 +51,17 @@ std::string text_of_group() {
 
 GroupRunner* GroupRunner::current() { return runner_of_thread; }
 
+GroupRunner::GroupRunner(const std::atomic<bool>& abandoned) : abandoned_(abandoned) {
+    // Threads of the group fill these: memory that one takes and another gives back were a race to ThreadSanitizer.
+    fibers_.reserve(kMostThreads);
+    idle_.reserve(kMostThreads);
+}
+
+void GroupRunner::add_fiber() {
+    fibers_.push_back(std::make_unique<Fiber>(&GroupRunner::work));
+    idle_.push_back(fibers_.back().get());
+}
+
 GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& groups, const void* push) {
     kernel_ = &kernel;
     push_ = push;
@@ -49,29 +69,38 @@ GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& group
     end_ = End::kDone;
     if (shared_.size() != kernel.shared_bytes)
         shared_ = kernel.shared_bytes > 0 ? GuardedBlock(kernel.shared_bytes, kSharedAlignment) : GuardedBlock();
+    n_pauses_ = 0;
+    while (kFiberForEach && fibers_.size() < kernel.n_threads) add_fiber();
     runner_of_thread = this;
     here.group_size = kernel.n_threads;
     here.n_groups[0] = groups.x;
     here.n_groups[1] = groups.y;
     here.n_groups[2] = groups.z;
 
+    began_.publish();
     const std::uint64_t n = std::uint64_t{groups.x} * groups.y * groups.z;
     for (std::uint64_t i = 0; i < n && end_ == End::kDone; ++i) {
         if (abandoned_.load(std::memory_order_relaxed)) return End::kAbandoned;
+        turn_ = static_cast<std::uint32_t>(i % kernel.n_threads);
         const std::uint64_t group = order_ == Order::kForward ? i : n - 1 - i;
         here.group[0] = static_cast<std::uint32_t>(group % groups.x);
         here.group[1] = static_cast<std::uint32_t>(group / groups.x % groups.y);
         here.group[2] = static_cast<std::uint32_t>(group / groups.x / groups.y);
         run_group();
     }
+    ended_.observe();
     return end_;
 }
 
 void GroupRunner::run_group() {
-    if (shared_) std::memset(shared_.data(), 0xff, shared_.size());
+    if (shared_) {
+        std::memset(shared_.data(), 0xff, shared_.size());
+        began_.publish();
+    }
     warp_ = 0;
     phase_.reset();
     go_on_with(*begin_round());  // comes back when all is over
+    if (shared_) ended_.observe();
     if (end_ != End::kDone) {
         // Some stand where they will never go on from.
         std::fill(std::begin(fiber_of_), std::end(fiber_of_), nullptr);
@@ -92,15 +121,17 @@ void GroupRunner::work() {
     for (;;) {
         Fiber* const self = runner.running_;
         runner.fiber_of_[here.thread] = self;
+        runner.began_.observe();
         runner.kernel_->call(runner.kernel_->function, runner.push_);
+        runner.ended_.publish();
         runner.fiber_of_[here.thread] = nullptr;
 
         const auto next = runner.next_thread(Meeting::kReturn, {});
-        if (next && runner.fiber_of_[*next] == nullptr) {
+        if (!kFiberForEach && next && runner.fiber_of_[*next] == nullptr) {
             here.thread = *next;  // begins on the same stack
             continue;
         }
-        runner.idle_.push_back(self);
+        if (!kFiberForEach) runner.idle_.push_back(self);
         if (next)
             runner.go_on_with(*next);
         else
@@ -109,9 +140,12 @@ void GroupRunner::work() {
 }
 
 void GroupRunner::meet(Meeting meeting, const SourcePlace& place) {
-    const auto next = next_thread(meeting, place);
-    // All may wait for one barrier, none for nothing: only a return ends the group.
-    if (*next != here.thread) go_on_with(*next);
+    HappensBefore& at = meeting == Meeting::kGroup ? at_group_[group_turn_]
+                                                   : at_lanes_[here.thread / kWarp][lanes_turn_[here.thread / kWarp]];
+    if (meeting != Meeting::kExchange) at.publish();
+    // Only a return ends the group: there is a next one.
+    if (const std::uint32_t next = *next_thread(meeting, place); next != here.thread) go_on_with(next);
+    if (meeting != Meeting::kExchange) at.observe();
 }
 
 std::uint32_t GroupRunner::exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place) {
@@ -147,6 +181,7 @@ std::optional<std::uint32_t> GroupRunner::next_thread(Meeting meeting, const Sou
         return order_ == Order::kForward ? first_thread_ + position_ : first_thread_ + n_in_warp_ - 1 - position_;
     if (meeting == Meeting::kGroup || meeting == Meeting::kReturn) return next_warp();
     if (meeting == Meeting::kExchange) parity_ ^= 1;
+    if (meeting == Meeting::kLanes) lanes_turn_[here.thread / kWarp] ^= 1;
     return begin_round();
 }
 
@@ -160,6 +195,7 @@ std::optional<std::uint32_t> GroupRunner::next_warp() {
         if (phase_->meeting == Meeting::kReturn) return std::nullopt;
         warp_ = 0;
         phase_.reset();
+        group_turn_ ^= 1;
     }
     return begin_round();
 }
@@ -175,11 +211,10 @@ std::optional<std::uint32_t> GroupRunner::begin_round() {
 
 void GroupRunner::go_on_with(std::uint32_t thread) {
     Fiber* to = fiber_of_[thread];
-    if (to == nullptr) {
-        if (idle_.empty()) {
-            fibers_.push_back(std::make_unique<Fiber>(&GroupRunner::work));
-            idle_.push_back(fibers_.back().get());
-        }
+    if (to == nullptr && kFiberForEach) {
+        to = fibers_[(thread + turn_) % kernel_->n_threads].get();
+    } else if (to == nullptr) {
+        if (idle_.empty()) add_fiber();
         to = idle_.back();
         idle_.pop_back();
     }
@@ -195,10 +230,11 @@ void GroupRunner::go_home() {
     Fiber::switch_over(*from, home_);
 }
 
-void GroupRunner::note(const std::string& what) const {
-    report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread) +
-           ": " + what);
+std::string GroupRunner::who_runs() const {
+    return "kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " + std::to_string(here.thread);
 }
+
+void GroupRunner::note(const std::string& what) const { report(who_runs() + ": " + what); }
 
 void GroupRunner::fail_apart(const Arrival& one, const Arrival& other) {
     const auto is_of_lanes = [](Meeting meeting) {
@@ -214,6 +250,7 @@ void GroupRunner::fail_apart(const Arrival& one, const Arrival& other) {
 
 void GroupRunner::leave(End end) {
     end_ = end;
+    ended_.publish();
     go_home();
     __builtin_unreachable();  // fibers that are left begin anew
 }
@@ -237,7 +274,12 @@ void* GroupRunner::shared_memory(std::size_t size) {
 
 void GroupRunner::pause() {
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
-    std::this_thread::yield();
+    // Whom it waits for may need this core.
+    constexpr std::uint32_t kYields = 100;
+    if (++n_pauses_ <= kYields)
+        std::this_thread::yield();
+    else
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
 }
 
 }  // namespace lfm::gpu::emulation

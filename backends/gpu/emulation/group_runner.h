@@ -13,6 +13,7 @@
 
 #include "backends/gpu/emulation/fiber.h"
 #include "backends/gpu/emulation/guarded_block.h"
+#include "backends/gpu/emulation/happens_before.h"
 #include "backends/gpu/emulation/schedule.h"
 #include "backends/gpu/emulation/threads.h"
 #include "backends/gpu/platform/api.h"
@@ -25,7 +26,7 @@ public:
     static constexpr std::uint32_t kMostThreads = 1024;
 
     /// Kernels that wait end when `abandoned` is set.
-    explicit GroupRunner(const std::atomic<bool>& abandoned) : abandoned_(abandoned) {}
+    explicit GroupRunner(const std::atomic<bool>& abandoned);
 
     enum class End : std::uint8_t { kDone, kFailed, kTrespassed, kAbandoned };
     /// On the thread that made it. What goes wrong is reported. 1 to 1024 threads.
@@ -41,6 +42,8 @@ public:
     void pause();
 
     // For those who watch them.
+    /// "kernel NAME, group (x, y, z), thread n"
+    std::string who_runs() const;
     /// None: no thread of a group runs now.
     std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
     /// The running thread touched what is not there.
@@ -57,6 +60,7 @@ private:
     };
 
     void run_group();
+    void add_fiber();
     /// Where a thread of the group begins: the body of a fiber.
     static void work();
     /// Nothing: all is over.
@@ -78,12 +82,14 @@ private:
     const void* push_ = nullptr;
     Order order_ = Order::kForward;
     End end_ = End::kDone;
+    std::uint32_t n_pauses_ = 0;  // of this launch
     GuardedBlock shared_;
 
     Fiber home_;
     Fiber* running_ = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers_;
     std::vector<Fiber*> idle_;
+    std::uint32_t turn_ = 0;              // where each has a fiber: the same thread of another group has another one
     Fiber* fiber_of_[kMostThreads] = {};  // none: has not begun, or is over
 
     // A round: each thread of a warp goes on once. A phase: all warps do rounds until they stand at a barrier.
@@ -95,6 +101,11 @@ private:
     std::uint32_t parity_ = 0;
     std::uint32_t values_[2][kMostThreads];
     const void* shown_[kMostThreads];
+
+    // Memory is seen through barriers and sync_lanes(), not through exchanges. In turns: who comes first to the next
+    // one must not be seen by those who still leave this one.
+    HappensBefore began_, ended_, at_group_[2], at_lanes_[kMostThreads / kWarp][2];
+    std::uint8_t group_turn_ = 0, lanes_turn_[kMostThreads / kWarp] = {};
 };
 
 }  // namespace lfm::gpu::emulation

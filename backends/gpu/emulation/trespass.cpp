@@ -2,8 +2,12 @@
 
 #include <csignal>
 #include <cstdint>
+#include <cstdio>
 
 #include <ucontext.h>
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#include <sanitizer/common_interface_defs.h>
+#endif
 
 #include "backends/gpu/emulation/group_runner.h"
 
@@ -57,6 +61,21 @@ TrespassWatch::~TrespassWatch() {
     const stack_t none{.ss_sp = nullptr, .ss_flags = SS_DISABLE, .ss_size = 0};
     ::sigaltstack(&none, nullptr);
 }
+
+#elif defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+
+namespace {
+
+void tell_who_runs() {
+    const GroupRunner* const runner = GroupRunner::current();
+    if (runner != nullptr && runner->stack_end_of_running() != nullptr)
+        std::fprintf(stderr, "GPU emulation: it was %s\n", runner->who_runs().c_str());
+}
+
+}  // namespace
+
+TrespassWatch::TrespassWatch() { __sanitizer_set_death_callback(tell_who_runs); }
+TrespassWatch::~TrespassWatch() = default;
 
 #else
 

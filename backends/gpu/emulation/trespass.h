@@ -1,5 +1,6 @@
 // Threads of kernels that touch memory that is not there: as on a device, their launch ends with an error and the
-// program goes on. Sanitizers see such accesses earlier and say more, so with them the process ends instead.
+// program goes on. AddressSanitizer sees such accesses earlier and says more, so with it the process ends instead, and
+// with ThreadSanitizer, which keeps signals to itself. Then too the kernel and its thread are named.
 #pragma once
 
 #include <cstddef>

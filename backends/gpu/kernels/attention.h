@@ -55,8 +55,8 @@ constexpr std::uint32_t rows_of_tile(std::uint32_t head_dim) { return head_dim <
 /// tile_heads · tile_tokens is at most rows_of_tile.
 Kernel attention_tile_kernel(std::uint32_t head_dim);
 
-/// The same with the instructions of platform/half_tiles.h, keys and weights rounded to halves. Not for kAny; heads of
-/// 64 or 128, tiles of kHalfTileRows.
+/// The same with the instructions of platform/half_tiles.h: queries, keys, values and weights are halves. Not for kAny;
+/// heads of 64 or 128, tiles of kHalfTileRows.
 inline constexpr std::uint32_t kHalfTileRows = 64;
 Kernel attention_half_tile_kernel(CacheReads reads, std::uint32_t head_dim);
 

@@ -34,7 +34,7 @@ struct Loads {
     using T = Tile<kHeadDim>;
     Eight keys[T::kLoads], values[T::kLoads];
 
-    /// Keys from `end` on are the last one's; what comes of them is masked, and their values count as zero.
+    /// Keys and values from `end` on are the last ones again: their weights are zero.
     __device__ void start(const CachedHead& key_head, std::uint32_t key_row, const CachedHead& value_head,
                           std::uint32_t value_row, std::uint32_t first, std::uint32_t end) {
         for (std::uint32_t i = 0; i < T::kLoads; ++i) {
@@ -46,11 +46,11 @@ struct Loads {
         }
     }
 
-    __device__ void store(T& tile, std::uint32_t first, std::uint32_t end) const {
+    __device__ void store(T& tile) const {
         for (std::uint32_t i = 0; i < T::kLoads; ++i) {
             const std::uint32_t at = thread_index() + i * kThreads, row = at / T::kEights;
             tile.keys[row][at % T::kEights] = keys[i].halves();
-            tile.values[row][at % T::kEights] = first + row < end ? values[i].halves() : Words4{};
+            tile.values[row][at % T::kEights] = values[i].halves();
         }
     }
 };
@@ -189,7 +189,7 @@ __global__ void __launch_bounds__(kThreads) attention_half_tile(AttentionPush pu
         running.largest[below] = kLowest;
     }
     for (std::uint32_t first = 0; first < end; first += T::kKeys) {
-        loads.store(tile, first, end);
+        loads.store(tile);
         sync_group();
         if (first + T::kKeys < end) loads.start(keys, key_row, values, value_row, first + T::kKeys, end);
         float scores[T::kKeys / 8][4];

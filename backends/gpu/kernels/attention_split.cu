@@ -76,7 +76,6 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
     constexpr std::uint32_t kLanesOfTeam = Shared::kLanesOfTeam, kTeams = Shared::kTeams;
     const std::uint32_t n_keys = push.step->position + 1, each = keys_of_split(n_keys, push.n_splits);
     const std::uint32_t begin = group_index().x * each, end = begin + each < n_keys ? begin + each : n_keys;
-    if (begin >= end) return;
     const std::uint32_t team = thread_index() / kLanesOfTeam, first_column = thread_index() % kLanesOfTeam * kEight;
 
     float q[kHeads][kEight];
@@ -94,6 +93,8 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
         running.totals[h] = 0;
         running.largest[h] = kLowest;
     }
+
+    if (begin >= end) return;  // not before: the queries need not wait for the position
 
     const std::byte* keys = push.keys + std::size_t{group_index().y} * push.key_bytes;
     const std::byte* values = push.values + std::size_t{group_index().y} * push.value_bytes;
@@ -170,7 +171,9 @@ __global__ void __launch_bounds__(kJoinThreads) attention_join(AttentionJoinPush
     const std::uint32_t n = (n_keys + each - 1) / each, me = thread_index(), head = group_index().x;
     const std::size_t n_parts = std::size_t{push.n_head} * push.n_splits;
     const auto* part_weights = reinterpret_cast<const PartWeight*>(push.parts + n_parts * push.head_dim);
-    const PartWeight part = me < n ? part_weights[std::size_t{head} * push.n_splits + me] : PartWeight{0.0f, kLowest};
+    PartWeight part{0.0f, kLowest};
+    if (me < push.n_splits) part = part_weights[std::size_t{head} * push.n_splits + me];
+    if (me >= n) part = {0.0f, kLowest};  // left by another step, or never written
     const float of_set = largest_of_lanes(part.largest);
     if (lane() == 0) shared.largest[lane_set()] = of_set;
     sync_group();

@@ -48,7 +48,8 @@ struct EightHalves {
     }
 };
 
-/// Of a block of Q8_0, in words; every second block begins in the middle of one.
+/// Of a block of Q8_0, in words: every second block begins in the middle of one, and a word may reach into the next
+/// block, which there is where heads have an even number of them.
 struct EightLevels {
     std::uint32_t words[3], shift;
     std::uint16_t block_scale;

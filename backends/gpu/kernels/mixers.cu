@@ -15,7 +15,6 @@ constexpr std::uint32_t kRopeThreads = kHeadsOfGroup * kLanes;
 /// writes pairs of its own alone.
 __global__ void __launch_bounds__(kRopeThreads) qk_norm_rope(QkNormRopePush push) {
     const std::uint32_t token = group_index().y, of_both = group_index().x * kHeadsOfGroup + lane_set();
-    if (token >= push.step->n_tokens) return;
     const bool is_q = of_both < push.n_head, exists = of_both < push.n_head + push.n_head_kv;
     const std::size_t head = is_q ? std::size_t{token} * push.n_head + of_both
                                   : std::size_t{token} * push.n_head_kv + (of_both - push.n_head);
@@ -39,7 +38,6 @@ constexpr std::uint32_t kInfinityBits = 0x7f800000, kHalfNaN = 0x7e00;
 /// Rows into the cache, a value a thread: the lanes of a set share a block of Q8_0.
 __global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
     const std::uint32_t column = group_index().x * kAppendColumns + thread_index(), token = group_index().y;
-    if (token >= push.step->n_tokens) return;
     const KvAppendPush::Part part = group_index().z == 0 ? push.k : push.v;
     const bool exists = column < push.n_cols;
     const float x = exists ? part.x[std::size_t{token} * push.n_cols + column] : 0.0f;
@@ -78,11 +76,11 @@ __device__ inline float gated(const ShortConvPush& push, std::uint32_t position,
     return bcx[0] * bcx[2 * push.n_embd];
 }
 
-__global__ void __launch_bounds__(kConvChannels) short_conv(ShortConvPush push) {
+__global__ void __launch_bounds__(kConvChannels) short_conv_many(ShortConvPush push) {
     const std::uint32_t n = push.n_embd, channel = group_index().x * kConvChannels + thread_index();
     const std::uint32_t n_tokens = push.step->n_tokens, position = push.step->position;
     const std::uint32_t first = group_index().y * push.n_run;
-    if (channel >= n || first >= n_tokens) return;
+    if (channel >= n) return;
     const std::uint32_t end = first + push.n_run < n_tokens ? first + push.n_run : n_tokens;
     const float* taps = push.taps + std::size_t{channel} * push.l_cache;
     for (std::uint32_t token = first; token < end; ++token) {
@@ -96,10 +94,29 @@ __global__ void __launch_bounds__(kConvChannels) short_conv(ShortConvPush push) 
         push.state[std::size_t{i} * n + channel] = gated(push, position, n_tokens + i, channel);
 }
 
+/// The same sums; no load waits for the step's.
+__global__ void __launch_bounds__(kConvChannels) short_conv_one(ShortConvPush push) {
+    const std::uint32_t n = push.n_embd, channel = group_index().x * kConvChannels + thread_index();
+    if (channel >= n) return;
+    const bool begins = push.step->position == 0;
+    const float now = push.bcx[channel] * push.bcx[2 * n + channel];
+    const float* taps = push.taps + std::size_t{channel} * push.l_cache;
+    float sum = 0;
+    for (std::uint32_t j = 0; j + 1 < push.l_cache; ++j) {
+        const float kept = push.state[std::size_t{j} * n + channel], past = begins ? 0.0f : kept;
+        sum += taps[j] * past;
+        if (j > 0) push.state[std::size_t{j - 1} * n + channel] = past;
+    }
+    sum += taps[push.l_cache - 1] * now;
+    if (push.l_cache > 1) push.state[std::size_t{push.l_cache - 2} * n + channel] = now;
+    push.out[channel] = push.bcx[n + channel] * sum;
+}
+
 }  // namespace
 
 Kernel qk_norm_rope_kernel() { return make_kernel("qk_norm_rope", qk_norm_rope, kRopeThreads); }
 Kernel kv_append_kernel() { return make_kernel("kv_append", kv_append, kAppendColumns); }
-Kernel short_conv_kernel() { return make_kernel("short_conv", short_conv, kConvChannels); }
+Kernel short_conv_one_kernel() { return make_kernel("short_conv_one", short_conv_one, kConvChannels); }
+Kernel short_conv_many_kernel() { return make_kernel("short_conv_many", short_conv_many, kConvChannels); }
 
 }  // namespace lfm::gpu

@@ -1,4 +1,5 @@
-// Kernels of the two token mixers but attention: qk_norm_rope, kv_append, short_conv.
+// Kernels of the two token mixers but attention: qk_norm_rope, kv_append, short_conv. There are as many groups as the
+// step has tokens (rows.h).
 #pragma once
 
 #include <cstdint>
@@ -45,7 +46,8 @@ struct ShortConvPush {
     std::uint32_t n_embd, l_cache;
     std::uint32_t n_run;  // tokens of a thread, at least l_cache - 1: only the first run reads the state, and writes it
 };
-/// Channels along x, runs of tokens along y.
-Kernel short_conv_kernel();
+/// Channels along x; many: runs of tokens along y.
+Kernel short_conv_one_kernel();
+Kernel short_conv_many_kernel();
 
 }  // namespace lfm::gpu

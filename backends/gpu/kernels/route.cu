@@ -45,7 +45,7 @@ __device__ inline std::uint32_t rank_of(const Shared& shared, std::uint32_t n_ex
 /// scale.
 __global__ void __launch_bounds__(kThreads) route(RoutePush push) {
     const std::uint32_t token = group_index().x, n_expert = push.n_expert, n_used = push.n_expert_used;
-    if (token >= push.step->n_tokens) return;
+    const std::uint32_t n_tokens = push.step->n_tokens, has_forced = push.step->has_forced;
     Shared& shared = shared_memory<Shared>();
     if (thread_index() == 0) shared.unordered = 0;
     sync_group();
@@ -57,9 +57,9 @@ __global__ void __launch_bounds__(kThreads) route(RoutePush push) {
         if (score != score) add_atomically(&shared.unordered, 1);
     }
     sync_group();
-    if (push.step->has_forced != 0) {
+    if (has_forced != 0) {
         const std::int32_t* forced =
-            push.step->forced_experts + (std::size_t{push.moe_layer} * push.step->n_tokens + token) * n_used;
+            push.step->forced_experts + (std::size_t{push.moe_layer} * n_tokens + token) * n_used;
         for (std::uint32_t j = thread_index(); j < n_used; j += kThreads) {
             const auto e = static_cast<std::uint32_t>(forced[j]);
             shared.chosen[j] = e < n_expert ? e : n_expert - 1;

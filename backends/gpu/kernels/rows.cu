@@ -39,7 +39,6 @@ __device__ inline Floats4 each(const Floats4& a, const Floats4& b) {
 template <typename Wide>
 __global__ void __launch_bounds__(kRowThreads) rms_norm(RmsNormPush push) {
     const std::uint32_t row = group_index().x;
-    if (row >= n_rows(*push.step, push.row_set)) return;
     auto& sums = shared_memory<GroupSums<kRowThreads>>();
     const std::uint32_t n = push.n_cols / (sizeof(Wide) / sizeof(float));
     const Wide* x = reinterpret_cast<const Wide*>(push.x) + std::size_t{row} * n;
@@ -56,7 +55,7 @@ template <typename Wide, typename Function>
 __global__ void __launch_bounds__(kRowThreads) by_elements(ElementsPush push) {
     const std::uint32_t n = push.n_cols / (sizeof(Wide) / sizeof(float)), row = group_index().y;
     const std::uint32_t column = group_index().x * kRowThreads + thread_index();
-    if (column >= n || row >= push.step->n_tokens) return;
+    if (column >= n) return;
     const std::size_t i = std::size_t{row} * n + column;
     reinterpret_cast<Wide*>(push.out)[i] =
         each<Function>(reinterpret_cast<const Wide*>(push.a)[i], reinterpret_cast<const Wide*>(push.b)[i]);
@@ -75,7 +74,7 @@ __global__ void __launch_bounds__(kRowThreads) copy(CopyPush push) {
     const CopyPush::Part part = part_of(push, group_index().z);
     const std::uint32_t n = part.n_cols / (sizeof(Wide) / sizeof(std::uint32_t)), row = group_index().y;
     const std::uint32_t column = group_index().x * kRowThreads + thread_index();
-    if (column >= n || row >= n_rows(*push.step, push.row_set)) return;
+    if (column >= n) return;
     const std::uint32_t first = push.row_set == kTokenRows ? 0 : push.step->n_tokens - push.step->n_outputs;
     reinterpret_cast<Wide*>(part.to)[std::size_t{row} * n + column] =
         reinterpret_cast<const Wide*>(part.from)[(std::size_t{first} + row) * n + column];

@@ -1,4 +1,5 @@
-// Kernels that work row by row: rms_norm, swiglu, add, copy.
+// Kernels that work row by row: rms_norm, swiglu, add, copy. There are as many groups as the step has rows: none looks
+// whether its row exists, which would be a read of memory before all others.
 #pragma once
 
 #include <cstdint>
@@ -16,20 +17,16 @@ inline constexpr std::uint32_t kRowThreads = 256;
 constexpr std::uint32_t columns_of_group(Columns columns) { return kRowThreads * static_cast<std::uint32_t>(columns); }
 
 struct RmsNormPush {
-    const Step* step;
     const float* x;
     const float* weight;
     float* out;
     std::uint32_t n_cols;
     float eps;
-    std::uint32_t row_set;  // RowSet of backend.h
 };
 /// A group a row, along x.
 Kernel rms_norm_kernel(Columns columns);
 
-/// Of the step's tokens.
 struct ElementsPush {
-    const Step* step;
     const float *a, *b;
     float* out;
     std::uint32_t n_cols;
@@ -46,7 +43,7 @@ struct CopyPush {
     };
     const Step* step;
     Part parts[4];
-    std::uint32_t row_set;
+    std::uint32_t row_set;  // RowSet of backend.h
 };
 /// Elements of a row along x, rows along y, parts along z.
 Kernel copy_kernel(Columns columns);

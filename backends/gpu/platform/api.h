@@ -54,6 +54,9 @@ inline constexpr bool kNamesCapability = false;
 /// What opening a device takes of its memory beside what is allocated: context, kernels, stacks. Assumed, not measured.
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{384} << 20;
 
+/// What drivers hand out device memory and pinned memory in.
+inline constexpr std::uint64_t kUnitBytes = std::uint64_t{2} << 20, kPinnedUnitBytes = 4096;
+
 using Status = LFM_GPU(Error_t);
 using Stream = LFM_GPU(Stream_t);
 using Graph = LFM_GPU(Graph_t);

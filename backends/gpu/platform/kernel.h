@@ -81,9 +81,7 @@ T& shared_memory() {
     return *static_cast<T*>(emulation::shared_memory(sizeof(T)));
 }
 inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) {
-    const std::uint32_t before = *to;  // the fibers of a launch run on one thread
-    *to += value;
-    return before;
+    return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
 }
 inline void fence_system() { emulation::fence_system(); }
 inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }

@@ -2,6 +2,7 @@
 // among many groups, their replays at every kind of position, and tiles of halves beside plain ones.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <optional>
 
 #include "memory/error.h"
@@ -180,6 +181,18 @@ TEST_P(GpuAttention, NaNInACacheReachesTheHeadsThatSeeIt) {
                     else
                         ASSERT_EQ(found[i], kept[i]) << i;
             }
+}
+
+/// Its score is infinite, of either sign, and there is no other that the first token sees.
+TEST_P(GpuAttention, AnInfiniteKeyAloneLeavesNothing) {
+    for (const DeviceTraits& traits : {kPlain, kTiles})
+        for (const std::uint32_t n : {1u, 2u}) {
+            Attention attention({64, 1, 4}, kHalves, 80, traits);
+            const std::uint16_t infinity = 0x7c00;
+            std::memcpy(attention.args().cache.k, &infinity, sizeof infinity);
+            const auto found = attention.compute(0, n).first(4 * 64);
+            EXPECT_TRUE(std::ranges::all_of(found, [](float each) { return std::isnan(each); })) << n << " tokens";
+        }
 }
 
 TEST_P(GpuAttention, RefusesWhatItCannotRead) {

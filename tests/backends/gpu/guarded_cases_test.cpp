@@ -28,6 +28,19 @@ TEST_P(GpuGuardedCases, RmsNorm) { run("rms_norm", 4); }
 TEST_P(GpuGuardedCases, QkNormRope) { run("qk_norm_rope", 4); }
 TEST_P(GpuGuardedCases, Attention) { run("attention", 8); }
 TEST_P(GpuGuardedCases, ShortConv) { run("short_conv", 2); }
+/// More taps than a thread takes tokens, and more than a step has.
+TEST_P(GpuGuardedCases, ShortConvWithManyTaps) {
+    KernelBackend backend(kLimits, {.n_processors = 30});
+    HostPlace place;
+    Bed bed(backend, place, Bars::gpu(), DeviceId{1});
+    GroupTally tally;
+    for (const std::uint32_t cut : {1u, 2u, 7u, 100u}) {
+        SCOPED_TRACE(std::to_string(cut) + " tokens at a time");
+        bed.start_case(60);
+        run_case(bed, ShortConvCase{.n_embd = 70, .l_cache = 13, .position = 5, .n_tokens = 60, .cut = cut, .seed = 1},
+                 tally);
+    }
+}
 TEST_P(GpuGuardedCases, Swiglu) { run("swiglu", 4); }
 TEST_P(GpuGuardedCases, Add) { run("add", 4); }
 TEST_P(GpuGuardedCases, Copy) { run("copy", 4); }

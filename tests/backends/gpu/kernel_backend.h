@@ -2,6 +2,7 @@
 // where an unreadable page begins, and tests choose what the lowering knows of the device.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <memory>
 #include <span>
@@ -36,6 +37,7 @@ public:
             std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
         Program program{.params = &params, .step = std::make_unique<Step>()};
         program.scratch = std::make_unique<lfm::test::Guarded<std::byte>>(sizes.total());
+        std::ranges::fill(program.scratch->span(), std::byte{0xff});  // NaN
         Recorder recorder({.step_class = class_of({.n_tokens = params.n_tokens, .n_outputs = params.n_outputs}),
                            .step = program.step.get(),
                            .scratch = &sizes,

@@ -1,4 +1,6 @@
 // Where threads are, what a group's shared memory is, and what is refused before a kernel runs.
+#include <cstdlib>
+
 #include <gtest/gtest.h>
 
 #include "backends/gpu/platform/arithmetic.h"
@@ -33,6 +35,10 @@ void show_shared(Push push) {
 void take_numbers(Push push) {
     const std::uint32_t number = add_atomically(push.out, 1);
     push.out[1 + group_index().x * group_size() + thread_index()] = number;
+}
+
+void write_alike(Push push) {
+    if (thread_index() == 0) push.out[0] = 1;
 }
 
 void ask_for_other_size(Push push) { push.out[0] = shared_memory<std::uint32_t>(); }
@@ -74,6 +80,17 @@ TEST_F(GroupsTest, AtomicAdditionsCountAll) {
         EXPECT_EQ(out[0], 3u * 64);
         EXPECT_EQ(out[1], order == emulation::Order::kForward ? 0u : 3u * 64 - 1);
     }
+}
+
+TEST_F(GroupsTest, GroupsThatWriteOnePlaceAreSeenByThreadSanitizer) {
+    testing::FLAGS_gtest_death_test_style = "threadsafe";  // streams are threads
+    if (!kHasThreadSanitizer) GTEST_SKIP() << "without ThreadSanitizer it goes unnoticed: they write the same";
+    const DeviceArray<std::uint32_t> out(1, 0);
+    const auto run_alone = [&] {
+        EXPECT_EQ(run(write_alike, 64, {out.data()}, {2}), Status::kSuccess);
+        std::exit(0);
+    };
+    EXPECT_EXIT(run_alone(), testing::ExitedWithCode(66), "data race");
 }
 
 TEST_F(GroupsTest, LaunchesBeyondTheDevicesLimitsAreRefused) {

@@ -26,11 +26,12 @@ inline constexpr bool kHasAddressSanitizer = true;
 #else
 inline constexpr bool kHasAddressSanitizer = false;
 #endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-inline constexpr bool kHasSanitizer = true;
+#if defined(__SANITIZE_THREAD__)
+inline constexpr bool kHasThreadSanitizer = true;
 #else
-inline constexpr bool kHasSanitizer = false;
+inline constexpr bool kHasThreadSanitizer = false;
 #endif
+inline constexpr bool kHasSanitizer = kHasAddressSanitizer || kHasThreadSanitizer;
 
 /// Device memory, which the emulation lets the host read.
 template <typename T>

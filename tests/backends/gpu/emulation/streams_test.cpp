@@ -162,11 +162,14 @@ TEST_F(StreamsTest, AFailedKernelStaysAndDropsWhatIsQueued) {
     const NothingPush none{};
     EXPECT_EQ(add(kWait, 1, stream()), Status::kSuccess);  // so that all is queued before it fails
     EXPECT_EQ(api::launch(make_kernel("leave_barrier", leave_barrier, 128), {}, &none, stream()), Status::kSuccess);
+    std::uint32_t copied = 7;
     EXPECT_EQ(add_step(value.data(), 1, 1), Status::kSuccess);
+    EXPECT_EQ(api::copy(&copied, value.data(), sizeof copied, stream()), Status::kSuccess);
     store_flag(flag(), 1);
     EXPECT_EQ(api::synchronize_stream(stream()), Status::kLaunchFailure);
     expect_only_report({"kernel leave_barrier", "divergent barrier"});
     EXPECT_EQ(value[0], 1u);
+    EXPECT_EQ(copied, 7u);
 
     api::forget_error();
     std::size_t free = 0, total = 0;
