@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "backends/gpu/emulation/machine.h"
 #include "tests/backends/cpu/naive_weights.h"
 #include "tests/backends/cpu/random_blocks.h"
 #include "tests/backends/device_operands.h"
@@ -14,28 +15,39 @@ namespace {
 
 using namespace operation_cases;
 
-constexpr std::uint32_t kMostTokens = 300;
+constexpr std::uint32_t kMostTokens = 150;
 constexpr DeviceId kSelf{1};
 using Types = std::array<DType, 3>;
 
-class GpuExperts : public testing::TestWithParam<std::tuple<Types, gpu::emulation::Order>> {
+/// The second: of CUDA's compute capability, which says whether there are instructions for tiles.
+using Case = std::tuple<Types, int, gpu::emulation::Order>;
+
+class GpuExperts : public testing::TestWithParam<Case> {
 protected:
-    void SetUp() override { gpu::emulation::set_order(std::get<1>(GetParam())); }
-    void TearDown() override { gpu::emulation::set_order(gpu::emulation::Order::kForward); }
+    void SetUp() override {
+        gpu::emulation::reset_machine({.major = std::get<1>(GetParam())});
+        gpu::emulation::set_order(std::get<2>(GetParam()));
+        device_ = open_emulated({.n_batch = kMostTokens, .n_ctx = kMostTokens}, ledger_);
+    }
+    void TearDown() override {
+        device_.reset();
+        gpu::emulation::reset_machine();
+    }
 
     Ledger ledger_;
-    std::unique_ptr<Device> device_ = open_emulated({.n_batch = kMostTokens, .n_ctx = kMostTokens}, ledger_);
+    std::unique_ptr<Device> device_;
 };
 
-std::string name_of(const testing::TestParamInfo<std::tuple<Types, gpu::emulation::Order>>& at) {
+std::string name_of(const testing::TestParamInfo<Case>& at) {
     std::string name;
     for (const DType type : std::get<0>(at.param)) name += std::string(dtype_name(type)) + "_";
-    return name + order_name(std::get<1>(at.param));
+    return name + (std::get<1>(at.param) >= 8 ? "tiles_" : "plain_") + order_name(std::get<2>(at.param));
 }
 INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
                          testing::Combine(testing::Values(Types{DType::kQ4_K, DType::kQ8_0, DType::kQ5_0},
                                                           Types{DType::kQ4_0, DType::kQ4_0, DType::kQ4_0},
                                                           Types{DType::kQ6_K, DType::kQ6_K, DType::kF16}),
+                                          testing::Values(8, 7),
                                           testing::Values(gpu::emulation::Order::kForward,
                                                           gpu::emulation::Order::kReverse)),
                          name_of);
