@@ -166,15 +166,19 @@ TEST_F(LfmRun, ABackendWithoutADeviceIsOneLineAndOne) {
         EXPECT_NE(result.err.find(std::string(name) + ": "), std::string::npos) << result.err;
         EXPECT_TRUE(result.out.empty()) << result.out;
     }
-    // What was not asked for by name is not missed, but said where a budget expects it.
+    // What was not asked for by name is not missed; it is said where a budget expects it, and to who wants to know.
     const bool any = std::ranges::any_of(find_devices(BackendName::kAuto), [](const FoundDevice& device) {
         return device.why_unusable.empty() && !device.emulated;
     });
     if (any) return;
-    const Result result = lfm_run({"--vram-budget", "8GiB", "-n", "3", "-p", "x"});
-    EXPECT_EQ(result.code, 0) << result.err;
-    for (const char* each : {"no GPU found", "cuda: ", "hip: ", "vulkan: "})
-        EXPECT_NE(result.err.find(each), std::string::npos) << each << result.err;
+    for (const auto& options : {std::vector<std::string>{"--vram-budget", "8GiB"}, {"-v"}}) {
+        std::vector<std::string> arguments{"-n", "3", "-p", "x"};
+        arguments.insert(arguments.end(), options.begin(), options.end());
+        const Result result = lfm_run(arguments);
+        EXPECT_EQ(result.code, 0) << result.err;
+        for (const char* each : {"no GPU found", "cuda: ", "hip: ", "vulkan: "})
+            EXPECT_NE(result.err.find(each), std::string::npos) << each << result.err;
+    }
 }
 
 TEST_F(LfmRun, UsageErrorsAreOneLineAndTwo) {
