@@ -227,8 +227,7 @@ __device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
-    const std::uint32_t x_row = group_index().y, n_x_rows = n_rows(*push.step, push.row_set);
-    if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
+    const std::uint32_t x_row = group_index().y;
     const Team team(push.sets_per_row);
     const std::uint32_t n_out = push.outputs[0].n_out + push.outputs[1].n_out + push.outputs[2].n_out;
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
@@ -237,6 +236,10 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     for (std::uint32_t i = 0; i < kVectorRows; ++i)
         prefetch_row(vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row).weight,
                      push.outputs[0].row_bytes);
+    if (push.most_rows > 0) {
+        const std::uint32_t n_x_rows = n_rows(*push.step, push.row_set);
+        if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
+    }
     const VectorInput<Weight> x(shared.input, push.x + std::size_t{x_row} * push.n_in, 1, push.n_in);
     bool wide = true;
 #pragma unroll
