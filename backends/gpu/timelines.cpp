@@ -9,8 +9,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A meeting mostly takes microseconds: for so long the thread only yields. After that it sleeps between two looks.
-constexpr std::chrono::microseconds kAwake{200};
+// A layer of one token takes less: for so long the thread only yields, since waking up costs some 70 µs. After that it
+// sleeps between two looks.
+constexpr std::chrono::microseconds kAwake{2000};
 constexpr std::chrono::microseconds kNap{20};
 constexpr std::chrono::milliseconds kBetweenChecks{2};
 constexpr std::uint64_t kFar = std::uint64_t{1} << 62;

@@ -53,7 +53,7 @@ inline Plan slots_plan() {
 inline Plan small_plan() {
     PlanRequest request;
     request.sizes = {.n_ctx = 512, .n_batch = 64, .n_outputs = 2, .kv = {DType::kQ8_0, DType::kF16}};
-    request.vram_budget = Bytes{390'500'000};
+    request.vram_budget = Bytes{400'500'000};
     request.ram_budget = Bytes{1'000'000'000};
     request.depth = 100;
     Plan plan = plan_of(kSmallMoe, sample_profile(), request);
