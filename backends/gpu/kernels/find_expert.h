@@ -12,6 +12,7 @@ inline constexpr std::uint32_t kStagedExperts = 1;
 /// `held` says whether the expert belongs to the set.
 __device__ inline ExpertEntry find_expert(const ExpertSource& source, std::uint32_t id) {
     if (id >= source.n_expert) return {nullptr, nullptr, nullptr, 0};
+    const ExpertEntry entry = source.table[id];  // not after the slot: one trip to memory, not two
     const std::int32_t slot = source.slot_of != nullptr ? source.slot_of[id] : -1;
     if (source.set == kStagedExperts) {
         if (slot < 0) return {nullptr, nullptr, nullptr, 0};
@@ -19,7 +20,7 @@ __device__ inline ExpertEntry find_expert(const ExpertSource& source, std::uint3
         return {at, at + source.up_offset, at + source.down_offset, 1};
     }
     if (slot >= 0) return {nullptr, nullptr, nullptr, 0};
-    return source.table[id];
+    return entry;
 }
 
 }  // namespace lfm::gpu

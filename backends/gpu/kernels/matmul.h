@@ -59,7 +59,7 @@ struct VectorPush {
     const float* x;
     Output outputs[3];  // those left over have no rows
     std::uint32_t n_in, row_set;
-    std::uint32_t most_rows;  // of x, else nothing is done
+    std::uint32_t most_rows;  // of x, else nothing is done; 0: as many as the grid has
     std::uint32_t sets_per_row;
 };
 

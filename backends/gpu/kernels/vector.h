@@ -211,6 +211,7 @@ struct VectorShared {
 /// Row `row` of the outputs, one after another, which are n_out together; the last for those beyond.
 struct VectorRow {
     const std::byte* weight;
+    std::uint32_t bytes;
     float* out;
 };
 __device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row, std::uint32_t n_out,
@@ -221,22 +222,27 @@ __device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row
                                       : row < first + second ? push.outputs[1]
                                                              : push.outputs[2];
     row -= row < first ? 0 : row < first + second ? first : first + second;
-    return {output.weight + std::size_t{row} * output.row_bytes, output.out + std::size_t{x_row} * output.n_out + row};
+    return {output.weight + std::size_t{row} * output.row_bytes, output.row_bytes,
+            output.out + std::size_t{x_row} * output.n_out + row};
 }
 
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
-    const std::uint32_t x_row = group_index().y, n_x_rows = n_rows(*push.step, push.row_set);
-    if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
+    const std::uint32_t x_row = group_index().y;
     const Team team(push.sets_per_row);
     const std::uint32_t n_out = push.outputs[0].n_out + push.outputs[1].n_out + push.outputs[2].n_out;
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
     std::uint32_t of_group = group_index().x * rows_of_group;
     if (of_group >= n_out) return;
-    for (std::uint32_t i = 0; i < kVectorRows; ++i)
-        prefetch_row(vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row).weight,
-                     push.outputs[0].row_bytes);
+    for (std::uint32_t i = 0; i < kVectorRows; ++i) {
+        const VectorRow row = vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row);
+        prefetch_row(row.weight, row.bytes);
+    }
+    if (push.most_rows > 0) {
+        const std::uint32_t n_x_rows = n_rows(*push.step, push.row_set);
+        if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
+    }
     const VectorInput<Weight> x(shared.input, push.x + std::size_t{x_row} * push.n_in, 1, push.n_in);
     bool wide = true;
 #pragma unroll
@@ -295,21 +301,37 @@ struct DownShared {
     std::uint32_t n;
 };
 
+/// The choices of the set, in their order. Lanes look them up side by side; each set of lanes does, the first writes.
+template <class Weight>
+__device__ inline void gather_choices(const DownPush& push, DownShared<Weight>& shared) {
+    static_assert(kMostVectorChoices <= kLanes);
+    ExpertEntry expert{nullptr, nullptr, nullptr, 0};
+    float weight = 0;
+    if (lane() < push.n_used) {
+        weight = push.weights[lane()];
+        expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[lane()]));
+    }
+    const std::uint32_t is_held = expert.held != 0 ? 1 : 0;
+    std::uint32_t n = 0, n_before = 0;
+    for (std::uint32_t j = 0; j < push.n_used; ++j) {
+        if (j == lane()) n_before = n;
+        n += lane_value(is_held, j);
+    }
+    if (lane_set() != 0) return;
+    if (is_held != 0) {
+        shared.down[n_before] = expert.down;
+        shared.choice[n_before] = lane();
+        shared.weights[n_before] = weight;
+    }
+    if (lane() == 0) shared.n = n;
+}
+
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
     DownShared<Weight>& shared = shared_memory<DownShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
-    if (thread_index() == 0) {
-        shared.n = 0;
-        for (std::uint32_t j = 0; j < push.n_used; ++j) {
-            const ExpertEntry expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]));
-            if (expert.held == 0) continue;
-            shared.down[shared.n] = expert.down;
-            shared.choice[shared.n] = j;
-            shared.weights[shared.n++] = push.weights[j];
-        }
-    }
+    gather_choices(push, shared);
     // Those of choices outside the set are whatever they are, and are not used.
     const VectorInput<Weight> x(shared.vector.input, push.hidden, push.n_used, push.n_ff);
     sync_group();
