@@ -1,23 +1,14 @@
 // What the shared cases leave out of expert_ffn: ids that no expert has, one expert for all, several tiles for an
 // expert, tables and slots that change between the replays of one recording, and one token's experts whose types
 // differ.
-#include <algorithm>
-#include <cmath>
-
 #include "backends/gpu/emulation/machine.h"
-#include "tests/backends/cpu/naive_weights.h"
-#include "tests/backends/cpu/random_blocks.h"
-#include "tests/backends/device_operands.h"
+#include "tests/backends/expert_layer.h"
 #include "tests/backends/gpu/emulated_device.h"
 
 namespace lfm::test {
 namespace {
 
-using namespace operation_cases;
-
 constexpr std::uint32_t kMostTokens = 150;
-constexpr DeviceId kSelf{1};
-using Types = std::array<DType, 3>;
 
 /// The second: of CUDA's compute capability, which says whether there are instructions for tiles.
 using Case = std::tuple<Types, int, gpu::emulation::Order>;
@@ -52,137 +43,15 @@ INSTANTIATE_TEST_SUITE_P(All, GpuExperts,
                                                           gpu::emulation::Order::kReverse)),
                          name_of);
 
-/// Small experts in one block each, and what they make of the input.
-struct Experts {
-    static constexpr std::uint32_t kEmbd = 256, kFf = 288, kCount = 6;
-
-    explicit Experts(const Types& of_types) : types(of_types), values(kCount) {
-        Random random(5);
-        for (std::uint32_t e = 0; e < kCount; ++e)
-            for (std::size_t i = 0; i < 3; ++i) {
-                offsets[i] = i == 0 ? 0 : (offsets[i - 1] + row_bytes(types[i - 1], kEmbd * kFf) + 15) / 16 * 16;
-                const std::vector<std::byte> blocks = random_blocks(types[i], kEmbd * kFf, random);
-                bytes[e].resize(offsets[i]);
-                bytes[e].insert(bytes[e].end(), blocks.begin(), blocks.end());
-                values[e][i] = naive_weights(types[i], blocks.data(), kEmbd * kFf);
-            }
-        slot_bytes = (bytes[0].size() + 15) / 16 * 16;
-    }
-
-    Types types;
-    std::array<std::vector<std::byte>, kCount> bytes;
-    std::vector<std::array<std::vector<double>, 3>> values;
-    std::array<std::size_t, 3> offsets{};
-    std::size_t slot_bytes = 0;
-};
-
-/// expert_ffn over changing tables, held and staged, recorded once.
-class Layer {
-public:
-    static constexpr std::uint32_t kUsed = 3;
-
-    Layer(DeviceOperands& operands, Device& device, const Experts& experts)
-        : operands_(operands),
-          experts_(experts),
-          x_(Noise(1).activations(std::size_t{kMostTokens} * Experts::kEmbd)),
-          slot_of_(device.allocate(MemoryKind::kShared, Purpose::kStaging, 4 * Experts::kCount)) {
-        std::vector<std::byte> slots;
-        for (const auto& bytes : experts.bytes) {
-            places_.push_back(operands.put(bytes));
-            slots.insert(slots.end(), bytes.begin(), bytes.end());
-            slots.resize(slots.size() + experts.slot_bytes - bytes.size());
-        }
-        Noise noise(2);
-        for (std::uint32_t i = 0; i < kMostTokens * kUsed; ++i) weights.push_back(noise.value());
-        ids.resize(weights.size());
-        held_ = {.x = {operands.put(x_), Experts::kEmbd},
-                 .layer = {1},
-                 .experts = &table,
-                 .staged = {reinterpret_cast<std::int32_t*>(slot_of_.address()), operands.put(slots),
-                            experts.slot_bytes, experts.offsets[1], experts.offsets[2]},
-                 .gate_type = experts.types[0],
-                 .up_type = experts.types[1],
-                 .down_type = experts.types[2],
-                 .n_ff = Experts::kFf,
-                 .n_expert_used = kUsed,
-                 .choice = {operands.put(ids), operands.put(weights)},
-                 .out = {operands.room(x_.size()), Experts::kEmbd}};
-        staged_ = held_;
-        staged_.set = ExpertSet::kStaged;
-        staged_.out.data = operands.room(x_.size());
-        stage({});
-        program_ = operands.record({held_, staged_});
-    }
-
-    void hold(std::uint32_t e, DeviceId holder) {
-        const std::byte* at = places_[e];
-        table.set({LayerId{1}, e}, {holder, at, at + experts_.offsets[1], at + experts_.offsets[2]});
-    }
-    /// Slot i holds expert i.
-    void stage(const std::vector<std::uint32_t>& staged) {
-        const auto slots = reinterpret_cast<std::int32_t*>(slot_of_.host().data());
-        std::fill_n(slots, Experts::kCount, -1);
-        for (const std::uint32_t e : staged) slots[e] = static_cast<std::int32_t>(e);
-    }
-
-    /// Runs a step of n tokens and compares both sets with the plain formulas.
-    void expect_right(std::uint32_t n, const std::vector<std::uint32_t>& held,
-                      const std::vector<std::uint32_t>& staged) {
-        operands_.set(held_.choice.ids, ids);
-        operands_.step.n_tokens = n;
-        operands_.run(program_);
-        EXPECT_LT(nmse_of(held_, n, held), 1e-6) << "held";
-        EXPECT_LT(nmse_of(staged_, n, staged), 1e-6) << "staged";
-    }
-
-    ExpertTable table{2, Experts::kCount};
-    std::vector<std::int32_t> ids;
-    std::vector<float> weights;
-
-private:
-    double nmse_of(const ExpertFfnArgs& args, std::uint32_t n, const std::vector<std::uint32_t>& set) {
-        std::vector<reference::ExpertMatrices> matrices(Experts::kCount);
-        for (const std::uint32_t e : set)
-            matrices[e] = {experts_.values[e][0], experts_.values[e][1], experts_.values[e][2]};
-        std::vector<std::int32_t> known(ids.begin(), ids.begin() + n * kUsed);
-        std::vector<float> counted(weights.begin(), weights.begin() + n * kUsed);
-        for (std::size_t i = 0; i < known.size(); ++i)
-            if (known[i] < 0 || known[i] >= static_cast<std::int32_t>(Experts::kCount)) {
-                known[i] = 0;
-                counted[i] = 0;
-            }
-        const auto expected = reference::expert_ffn({.x = std::span(x_).first(n * Experts::kEmbd),
-                                                     .n_embd = Experts::kEmbd,
-                                                     .n_ff = Experts::kFf,
-                                                     .n_expert_used = kUsed,
-                                                     .ids = known,
-                                                     .weights = counted,
-                                                     .experts = matrices,
-                                                     .gate_type = args.gate_type,
-                                                     .up_type = args.up_type,
-                                                     .down_type = args.down_type},
-                                                    reference::Activations::kQuantised);
-        return nmse(operands_.get(args.out.data, n * Experts::kEmbd), expected.values);
-    }
-
-    DeviceOperands& operands_;
-    const Experts& experts_;
-    std::vector<float> x_;
-    DeviceBlock slot_of_;
-    std::vector<const std::byte*> places_;
-    ExpertFfnArgs held_, staged_;
-    ProgramId program_;
-};
-
 TEST_P(GpuExperts, FollowTablesAndSlotsFromStepToStep) {
     DeviceOperands operands(*device_);
     const Experts experts(std::get<0>(GetParam()));
-    Layer layer(operands, *device_, experts);
-    for (std::uint32_t e = 0; e < Experts::kCount; ++e) layer.hold(e, e < 4 ? kSelf : kHost);
+    Layer layer(operands, *device_, experts, kMostTokens);
+    for (std::uint32_t e = 0; e < Experts::kCount; ++e) layer.hold(e, e < 4 ? kHolder : kHost);
     for (std::size_t i = 0; i < layer.ids.size(); ++i) layer.ids[i] = static_cast<std::int32_t>(i * 5 / 3 % 6);
     for (const std::uint32_t n : {1u, 2u, 40u}) {
         SCOPED_TRACE(n);
-        layer.hold(3, kSelf);
+        layer.hold(3, kHolder);
         layer.stage({});
         layer.expect_right(n, {0, 1, 2, 3}, {});
         layer.stage({1, 5});
@@ -194,8 +63,8 @@ TEST_P(GpuExperts, FollowTablesAndSlotsFromStepToStep) {
 TEST_P(GpuExperts, OneForAllAndIdsThatNoneHas) {
     DeviceOperands operands(*device_);
     const Experts experts(std::get<0>(GetParam()));
-    Layer layer(operands, *device_, experts);
-    for (std::uint32_t e = 0; e < Experts::kCount; ++e) layer.hold(e, kSelf);
+    Layer layer(operands, *device_, experts, kMostTokens);
+    for (std::uint32_t e = 0; e < Experts::kCount; ++e) layer.hold(e, kHolder);
     layer.stage({4});
     for (std::size_t i = 0; i < layer.ids.size(); ++i) {
         constexpr std::int32_t kChosen[] = {2, -1, 4, 2, 1 << 20, 6};
