@@ -1,6 +1,9 @@
 # lfm-cuda.so, for NVIDIA's cards.
 find_program(LFM_NVCC nvcc PATHS /usr/local/cuda/bin)
 option(LFM_CUDA "Build the CUDA backend where nvcc is found" ON)
+if(LFM_SANITIZE)
+  return()  # no card runs sanitizers; the emulation does
+endif()
 if(NOT LFM_CUDA OR NOT LFM_NVCC)
   message(STATUS "CUDA backend: not built, it needs nvcc (CUDA Toolkit)")
   return()

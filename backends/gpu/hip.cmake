@@ -1,6 +1,9 @@
 # lfm-hip.so, for AMD's cards.
 find_program(LFM_HIPCC hipcc PATHS /opt/rocm/bin)
 option(LFM_HIP "Build the HIP backend where hipcc is found" ON)
+if(LFM_SANITIZE)
+  return()  # no card runs sanitizers; the emulation does
+endif()
 if(NOT LFM_HIP OR NOT LFM_HIPCC)
   message(STATUS "HIP backend: not built, it needs hipcc (ROCm; Debian: hipcc libamdhip64-dev rocm-device-libs)")
   return()

@@ -94,14 +94,17 @@ inline Status allocate_pinned(void** to, std::size_t size) {
 inline Status device_address(void** to, void* pinned) { return LFM_GPU(HostGetDevicePointer)(to, pinned, 0); }
 #if defined(LFM_GPU_CUDA)
 inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
-inline constexpr unsigned kRegisterReadOnly = cudaHostRegisterReadOnly;
 #else
 inline Status release_pinned(void* memory) { return hipHostFree(memory); }
-inline constexpr unsigned kRegisterReadOnly = 0;  // there is no such flag
 #endif
-/// Pins memory of the process for copies from it.
+/// Pins memory of the process for copies from it; where the driver can, also memory that is mapped to be read only.
 inline Status pin(void* memory, std::size_t size) {
-    return LFM_GPU(HostRegister)(memory, size, LFM_GPU(HostRegisterPortable) | kRegisterReadOnly);
+#if defined(LFM_GPU_CUDA)
+    if (cudaHostRegister(memory, size, cudaHostRegisterPortable | cudaHostRegisterReadOnly) == kSuccess)
+        return kSuccess;
+    forget_error();
+#endif
+    return LFM_GPU(HostRegister)(memory, size, LFM_GPU(HostRegisterPortable));
 }
 inline Status unpin(void* memory) { return LFM_GPU(HostUnregister)(memory); }
 
@@ -138,7 +141,7 @@ inline Status begin_capture(Stream stream) {
 inline Status end_capture(Stream stream, Graph* graph) { return LFM_GPU(StreamEndCapture)(stream, graph); }
 inline Status destroy_graph(Graph graph) { return LFM_GPU(GraphDestroy)(graph); }
 #if defined(LFM_GPU_CUDA)
-inline Status instantiate(GraphExec* to, Graph graph) { return cudaGraphInstantiate(to, graph, 0); }
+inline Status instantiate(GraphExec* to, Graph graph) { return cudaGraphInstantiateWithFlags(to, graph, 0); }
 #else
 inline Status instantiate(GraphExec* to, Graph graph) { return hipGraphInstantiate(to, graph, nullptr, nullptr, 0); }
 #endif
