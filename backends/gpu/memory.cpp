@@ -47,14 +47,13 @@ void Memory::require_within_budget(Bytes more, Purpose purpose) const {
 }
 
 Bytes Memory::counted(MemoryKind kind, std::size_t size) {
-    const std::uint64_t asked = round_up(size + kSpare, 256);
-    return Bytes{round_up(asked, kind == MemoryKind::kOwn ? api::kUnitBytes : api::kPinnedUnitBytes)};
+    return Bytes{round_up(size + kSpare, kind == MemoryKind::kOwn ? api::kUnitBytes : api::kPinnedUnitBytes)};
 }
 
 DeviceBlock::Place Memory::allocate(MemoryKind kind, Purpose purpose, std::size_t size) {
     const std::lock_guard lock(mutex_);
     require_within_budget(Bytes{size}, purpose);  // before sums that could wrap
-    const std::size_t asked = round_up(size + kSpare, 256);
+    const std::size_t asked = size + kSpare;
     Block block{.size = size, .kind = kind, .counted = counted(kind, size)};
     require_within_budget(block.counted, purpose);
     block.entry = LedgerEntry(ledger_, {id_, purpose, block.counted});

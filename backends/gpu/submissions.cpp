@@ -116,6 +116,7 @@ api::GraphExec Submissions::graph_of_step(const StepHeader& step) {
 }
 
 api::GraphExec Submissions::capture() {
+    const std::lock_guard lock(timelines_.capturing());
     if (api::begin_capture(stream_) != api::kSuccess) {
         api::forget_error();
         return {};

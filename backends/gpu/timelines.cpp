@@ -30,6 +30,8 @@ void Timelines::signal_host() {
 
 void Timelines::require_working() const {
     health_.require_alive();
+    const std::unique_lock may_ask(capturing_, std::try_to_lock);
+    if (!may_ask) return;
     for (const api::Stream stream : streams_)
         if (const api::Status status = api::query_stream(stream); status != api::kNotReady)
             health_.check(status, "a kernel or a copy");

@@ -39,6 +39,8 @@ public:
 
     /// While anyone waits for the device: asks it now and then whether it failed. The streams live as long as this.
     void watch(api::Stream compute, api::Stream copies) { streams_ = {compute, copies}; }
+    /// Held while a stream is captured: to ask it anything would spoil the capture.
+    std::mutex& capturing() { return capturing_; }
 
 private:
     static constexpr std::size_t kApart = 128;  // bytes: flags of different writers lie in different cache lines
@@ -58,6 +60,7 @@ private:
     std::array<std::atomic<std::uint64_t>, kTimelines> last_{};
     std::array<api::Stream, 2> streams_{};
     std::mutex host_mutex_;
+    mutable std::mutex capturing_;
 };
 
 }  // namespace lfm::gpu

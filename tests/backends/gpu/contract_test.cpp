@@ -1,9 +1,11 @@
 // The contract of devices on the GPU backend, emulated; and what is particular to it: memory, graphs, faults.
 #include "tests/backends/device_contract.h"
 
+#include "backends/free_memory_poll.h"
 #include "backends/gpu/emulation/faults.h"
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"
+#include "backends/gpu/platform/api.h"
 #include "tests/backends/gpu/emulated_device.h"
 
 namespace lfm::test {
@@ -135,6 +137,26 @@ TEST_F(GpuDevice, AStepOfOneTokenIsAGraphThatIsReplayed) {
     EXPECT_EQ(work.host()[0], std::ldexp(1.0f, 12));
 }
 
+TEST_F(GpuDevice, WhoeverWaitsDoesNotDisturbACapture) {
+    Ledger ledger;
+    const auto device = open(ledger);
+    Doubling work(*device);
+    std::optional<ErrorCode> seen;
+    std::thread waiter([&] { seen = error_of([&] { device->wait({Timeline::kHostSignals, 1}); }); });
+    // Each step is another sequence of programs, so that it is captured.
+    const auto begin = std::chrono::steady_clock::now();
+    for (std::uint32_t n = 1; n < 400 && std::chrono::steady_clock::now() - begin < std::chrono::seconds(2); ++n) {
+        device->begin_step();
+        for (std::uint32_t i = 0; i < n; ++i) device->submit(work.program, {});
+        device->flush();
+        static_cast<Backend&>(*device).wait();
+        work.set(1);
+    }
+    device->signal();
+    waiter.join();
+    EXPECT_EQ(seen, std::nullopt);
+}
+
 /// Everything a session does, little of each.
 void use_device() {
     Ledger ledger;
@@ -197,6 +219,17 @@ TEST_F(GpuDevice, OthersMemoryIsSeen) {
     StepParams step{.n_tokens = 1};
     device->record({}, step);
     device->begin_step();
+    EXPECT_EQ(device->budget(), kContractBudget);
+    // A smaller device stands for one that others use.
+    std::size_t free = 0, total = 0;
+    ASSERT_EQ(gpu::api::memory_info(&free, &total), gpu::api::kSuccess);
+    constexpr std::size_t kLeft = 5 << 20;
+    emulation::reset_machine({.memory = total - free + kLeft});
+    for (std::uint32_t i = 0; i < FreeMemoryPoll::kMostSteps; ++i) device->begin_step();
+    EXPECT_EQ(device->budget().value, device->allocated().value + kLeft);
+    EXPECT_EQ(error_of([&] { device->allocate(MemoryKind::kOwn, Purpose::kExperts, 6 << 20); }), ErrorCode::kShortfall);
+    emulation::reset_machine();
+    for (std::uint32_t i = 0; i < FreeMemoryPoll::kMostSteps; ++i) device->begin_step();
     EXPECT_EQ(device->budget(), kContractBudget);
 }
 
