@@ -2,6 +2,7 @@
 
 #include "backends/gpu/copy_lane.h"
 #include "backends/gpu/health.h"
+#include "backends/gpu/platform/free_memory.h"
 #include "backends/gpu/submissions.h"
 #include "backends/gpu/timelines.h"
 #include "memory/error.h"
@@ -58,6 +59,7 @@ std::vector<GpuInfo> list_devices(std::string& why_none) {
         api::Properties properties{};
         const api::Status status = api::properties(&properties, i);
         GpuInfo info = info_of(static_cast<std::uint32_t>(i), properties);
+        if (const auto left = free_memory_of(i)) info.free = Bytes{*left};
         if (status != api::kSuccess) info.why_unusable = said("its properties", status);
         devices.push_back(std::move(info));
     }

@@ -35,6 +35,7 @@ TEST_F(GpuDevice, IsListedWithWhatOpeningItTakes) {
     ASSERT_EQ(infos.size(), 1u) << why_none;
     EXPECT_FALSE(infos[0].name.empty());
     EXPECT_TRUE(infos[0].why_unusable.empty()) << infos[0].why_unusable;
+    EXPECT_EQ(infos[0].free, infos[0].memory);
     Ledger ledger;
     const auto device = open(ledger);
     EXPECT_EQ(device->allocated(), infos[0].context);
