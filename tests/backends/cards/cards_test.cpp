@@ -51,7 +51,7 @@ constexpr ContractDevice kCard{
 INSTANTIATE_TEST_SUITE_P(Cards, DeviceContract, testing::Values(kCard<0>, kCard<1>),
                          [](const auto& at) { return std::string(kBackends[at.index]); });
 
-class Cards : public testing::TestWithParam<std::string> {
+class CardOperationCases : public testing::TestWithParam<std::string> {
 protected:
     /// test(device) for each backend's first card.
     template <typename Test>
@@ -91,11 +91,12 @@ protected:
     }
 };
 
-INSTANTIATE_TEST_SUITE_P(All, Cards, testing::ValuesIn(cases::group_names()), [](const auto& at) { return at.param; });
-TEST_P(Cards, MeetTheBars) { run_group(ActivationKind::kQuantised); }
-TEST_P(Cards, MeetTheBarsWithFloatActivations) { run_group(ActivationKind::kFloat); }
+INSTANTIATE_TEST_SUITE_P(All, CardOperationCases, testing::ValuesIn(cases::group_names()),
+                         [](const auto& at) { return at.param; });
+TEST_P(CardOperationCases, MeetTheBars) { run_group(ActivationKind::kQuantised); }
+TEST_P(CardOperationCases, MeetTheBarsWithFloatActivations) { run_group(ActivationKind::kFloat); }
 
-TEST_F(Cards, NaNSpreads) {
+TEST_F(CardOperationCases, NaNSpreads) {
     on_each([](Device& device) {
         cases::DevicePlace place(device);
         cases::Bed bed(device, place, cases::Bars::gpu(), device.id());
