@@ -15,14 +15,6 @@ namespace {
 constexpr std::uint32_t kFewOutputs = 4;
 constexpr std::uint32_t kSetsPerProcessor = 32;  // that keep it busy
 
-/// The largest power of two up to 4 that divides the block: where a block may begin.
-std::uint32_t alignment_of(DType type) {
-    const std::uint32_t bytes = dtype_info(type).block_bytes;
-    return bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
-}
-
-std::uint64_t address_of(const void* memory) { return reinterpret_cast<std::uintptr_t>(memory); }
-
 std::uint32_t row_set_of(RowSet rows) { return rows == RowSet::kTokens ? 0 : 1; }
 
 using Outputs = std::span<const MatmulOutput>;
@@ -84,23 +76,6 @@ bool can_be_vectors(const Recorder& recorder, const MatmulArgs& args) {
 }  // namespace
 
 bool supports_weight(DType type) { return matmul_kernels(type).has_value(); }
-
-void check_weight(std::string_view operation, const WeightView& weight) {
-    const DTypeInfo& info = dtype_info(weight.type);
-    if (weight.n_in == 0 || weight.n_in % info.block_size != 0)
-        throw Error(ErrorCode::kUnsupportedModel, operation,
-                    "expected rows of a multiple of " + std::to_string(info.block_size) + ", found " +
-                        std::to_string(weight.n_in));
-    const std::uint32_t alignment = alignment_of(weight.type);
-    if (address_of(weight.data) % alignment != 0 || weight.row_bytes % alignment != 0)
-        throw Error(ErrorCode::kUnsupportedModel, operation,
-                    "expected " + std::string(info.name) + " rows at multiples of " + std::to_string(alignment) +
-                        " bytes, found them at " + std::to_string(address_of(weight.data)) + ", " +
-                        std::to_string(weight.row_bytes) + " apart");
-    if (weight.row_bytes > std::numeric_limits<std::uint32_t>::max())
-        throw Error(ErrorCode::kUnsupportedModel, operation,
-                    "expected rows at most 4294967295 bytes apart, found " + std::to_string(weight.row_bytes));
-}
 
 MatmulKernels kernels_for(std::string_view operation, DType type) {
     if (const std::optional<MatmulKernels> kernels = matmul_kernels(type)) return *kernels;

@@ -7,15 +7,13 @@
 #include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/kernels/quantise.h"
 #include "backends/gpu/ops.h"
+#include "backends/weight_check.h"
 
 namespace lfm::gpu {
 
 /// Quantised weights are multiplied with 8-bit activations (unless ActivationKind::kFloat), the others with f32.
 constexpr bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
 
-/// Throws unless kernels can multiply with it: a row of whole blocks, at an address that loads of whole words reach
-/// (kernels/items.h), and sizes that fit its arguments. `data` null: the address is not known yet.
-void check_weight(std::string_view operation, const WeightView& weight);
 /// Throws when there are none.
 MatmulKernels kernels_for(std::string_view operation, DType type);
 

@@ -14,12 +14,6 @@ constexpr std::uint32_t kTileTokens = 64;  // of matmul_tile.comp
 // In a step of many tokens mostly one row gets logits: up to so many are multiplied one by one.
 constexpr std::uint32_t kFewOutputs = 4;
 
-/// The largest power of two up to 4 that divides the block: where a block may begin.
-std::uint32_t alignment_of(DType type) {
-    const std::uint32_t bytes = dtype_info(type).block_bytes;
-    return bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
-}
-
 /// With few rows smaller groups keep more of the device busy.
 std::uint32_t rows_of_group(std::uint32_t n_out) { return n_out >= 4096 ? 4 : 2; }
 
@@ -56,20 +50,6 @@ bool any_quantised(const MatmulArgs& args) {
 bool supports_weight(DType type) {
     const std::span types = all_dtypes();
     return std::ranges::find(types, type, &DTypeInfo::type) != types.end();
-}
-
-void check_weight(std::string_view operation, const WeightView& weight) {
-    const DTypeInfo& info = dtype_info(weight.type);
-    if (weight.n_in == 0 || weight.n_in % info.block_size != 0)
-        throw Error(ErrorCode::kUnsupportedModel, operation,
-                    "expected rows of a multiple of " + std::to_string(info.block_size) + ", found " +
-                        std::to_string(weight.n_in));
-    const std::uint32_t alignment = alignment_of(weight.type);
-    if (address_of(weight.data) % alignment != 0 || weight.row_bytes % alignment != 0)
-        throw Error(ErrorCode::kUnsupportedModel, operation,
-                    "expected " + std::string(info.name) + " rows at multiples of " + std::to_string(alignment) +
-                        " bytes, found them at " + std::to_string(address_of(weight.data)) + ", " +
-                        std::to_string(weight.row_bytes) + " apart");
 }
 
 void reserve_quantised(ScratchSizes& sizes, const QuantisedAreas& areas, std::size_t n_rows, std::size_t n_cols) {

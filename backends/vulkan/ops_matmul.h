@@ -5,15 +5,12 @@
 #include <string_view>
 
 #include "backends/vulkan/ops.h"
+#include "backends/weight_check.h"
 
 namespace lfm::vulkan {
 
 /// Quantised weights are multiplied with 8-bit activations (unless ActivationKind::kFloat), the others with f32.
 constexpr bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
-
-/// Throws unless shaders can multiply with it: a row of whole blocks, at an address that loads of whole words reach
-/// (blocks.glsl). `data` null: the address is not known yet.
-void check_weight(std::string_view operation, const WeightView& weight);
 
 /// As `Input` in shaders/matmul_input.glsl.
 struct InputAddresses {
