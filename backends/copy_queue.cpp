@@ -39,11 +39,7 @@ CopyJob& CopyQueue::add_job(std::span<const CopyRegion> regions, std::span<const
     job.regions.clear();
     for (const CopyRegion& region : regions)
         if (region.size > 0) job.regions.push_back(region);
-    job.waits = {};
-    for (const Point& wait : waits) {
-        std::uint64_t& value = job.waits[static_cast<std::size_t>(wait.timeline)];
-        value = std::max(value, wait.value);
-    }
+    job.waits = latest_points(waits);
     return job;
 }
 

@@ -5,6 +5,8 @@
 // addresses.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -90,6 +92,17 @@ struct Point {
     std::uint64_t value = 0;
     bool operator==(const Point&) const = default;
 };
+
+/// The latest value of each timeline that is waited for; 0: none is.
+using LatestPoints = std::array<std::uint64_t, kTimelines>;
+inline LatestPoints latest_points(std::span<const Point> waits) {
+    LatestPoints latest{};
+    for (const Point& wait : waits) {
+        std::uint64_t& value = latest[static_cast<std::size_t>(wait.timeline)];
+        value = std::max(value, wait.value);
+    }
+    return latest;
+}
 
 /// Host memory to device memory.
 struct CopyRegion {

@@ -48,6 +48,18 @@ public:
         add(n_blocks * 4);
         add(n_blocks * 4);
     }
+    /// Of a MoE layer: the router's scores, choices and weights, rows by expert, and what experts leave. `n_in_order`
+    /// addresses; `n_hidden` rows of hidden values a pair.
+    void add_experts(const HyperParameters& hyper, const OperationSizes& work, std::uint64_t n_batch,
+                     std::uint64_t n_in_order, std::uint64_t n_hidden) {
+        const std::uint64_t n_pairs = n_batch * hyper.n_expert_used;
+        add(n_batch * hyper.n_expert * sizeof(float));
+        add(2 * n_pairs * sizeof(std::uint32_t));
+        add(kEntryBytes * n_in_order + 4 * (std::uint64_t{hyper.n_expert} + 1));
+        for (std::uint64_t i = 0; i < n_hidden; ++i) add(n_pairs * hyper.n_ff_exp * sizeof(float));
+        add_quantised(n_pairs, work.n_quantised_ff);
+        add(n_pairs * hyper.n_embd * sizeof(float));
+    }
     std::uint64_t bytes() const { return bytes_; }
 
 private:
@@ -171,18 +183,11 @@ Bytes cpu_scratch(const HyperParameters& hyper, const OperationSizes& sizes, std
 
 Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
     const HyperParameters& hyper = model_.hyper;
-    const std::uint64_t n_batch = sizes_.n_batch, n_pairs = n_batch * hyper.n_expert_used;
     const std::uint64_t n_expert = hyper.n_expert;
     Areas areas;
-    areas.add_quantised(n_batch, work.n_quantised_input);
-    if (work.computes_experts) {
-        areas.add(n_batch * n_expert * sizeof(float));
-        areas.add(2 * n_pairs * sizeof(std::uint32_t));
-        areas.add(kEntryBytes * std::max<std::uint64_t>(n_expert, hyper.n_expert_used) + 4 * (n_expert + 1));
-        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
-        areas.add_quantised(n_pairs, work.n_quantised_ff);
-        areas.add(n_pairs * hyper.n_embd * sizeof(float));
-    }
+    areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
+    if (work.computes_experts)
+        areas.add_experts(hyper, work, sizes_.n_batch, std::max(hyper.n_expert, hyper.n_expert_used), 1);
     const std::uint64_t n_splits = std::clamp((sizes_.n_ctx + kSplitKeys - 1) / kSplitKeys, 1u, kMaxSplits);
     if (work.attends && n_splits > 1)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} + 2) * sizeof(float));
@@ -197,19 +202,10 @@ Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
 
 Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     const HyperParameters& hyper = model_.hyper;
-    const std::uint64_t n_batch = sizes_.n_batch, n_pairs = n_batch * hyper.n_expert_used;
     const std::uint64_t n_expert = hyper.n_expert;
     Areas areas;
-    areas.add_quantised(n_batch, work.n_quantised_input);
-    if (work.computes_experts) {
-        areas.add(n_batch * n_expert * sizeof(float));
-        areas.add(2 * n_pairs * sizeof(std::uint32_t));
-        areas.add(kEntryBytes * n_expert + 4 * (n_expert + 1));
-        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
-        areas.add(n_pairs * hyper.n_ff_exp * sizeof(float));
-        areas.add_quantised(n_pairs, work.n_quantised_ff);
-        areas.add(n_pairs * hyper.n_embd * sizeof(float));
-    }
+    areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
+    if (work.computes_experts) areas.add_experts(hyper, work, sizes_.n_batch, n_expert, 2);
     const std::uint64_t n_splits = std::min((sizes_.n_ctx + kGpuSplitKeys - 1) / kGpuSplitKeys, kGpuMostSplits);
     if (work.attends)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} * sizeof(float) + kGpuPartWeight));

@@ -40,7 +40,7 @@ std::optional<FoundDevice> find_device(const DeviceRequest& request, const Conso
                     "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
     if (request.vram_budget && *request.vram_budget != "auto")
         console.note("no GPU found (" + why_no_device(request.backend) + "): everything in RAM, no VRAM is used");
-    else
+    else if (console.verbosity() == Verbosity::kVerbose)  // what was looked for is looked for again
         console.detail("no GPU found (" + why_no_device(request.backend) + ")");
     return std::nullopt;
 }

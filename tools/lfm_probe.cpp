@@ -79,7 +79,8 @@ std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
     std::vector<FoundDevice> devices = find_devices(*backend);
     std::erase_if(devices, [](const FoundDevice& device) { return !device.why_unusable.empty(); });
     if (devices.empty())
-        throw Error(ErrorCode::kNoDevice, "--backend", "expected a device, found none (" + why_no_device(*backend) + ")");
+        throw Error(ErrorCode::kNoDevice, "--backend",
+                    "expected a device, found none (" + why_no_device(*backend) + ")");
     const std::uint32_t index = values.count("device") > 0 ? values["device"].as<std::uint32_t>() : 0;
     if (index >= devices.size())
         throw Error(ErrorCode::kUsage, "--device",

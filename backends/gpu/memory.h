@@ -11,6 +11,7 @@
 #include "backends/device.h"
 #include "backends/free_memory_poll.h"
 #include "backends/gpu/health.h"
+#include "backends/own_block.h"
 #include "memory/ledger.h"
 
 namespace lfm::gpu {
@@ -75,30 +76,6 @@ private:
     Bytes present_ = budget_;  // budget, less what others took of it
 };
 
-/// Owned memory of the backend's own.
-class OwnBlock {
-public:
-    OwnBlock() = default;
-    OwnBlock(Memory& memory, MemoryKind kind, Purpose purpose, std::size_t size)
-        : memory_(&memory), place_(memory.allocate(kind, purpose, size)) {}
-    OwnBlock(OwnBlock&& other) noexcept
-        : memory_(std::exchange(other.memory_, nullptr)), place_(std::exchange(other.place_, {})) {}
-    OwnBlock& operator=(OwnBlock&& other) noexcept {
-        std::swap(memory_, other.memory_);
-        std::swap(place_, other.place_);
-        return *this;
-    }
-    ~OwnBlock() {
-        if (memory_ != nullptr) memory_->release(place_, false);
-    }
-
-    std::byte* address() const { return place_.address; }
-    std::byte* host() const { return place_.host; }
-    std::size_t size() const { return place_.size; }
-
-private:
-    Memory* memory_ = nullptr;
-    DeviceBlock::Place place_;
-};
+using OwnBlock = lfm::OwnBlock<Memory>;
 
 }  // namespace lfm::gpu

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "backends/backend.h"
+#include "backends/gpu/kernels/cache_type.h"
 #include "backends/gpu/recorder.h"
 #include "backends/scratch.h"
 
@@ -9,6 +10,9 @@ namespace lfm::gpu {
 
 /// Whether weights of this type can be multiplied (ops_matmul.cpp).
 bool supports_weight(DType type);
+
+/// For kernels. `operation` is the error's: Error{kUnsupportedModel} (ops_mixers.cpp).
+CacheType cache_type(const char* operation, DType type);
 
 /// Most operations need none.
 template <typename Args>

@@ -24,20 +24,9 @@ bool is_aligned(std::initializer_list<const void*> pointers, std::uintptr_t byte
         pointers, [bytes](const void* each) { return reinterpret_cast<std::uintptr_t>(each) % bytes == 0; });
 }
 
-CacheType cache_type(DType type) {
-    switch (type) {
-        case DType::kF32: return CacheType::kF32;
-        case DType::kF16: return CacheType::kF16;
-        case DType::kQ8_0: return CacheType::kQ8_0;
-        default:
-            throw Error(ErrorCode::kUnsupportedModel, "attention",
-                        "expected a cache of F32, F16 or Q8_0, found " + std::string(dtype_name(type)));
-    }
-}
-
 void check(const AttentionArgs& args) {
     const KvView& cache = args.cache;
-    const auto is_q8_0 = [](DType type) { return cache_type(type) == CacheType::kQ8_0; };
+    const auto is_q8_0 = [](DType type) { return cache_type("attention", type) == CacheType::kQ8_0; };
     const std::uint32_t unit = is_q8_0(cache.k_type) || is_q8_0(cache.v_type) ? 32 : 4;
     if (cache.head_dim == 0 || cache.head_dim > 256 || cache.head_dim % unit != 0)
         throw Error(ErrorCode::kUnsupportedModel, "attention",
@@ -86,8 +75,8 @@ AttentionPush push_of(const Recorder& recorder, const AttentionArgs& args) {
             .head_dim = cache.head_dim,
             .key_bytes = head_bytes(cache.k_type),
             .value_bytes = head_bytes(cache.v_type),
-            .key_type = cache_type(cache.k_type),
-            .value_type = cache_type(cache.v_type),
+            .key_type = cache_type("attention", cache.k_type),
+            .value_type = cache_type("attention", cache.v_type),
             .scale = std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(cache.head_dim)),
             .n_splits = 1,
             .tile_heads = 1,

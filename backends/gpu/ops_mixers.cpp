@@ -11,25 +11,25 @@ namespace {
 
 constexpr std::uint32_t kRun = 8;  // tokens that a thread of short_conv takes
 
-CacheType cache_type(DType type) {
+KvAppendPush::Part part_of(const RowsView& x, std::byte* cache, DType type) {
+    if (type == DType::kQ8_0 && x.n_cols % 32 != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "kv_append",
+                    "expected rows of a multiple of 32, found " + std::to_string(x.n_cols));
+    return {x.data, cache, cache_type("kv_append", type), static_cast<std::uint32_t>(row_bytes(type, x.n_cols))};
+}
+
+}  // namespace
+
+CacheType cache_type(const char* operation, DType type) {
     switch (type) {
         case DType::kF32: return CacheType::kF32;
         case DType::kF16: return CacheType::kF16;
         case DType::kQ8_0: return CacheType::kQ8_0;
         default:
-            throw Error(ErrorCode::kUnsupportedModel, "kv_append",
+            throw Error(ErrorCode::kUnsupportedModel, operation,
                         "expected a cache of F32, F16 or Q8_0, found " + std::string(dtype_name(type)));
     }
 }
-
-KvAppendPush::Part part_of(const RowsView& x, std::byte* cache, DType type) {
-    if (type == DType::kQ8_0 && x.n_cols % 32 != 0)
-        throw Error(ErrorCode::kUnsupportedModel, "kv_append",
-                    "expected rows of a multiple of 32, found " + std::to_string(x.n_cols));
-    return {x.data, cache, cache_type(type), static_cast<std::uint32_t>(row_bytes(type, x.n_cols))};
-}
-
-}  // namespace
 
 void lower(Recorder& recorder, const QkNormRopeArgs& args) {
     if (args.head_dim == 0 || args.head_dim % 2 != 0)

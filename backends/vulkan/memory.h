@@ -11,6 +11,7 @@
 
 #include "backends/device.h"
 #include "backends/free_memory_poll.h"
+#include "backends/own_block.h"
 #include "backends/vulkan/free_memory.h"
 #include "backends/vulkan/gpu.h"
 #include "memory/ledger.h"
@@ -96,31 +97,7 @@ private:
     Bytes present_ = budget_;  // budget, less what others took of it
 };
 
-/// Owned memory of the backend's own: step parameters, scratch, staging.
-class OwnBlock {
-public:
-    OwnBlock() = default;
-    OwnBlock(Memory& memory, MemoryUse use, Purpose purpose, std::size_t size)
-        : memory_(&memory), place_(memory.allocate(use, purpose, size)) {}
-    OwnBlock(OwnBlock&& other) noexcept
-        : memory_(std::exchange(other.memory_, nullptr)), place_(std::exchange(other.place_, {})) {}
-    OwnBlock& operator=(OwnBlock&& other) noexcept {
-        std::swap(memory_, other.memory_);
-        std::swap(place_, other.place_);
-        return *this;
-    }
-    ~OwnBlock() {
-        if (memory_ != nullptr) memory_->release(place_, false);
-    }
-
-    std::uint64_t address() const { return place_.handle; }
-    std::byte* host() const { return place_.host; }
-    std::size_t size() const { return place_.size; }
-    BufferPart part() const { return memory_->part(place_.address, place_.size); }
-
-private:
-    Memory* memory_ = nullptr;
-    DeviceBlock::Place place_;
-};
+/// Step parameters, scratch, staging.
+using OwnBlock = lfm::OwnBlock<Memory>;
 
 }  // namespace lfm::vulkan

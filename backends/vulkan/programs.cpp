@@ -134,7 +134,7 @@ void Programs::record_commands(const Program& program, StepClass step_class, VkC
                        .step = areas_[program.area].step.get(),
                        .experts = &experts_,
                        .scratch = &scratch_sizes_,
-                       .scratch_address = scratch_.address(),
+                       .scratch_address = scratch_.handle(),
                        .traits = traits_});
     for (const Operation& operation : program.operations) {
         std::visit([&](const auto& args) { lower(recorder, args); }, operation);

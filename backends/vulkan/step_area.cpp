@@ -44,7 +44,7 @@ BufferPart StepArea::place_of(const Grid& grid) {
 }
 
 void StepArea::fill() {
-    header_ = image_.fill(block_.host(), block_.address(), *source_);
+    header_ = image_.fill(block_.host(), block_.handle(), *source_);
     for (std::size_t i = 0; i < grids_.size(); ++i) write_grid(i);
 }
 
@@ -61,7 +61,7 @@ std::uint64_t ExpertMirrors::address(const ExpertTable* table) const {
     const auto mirror = std::ranges::find(mirrors_, table, &Mirror::table);
     if (mirror == mirrors_.end())
         throw Error(ErrorCode::kUsage, "Vulkan backend", "expected an expert table of the program, found another");
-    return mirror->block.address();
+    return mirror->block.handle();
 }
 
 void ExpertMirrors::refresh() {

@@ -20,7 +20,7 @@ public:
     /// Whether operations with these needs may use it as it is.
     bool holds(const StepNeeds& needs) const { return image_.needs().hold(needs); }
     const StepNeeds& needs() const { return image_.needs(); }
-    std::uint64_t address() const { return block_.address(); }
+    std::uint64_t address() const { return block_.handle(); }
     /// Of the step last filled in.
     StepClass step_class() const { return class_of(header_); }
 

@@ -26,11 +26,7 @@ void Submissions::add_wait(Batch& batch, VkSemaphore semaphore, std::uint64_t va
 }
 
 Point Submissions::add(VkCommandBuffer commands, std::span<const Point> waits) {
-    std::array<std::uint64_t, kTimelines> latest{};
-    for (const Point& wait : waits) {
-        std::uint64_t& value = latest[static_cast<std::size_t>(wait.timeline)];
-        value = std::max(value, wait.value);
-    }
+    const LatestPoints latest = latest_points(waits);
     // Earlier points of its own lane come first anyway.
     if (latest[static_cast<std::size_t>(Timeline::kCompute)] > timelines_.last(Timeline::kCompute))
         throw Error(ErrorCode::kUsage, "submit", "expected an earlier point of the compute lane, found a later one");

@@ -4,9 +4,9 @@
 #include <cmath>
 #include <thread>
 
-#include "memory/error.h"
 #include "planner/machine_json.h"
 #include "runtime/device_probe.h"
+#include "tests/backends/device_work.h"
 #include "tests/device_kinds.h"
 
 namespace lfm::test {
@@ -21,17 +21,6 @@ DeviceProfile description() {
     profile.memory = Bytes{std::uint64_t{2} << 30};
     profile.free = Bytes{std::uint64_t{1} << 30};
     return profile;
-}
-
-/// The code of the Error that `call` throws; nothing when it does not.
-template <typename Call>
-std::optional<ErrorCode> error_of(const Call& call) {
-    try {
-        call();
-    } catch (const Error& error) {
-        return error.code();
-    }
-    return std::nullopt;
 }
 
 ProbeOptions short_options() {

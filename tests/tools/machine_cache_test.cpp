@@ -32,12 +32,12 @@ protected:
     Answer ask(const std::vector<FoundDevice>& devices = {}) {
         Answer answer;
         const tools::Console console("test", tools::Verbosity::kNormal);
-        tools::MachineCacheOptions options{.console = console, .devices = devices};
-        options.probe.time = std::chrono::milliseconds(300);
-        options.probe.memory = Bytes{std::uint64_t{16} << 20};
-        options.probe.progress = [&](std::string_view, double) { answer.measured = true; };
+        ProbeOptions probe;
+        probe.time = std::chrono::milliseconds(300);
+        probe.memory = Bytes{std::uint64_t{16} << 20};
+        probe.progress = [&](std::string_view, double) { answer.measured = true; };
         testing::internal::CaptureStderr();
-        answer.machine = this_machine(options);
+        answer.machine = this_machine({.console = console, .probe = probe, .devices = devices});
         answer.said = testing::internal::GetCapturedStderr();
         return answer;
     }

@@ -4,6 +4,7 @@
 
 #include "backends/gpu/kernels/group_sum.h"
 #include "backends/gpu/kernels/row_set.h"
+#include "backends/gpu/kernels/silu.h"
 #include "backends/gpu/kernels/wide.h"
 #include "backends/gpu/platform/launch.h"
 
@@ -21,7 +22,7 @@ __device__ inline Floats4 scaled(const Floats4& x, float scale, const Floats4& w
 }
 
 struct Swiglu {
-    static __device__ float of(float gate, float up) { return gate / (1.0f + expf(-gate)) * up; }
+    static __device__ float of(float gate, float up) { return silu(gate) * up; }
 };
 struct Add {
     static __device__ float of(float a, float b) { return a + b; }

@@ -1,3 +1,4 @@
+// The activation of feed-forward layers.
 #pragma once
 
 #include <cmath>

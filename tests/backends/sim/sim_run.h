@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "backends/sim/sim_device.h"
-#include "memory/error.h"
+#include "tests/backends/device_work.h"
 #include "tests/backends/sim/little_layer.h"
 
 namespace lfm::test {
@@ -86,16 +86,5 @@ private:
     std::unique_ptr<LittleLayer> layer_;
     ProgramId mixer_, held_, output_;
 };
-
-/// The code of the Error that `body` throws; nothing when it throws none.
-template <typename Body>
-std::optional<ErrorCode> error_of(const Body& body) {
-    try {
-        body();
-    } catch (const Error& error) {
-        return error.code();
-    }
-    return std::nullopt;
-}
 
 }  // namespace lfm::test
