@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <sstream>
 #include <string_view>
@@ -19,6 +20,20 @@ struct Check {
     double value, lowest, highest;
     std::string_view range;
 };
+
+constexpr std::size_t kNeighbours = 64;  // logits that one best stands for
+constexpr float kNoWeight = -104;        // exp of less is 0 in a float
+
+/// The largest of kNeighbours. In lanes, so that it is vectorised: the language fixes the order otherwise.
+float best_of(const float* logits) {
+    constexpr std::size_t kLanes = 16;
+    float best[kLanes];
+    std::copy_n(logits, kLanes, best);
+    for (std::size_t i = kLanes; i < kNeighbours; i += kLanes)
+        for (std::size_t lane = 0; lane < kLanes; ++lane)
+            best[lane] = best[lane] < logits[i + lane] ? logits[i + lane] : best[lane];
+    return *std::max_element(best, best + kLanes);
+}
 
 /// exp of the distance to the best; an infinite best has weight 1 as well, not NaN.
 float relative_weight(float logit, float best_logit, float temperature) {
@@ -51,6 +66,10 @@ void validate(const SamplingParams& params, SamplingSource source) {
 
 Sampler::Sampler(const SamplingParams& params, std::uint32_t n_vocab) : params_(params), random_(params.seed) {
     validate(params);
+    const std::size_t n_bests = (n_vocab + kNeighbours - 1) / kNeighbours;
+    logits_.assign(n_bests * kNeighbours, kNever);
+    bests_.resize(n_bests);
+    ordered_.resize(n_bests);
     candidates_.resize(n_vocab);
     recent_.reserve(static_cast<std::size_t>(params.repeat_last_n));
 }
@@ -74,38 +93,64 @@ std::int32_t Sampler::sample(std::span<const float> logits) {
         throw Error{ErrorCode::kInvalidInput, "logits", "expected a number above -inf, found only NaN and -inf"};
     if (params_.temperature <= 0) return best.id;
 
-    std::span<Candidate> kept = candidates_;
-    kept = keep_top_k(kept, params_.top_k);
+    std::span<Candidate> kept = gather(least_that_counts(best.logit));
+    const auto k = static_cast<std::size_t>(params_.top_k);
+    if (k > 0 && k < candidates_.size()) kept = keep_top_k(kept, k);
     kept = keep_top_p(kept, params_.top_p, best.logit);
     kept = keep_min_p(kept, params_.min_p, best.logit);
     return draw(kept, best.logit);
 }
 
-/// Fills the candidates in the order of ids, penalties applied; returns the best.
+/// Copies the logits, penalties applied; returns the best.
 Sampler::Candidate Sampler::load(std::span<const float> logits) {
     if (logits.empty() || logits.size() != candidates_.size())
         throw Error{ErrorCode::kInvalidInput, "logits",
                     "expected " + std::to_string(candidates_.size()) + ", found " + std::to_string(logits.size())};
-    for (std::size_t i = 0; i < logits.size(); ++i)
-        candidates_[i] = {static_cast<std::int32_t>(i), std::isnan(logits[i]) ? kNever : logits[i]};
+    for (std::size_t i = 0; i < logits.size(); ++i) logits_[i] = std::isnan(logits[i]) ? kNever : logits[i];
     for (const std::int32_t id : recent_) {
         // Computed from the input, so that a token seen twice is still penalised once.
         const float logit = logits[static_cast<std::size_t>(id)];
         if (std::isnan(logit)) continue;
-        candidates_[static_cast<std::size_t>(id)].logit =
+        logits_[static_cast<std::size_t>(id)] =
             logit > 0 ? logit / params_.repeat_penalty : logit * params_.repeat_penalty;
     }
-    Candidate best = candidates_.front();
-    for (const Candidate& candidate : candidates_)
-        if (candidate.logit > best.logit) best = candidate;
-    return best;
+    for (std::size_t i = 0; i < bests_.size(); ++i) bests_[i] = best_of(&logits_[i * kNeighbours]);
+    const auto best = std::ranges::max_element(bests_);  // the first of equals
+    const auto first = logits_.begin() + (best - bests_.begin()) * std::ptrdiff_t{kNeighbours};
+    return {static_cast<std::int32_t>(std::find(first, first + kNeighbours, *best) - logits_.begin()), *best};
 }
 
-std::span<Sampler::Candidate> Sampler::keep_top_k(std::span<Candidate> candidates, int k) {
-    const auto count = static_cast<std::size_t>(k);
-    if (count == 0 || count >= candidates.size()) return candidates;
-    std::ranges::partial_sort(candidates, candidates.begin() + k, Better());
-    return candidates.first(count);
+/// What is below is dropped by the cuts, or could not be drawn.
+float Sampler::least_that_counts(float best_logit) {
+    const auto k = static_cast<std::size_t>(params_.top_k);
+    float least = kNever;
+    if (k > 0 && k <= bests_.size()) {  // each best is a logit, so that at least k are not below the k-th best
+        ordered_ = bests_;
+        std::ranges::nth_element(ordered_, ordered_.begin() + static_cast<std::ptrdiff_t>(k) - 1, std::greater());
+        least = ordered_[k - 1];
+    }
+    if (params_.top_p < 1) return least;  // the sum of all that top-k keeps matters
+    if (params_.min_p > 0) least = std::max(least, best_logit + std::log(params_.min_p));
+    return std::max(least, best_logit + kNoWeight * params_.temperature);
+}
+
+/// In the order of ids.
+std::span<Sampler::Candidate> Sampler::gather(float least) {
+    std::size_t n = 0;
+    for (std::size_t block = 0; block < bests_.size(); ++block) {
+        if (bests_[block] < least) continue;
+        const std::size_t first = block * kNeighbours, end = std::min(first + kNeighbours, candidates_.size());
+        for (std::size_t i = first; i < end; ++i)
+            if (logits_[i] >= least) candidates_[n++] = {static_cast<std::int32_t>(i), logits_[i]};
+    }
+    return std::span(candidates_).first(n);
+}
+
+/// Sorted.
+std::span<Sampler::Candidate> Sampler::keep_top_k(std::span<Candidate> candidates, std::size_t k) {
+    const std::size_t n = std::min(k, candidates.size());
+    std::ranges::partial_sort(candidates, candidates.begin() + static_cast<std::ptrdiff_t>(n), Better());
+    return candidates.first(n);
 }
 
 std::span<Sampler::Candidate> Sampler::keep_top_p(std::span<Candidate> candidates, float p, float best_logit) {

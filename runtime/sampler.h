@@ -47,16 +47,21 @@ private:
             return a.logit != b.logit ? a.logit > b.logit : a.id < b.id;
         }
     };
-    static std::span<Candidate> keep_top_k(std::span<Candidate> candidates, int k);
+    static std::span<Candidate> keep_top_k(std::span<Candidate> candidates, std::size_t k);
     static std::span<Candidate> keep_top_p(std::span<Candidate> candidates, float p, float best_logit);
     static std::span<Candidate> keep_min_p(std::span<Candidate> candidates, float min_p, float best_logit);
     Candidate load(std::span<const float> logits);
+    float least_that_counts(float best_logit);
+    std::span<Candidate> gather(float least);
     std::int32_t draw(std::span<Candidate> candidates, float best_logit);
 
     SamplingParams params_;
-    std::vector<Candidate> candidates_;  // [n_vocab]
-    std::vector<std::int32_t> recent_;   // ring of at most repeat_last_n ids
-    std::size_t oldest_ = 0;             // where the full ring is written next
+    // Most tokens are told apart from candidates by the best of 64 neighbours.
+    std::vector<float> logits_;           // [n_vocab], penalties applied, no NaN; -inf up to a multiple of 64
+    std::vector<float> bests_, ordered_;  // of every 64 logits; those again, for selecting
+    std::vector<Candidate> candidates_;   // [n_vocab]
+    std::vector<std::int32_t> recent_;    // ring of at most repeat_last_n ids
+    std::size_t oldest_ = 0;              // where the full ring is written next
     std::mt19937_64 random_;
 };
 

@@ -139,6 +139,34 @@ TEST(Sampler, TopPSortsAsFarAsItMustInALargeVocabulary) {
     }
 }
 
+/// As tokens of a real vocabulary: most are told apart 64 at a time. Many logits are equal.
+TEST(Sampler, LargeVocabulariesKeepTheSameSets) {
+    std::mt19937 random(6);
+    for (int round = 0; round < 60; ++round) {
+        std::vector<float> logits = random_logits(64 * (1 + random() % 40) + random() % 64, 2, random);
+        for (float& logit : logits) logit = std::round(logit * 16) / 16;
+        SamplingParams params{.temperature = 1e4f, .seed = random()};
+        params.top_k = static_cast<int>(1 + random() % 50);
+        if (random() % 2) params.top_p = 0.7f;
+        if (random() % 2) params.min_p = 0.1f;
+        EXPECT_EQ(drawn_ids(params, logits, 2'000), reference_set(params, logits))
+            << logits.size() << " top_k " << params.top_k << " top_p " << params.top_p << " min_p " << params.min_p;
+    }
+}
+
+TEST(Sampler, GreedyFindsTheFirstOfTheBestAmongNan) {
+    std::mt19937 random(7);
+    for (int round = 0; round < 200; ++round) {
+        std::vector<float> logits = random_logits(1 + random() % 1000, 1, random);
+        for (std::size_t i = 0; i < logits.size(); i += 1 + random() % 5) logits[i] = kNan;
+        std::size_t best = random() % logits.size();
+        logits[best] = 9;
+        logits[random() % logits.size()] = 9;
+        best = static_cast<std::size_t>(std::ranges::find(logits, 9.0f) - logits.begin());
+        EXPECT_EQ(sample_once(greedy(), logits), static_cast<std::int32_t>(best)) << logits.size();
+    }
+}
+
 TEST(Sampler, SameSeedSameTokens) {
     std::mt19937 random(5);
     const auto logits = random_logits(100, 1, random);
