@@ -35,6 +35,11 @@ const Figure* TypeFigures::find(DType type) const {
     return others ? &*others : nullptr;
 }
 
+bool registering_pays(const DeviceProfile& device) {
+    return !device.h2d_registered_gb_per_s ||
+           device.h2d_registered_gb_per_s->value() >= device.h2d_pageable_gb_per_s.value();
+}
+
 MachineIdentity identity_of(const MachineProfile& machine) {
     MachineIdentity identity;
     identity.parts["processor"] = machine.host.name;

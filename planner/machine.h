@@ -94,11 +94,15 @@ struct DeviceProfile {
     Figure handshake_us;  // host waits for device and starts it again, within a recorded step
     Figure copy_us;       // latency of a copy
     Figure h2d_pinned_gb_per_s, h2d_pageable_gb_per_s;
+    std::optional<Figure> h2d_registered_gb_per_s;  // of pages registered with the driver; nothing: it takes none
     Figure d2h_pinned_gb_per_s, d2h_pageable_gb_per_s;
     Figure h2d_while_host_reads_gb_per_s;  // both sides at work: what the bus still carries,
     Figure host_reads_while_h2d_gb_per_s;  // and what the processor still reads
     bool operator==(const DeviceProfile&) const = default;
 };
+
+/// Whether pages that the driver knows travel at least as fast as through the host's own staging.
+bool registering_pays(const DeviceProfile& device);
 
 struct MachineProfile {
     std::string name;

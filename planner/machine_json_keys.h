@@ -13,6 +13,8 @@ inline constexpr const char* kFormatName = "lfm-machine-profile";
 inline constexpr const char* kOwnMemory = "own";
 inline constexpr const char* kSharedMemory = "shared_with_host";
 
+inline constexpr const char* kRegisteredKey = "h2d_registered_gb_per_s";
+
 /// DeviceId is one byte; far fewer fit a machine.
 inline constexpr std::size_t kMaxDevices = 64;
 

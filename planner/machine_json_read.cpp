@@ -88,8 +88,8 @@ HostProfile read_host(const JsonNode& node) {
 
 DeviceProfile read_device(const JsonNode& node) {
     node.require_object("a device");
-    std::vector<std::string_view> keys{"name",       "backend",       "memory_kind",     "memory_bytes",
-                                       "free_bytes", "context_bytes", "matvec_gb_per_s", "gemm_gflop_per_s"};
+    std::vector<std::string_view> keys{"name",          "backend",         "memory_kind",      "memory_bytes", "free_bytes",
+                                       "context_bytes", "matvec_gb_per_s", "gemm_gflop_per_s", kRegisteredKey};
     for (const DeviceFigure& figure : kDeviceFigures) keys.push_back(figure.key);
     node.require_known_keys(keys);
     DeviceProfile device;
@@ -104,6 +104,7 @@ DeviceProfile read_device(const JsonNode& node) {
     device.matvec_gb_per_s = read_type_figures(node["matvec_gb_per_s"]);
     device.gemm_gflop_per_s = read_type_figures(node["gemm_gflop_per_s"]);
     for (const auto& [key, member] : kDeviceFigures) device.*member = read_figure(node[key]);
+    if (node[kRegisteredKey].exists()) device.h2d_registered_gb_per_s = read_figure(node[kRegisteredKey]);
     return device;
 }
 

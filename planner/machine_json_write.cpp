@@ -63,6 +63,7 @@ Json to_json(const DeviceProfile& device) {
     json["matvec_gb_per_s"] = to_json(device.matvec_gb_per_s);
     json["gemm_gflop_per_s"] = to_json(device.gemm_gflop_per_s);
     for (const auto& [key, member] : kDeviceFigures) json[key] = to_json(device.*member);
+    if (device.h2d_registered_gb_per_s) json[kRegisteredKey] = to_json(*device.h2d_registered_gb_per_s);
     return json;
 }
 

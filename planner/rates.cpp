@@ -57,6 +57,17 @@ ProcessorRates processor(const Profile& profile, FigureEnd end) {
     return rates;
 }
 
+/// Experts in RAM travel from registered pages or through staging; what is measured beside the host's reading is
+/// pinned memory. A datasheet's pageable memory is the driver's affair, and says nothing of ours.
+double share_of_pinned(const DeviceProfile& profile) {
+    const auto measured = [](const Figure& figure) { return std::holds_alternative<Measured>(figure.basis); };
+    const Figure& staged = profile.h2d_pageable_gb_per_s;
+    const auto& registered = profile.h2d_registered_gb_per_s;
+    if (!measured(profile.h2d_pinned_gb_per_s) || !measured(staged)) return 1;
+    const double travels = std::max(staged.value(), registered ? registered->value() : 0);
+    return std::min(1.0, travels / profile.h2d_pinned_gb_per_s.value());
+}
+
 }  // namespace
 
 MachineRates rates_of(const MachineProfile& machine, std::optional<std::size_t> device, FigureEnd end) {
@@ -72,7 +83,8 @@ MachineRates rates_of(const MachineProfile& machine, std::optional<std::size_t> 
     LinkRates& link = rates.link;
     link.handshake_seconds = seconds(profile.handshake_us, end);
     link.copy_seconds = seconds(profile.copy_us, end);
-    link.h2d_seconds_per_byte = seconds_per_byte(profile.h2d_while_host_reads_gb_per_s, end);
+    link.h2d_seconds_per_byte =
+        seconds_per_byte(profile.h2d_while_host_reads_gb_per_s, end) / share_of_pinned(profile);
     const Figure& alone = machine.host.read_bandwidth.back().gb_per_s;
     double while_copying = profile.host_reads_while_h2d_gb_per_s.value();
     // A card's datasheet does not know the host: copies read the same memory, whatever it says.

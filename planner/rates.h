@@ -26,7 +26,7 @@ struct ProcessorRates {
 struct LinkRates {
     double handshake_seconds = 0;
     double copy_seconds = 0;             // latency of one copy
-    double h2d_seconds_per_byte = 0;     // pinned, while the host reads
+    double h2d_seconds_per_byte = 0;     // of experts in RAM, while the host reads
     double host_slowdown = 1;            // of the host's reading while the bus is busy, ≥ 1
     bool shared_memory = false;          // nothing needs to be copied
     double shared_seconds_per_byte = 0;  // both processors reading the same memory

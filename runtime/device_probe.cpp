@@ -45,6 +45,11 @@ public:
           pinned_(device_->allocate(MemoryKind::kShared, Purpose::kStaging, kLargestProbeCopy)),
           rows_(device_->allocate(MemoryKind::kOwn, Purpose::kActivations, (kWidth + kMatrixRows) * sizeof(float))),
           pageable_(ledger_, Purpose::kStaging, kLargestProbeCopy) {
+        if (device_->limits().registers_memory) {
+            registered_ = HostBuffer(ledger_, Purpose::kStaging, kLargestProbeCopy);
+            std::ranges::fill(registered_.bytes(), std::byte{1});
+            registration_ = device_->register_memory(registered_.bytes());
+        }
         for (const auto& bytes : {pinned_.host(), pageable_.bytes()}) std::ranges::fill(bytes, std::byte{1});
         const std::vector<float> ones(kWidth + kMatrixRows, 1.0f);
         upload(rows_.address(), std::as_bytes(std::span(ones)));
@@ -77,14 +82,15 @@ public:
         return run(read.program) * static_cast<double>(memory.size()) / static_cast<double>(read.bytes);
     }
 
+    bool registers_memory() const { return registration_.bytes() == Bytes{kLargestProbeCopy}; }
+
     double upload_seconds(std::size_t size, HostPages pages) {
-        const std::byte* from = pages == HostPages::kPinned ? pinned_.host().data() : pageable_.bytes().data();
-        const CopyRegion region{target_.address(), from, size};
+        const CopyRegion region{target_.address(), from(pages).data(), size};
         return seconds_of([&] { device_->wait(device_->copy({&region, 1}, {})); });
     }
 
     double download_seconds(std::size_t size, HostPages pages) {
-        if (pages == HostPages::kPageable)
+        if (pages != HostPages::kPinned)
             return seconds_of([&] { device_->download(pageable_.bytes().first(size), target_.address()); });
         const auto [known, is_new] = downloads_.try_emplace(size);
         if (is_new) record_download(known->second, size);
@@ -151,6 +157,14 @@ private:
         download.program = device_->record({&copy, 1}, download.step);
     }
 
+    std::span<const std::byte> from(HostPages pages) {
+        if (pages == HostPages::kPinned) return pinned_.host();
+        if (pages == HostPages::kPageable) return pageable_.bytes();
+        if (!registers_memory())
+            throw Error(ErrorCode::kUsage, "copy", "expected memory that the driver takes, found none");
+        return registered_.bytes();
+    }
+
     double run(ProgramId program) {
         device_->begin_step();
         return seconds_of([&] {
@@ -163,7 +177,8 @@ private:
     Ledger ledger_;
     std::unique_ptr<Device> device_;
     DeviceBlock target_, pinned_, rows_;
-    HostBuffer pageable_;
+    HostBuffer pageable_, registered_;
+    HostRegistration registration_;
     std::vector<DeviceBlock> taken_;
     const StepParams one_token_{.n_tokens = 1};
     std::map<std::pair<const std::byte*, std::size_t>, Read> reads_;
@@ -195,6 +210,8 @@ std::byte* DeviceProbe::take(std::size_t size) { return opened().take(size); }
 void DeviceProbe::write(std::byte* to, std::span<const std::byte> from) { opened().upload(to, from); }
 
 double DeviceProbe::read_seconds(std::span<const std::byte> memory) { return opened().read_seconds(memory); }
+
+bool DeviceProbe::registers_memory() { return opened().registers_memory(); }
 
 double DeviceProbe::copy_seconds(const CopyTest& test) {
     expect_between("copy", test.size, 1, kLargestProbeCopy);

@@ -30,6 +30,7 @@ public:
     /// A token through F32 matrices that the memory is taken for, of a slow device through the first of them; at least
     /// a row of 8 KiB, else Error{kUsage}.
     double read_seconds(std::span<const std::byte> memory) override;
+    bool registers_memory() override;
     /// To the device: the copy lane. From it: a recorded copy into pinned memory, or a download. Throws Error{kUsage}
     /// for a size of 0 or beyond kLargestProbeCopy.
     double copy_seconds(const CopyTest& test) override;

@@ -51,7 +51,11 @@ Listed list_vulkan() {
 
 std::unique_ptr<Device> open_vulkan(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
     return vulkan::make_vulkan_device(
-        {.index = device.index, .budget = options.budget, .limits = options.limits, .activations = options.activations},
+        {.index = device.index,
+         .budget = options.budget,
+         .limits = options.limits,
+         .activations = options.activations,
+         .registers_memory = options.registers_memory},
         ledger);
 }
 
@@ -89,7 +93,11 @@ std::unique_ptr<Device> open_with_module(const FoundDevice& device, const Device
     const gpu::FoundModule& module = gpu::find_module(backend_text(device.backend));
     if (module.module == nullptr) return nullptr;
     return module.module->open(
-        {.index = device.index, .budget = options.budget, .limits = options.limits, .activations = options.activations},
+        {.index = device.index,
+         .budget = options.budget,
+         .limits = options.limits,
+         .activations = options.activations,
+         .registers_memory = options.registers_memory},
         ledger);
 }
 

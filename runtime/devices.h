@@ -36,6 +36,7 @@ struct DeviceOptions {
     Bytes budget;
     BackendLimits limits;
     ActivationKind activations = ActivationKind::kQuantised;
+    bool registers_memory = true;  // where the driver can
 };
 
 /// Throws Error{kUsage} for a device that cannot be used (named), Error{kShortfall} when the budget does not hold the

@@ -36,7 +36,7 @@ public:
 };
 
 enum class CopyDirection { kHostToDevice, kDeviceToHost };
-enum class HostPages { kPinned, kPageable };
+enum class HostPages { kPinned, kPageable, kRegistered };  // the last: to devices that register memory
 
 struct CopyTest {
     CopyDirection direction = CopyDirection::kHostToDevice;
@@ -54,6 +54,8 @@ public:
     virtual DeviceProfile description() = 0;
     /// Seconds in which the device reads memory of its own once.
     virtual double read_seconds(std::span<const std::byte> memory) = 0;
+    /// Whether copies to the device from pages registered with its driver can be measured.
+    virtual bool registers_memory() { return false; }
     /// Seconds of one copy between a host buffer and device memory, both the device's affair. Called from one thread
     /// at a time, not always the same.
     virtual double copy_seconds(const CopyTest& test) = 0;

@@ -96,6 +96,10 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
     using enum HostPages;
     add_copy("copies from pinned memory", profile.h2d_pinned_gb_per_s, kHostToDevice, kPinned);
     add_copy("copies from pageable memory", profile.h2d_pageable_gb_per_s, kHostToDevice, kPageable);
+    profile.h2d_registered_gb_per_s.reset();
+    if (device.registers_memory())
+        add_copy("copies from registered memory", profile.h2d_registered_gb_per_s.emplace(), kHostToDevice,
+                 kRegistered);
     add_copy("copies to pinned memory", profile.d2h_pinned_gb_per_s, kDeviceToHost, kPinned);
     add_copy("copies to pageable memory", profile.d2h_pageable_gb_per_s, kDeviceToHost, kPageable);
     BothSides both;  // two figures of one measurement: the second trial gives what the first one saw

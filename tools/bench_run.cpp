@@ -82,7 +82,7 @@ BenchResult Bench::run(const BenchTest& test) {
     const std::uint64_t missed = after.hits.missed - before.hits.missed;
     if (used > 0) result.hit_rate = 1 - static_cast<double>(missed) / static_cast<double>(used);
     result.bus_bytes_per_token = static_cast<double>(after.bus.value - before.bus.value) /
-                                 (in_.options.repetitions * double{test.n_prompt + test.n_gen});
+                                 (in_.options.repetitions * double(test.n_prompt + test.n_gen));
     result.vram_peak = in_.placed.device()->peak();
     return result;
 }

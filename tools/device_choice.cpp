@@ -139,7 +139,9 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
             // What is free changes from run to run.
             if (found->description.free) choice.machine->devices[choice.device].free = found->description.free;
             choice.name = found->description.name + " (" + found->description.backend + ")";
-            choice.open = [found = *found](const DeviceOptions& options, Ledger& ledger) {
+            const bool registers = registering_pays(choice.machine->devices[choice.device]);
+            choice.open = [found = *found, registers](DeviceOptions options, Ledger& ledger) {
+                options.registers_memory = registers;
                 return open_device(found, options, ledger);
             };
         }

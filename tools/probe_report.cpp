@@ -46,6 +46,8 @@ std::vector<Line> device_lines(const DeviceProfile& device) {
     lines.push_back({"copy", "latency", &device.copy_us, "µs"});
     lines.push_back({"to device", "pinned", &device.h2d_pinned_gb_per_s, "GB/s"});
     lines.push_back({"to device", "pageable", &device.h2d_pageable_gb_per_s, "GB/s"});
+    if (device.h2d_registered_gb_per_s)
+        lines.push_back({"to device", "registered", &*device.h2d_registered_gb_per_s, "GB/s"});
     lines.push_back({"from device", "pinned", &device.d2h_pinned_gb_per_s, "GB/s"});
     lines.push_back({"from device", "pageable", &device.d2h_pageable_gb_per_s, "GB/s"});
     lines.push_back({"both at work", "to device", &device.h2d_while_host_reads_gb_per_s, "GB/s"});

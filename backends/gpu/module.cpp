@@ -34,7 +34,7 @@ public:
         : index_(static_cast<int>(info.index)),
           id_(options.id),
           name_(std::string(api::kLanguage) + ", " + info.name),
-          integrated_(info.integrated),
+          registers_memory_(options.registers_memory && !info.integrated),
           largest_block_(info.memory),
           memory_(health_, ledger, options.id, options.budget, Bytes{api::kContextBytes}),
           timelines_(health_, memory_),
@@ -57,7 +57,7 @@ public:
     std::string_view name() const override { return name_; }
     bool supports(DType weight_type) const override { return supports_weight(weight_type); }
     DeviceId id() const override { return id_; }
-    DeviceLimits limits() const override { return {largest_block_, true, !integrated_}; }
+    DeviceLimits limits() const override { return {largest_block_, true, registers_memory_}; }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
         enter();
@@ -85,7 +85,7 @@ public:
     }
     HostRegistration register_memory(std::span<const std::byte> memory) override {
         enter();
-        if (integrated_) return {};
+        if (!registers_memory_) return {};
         const HostPins::Added added = copies_.pins().add(memory);
         return {*this, added.handle, added.bytes};
     }
@@ -144,7 +144,7 @@ private:
     int index_;
     DeviceId id_;
     std::string name_;
-    bool integrated_;
+    bool registers_memory_;
     Bytes largest_block_;
     Health health_;
     OwnStream compute_, copying_;

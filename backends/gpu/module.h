@@ -33,10 +33,11 @@ struct GpuOptions {
     Bytes budget;    // for everything on the device, its context included
     BackendLimits limits;
     ActivationKind activations = ActivationKind::kQuantised;
+    bool registers_memory = true;  // where the driver can
 };
 
 struct Module {
-    static constexpr std::uint32_t kVersion = 1;
+    static constexpr std::uint32_t kVersion = 2;
     std::uint32_t version = 0;
     const char* backend = "";  // "cuda", "hip"
     /// In the vendor's order. Without a driver or a device: empty, with the reason.

@@ -47,7 +47,8 @@ public:
           timelines_(gpu_, memory_.direct() || !gpu_.facts().copy ? Signaller::kHost : Signaller::kDevice),
           programs_(gpu_, memory_, options.limits, options.activations, options.id),
           submissions_(gpu_, timelines_),
-          copies_(gpu_, memory_, timelines_) {}
+          copies_(gpu_, memory_, timelines_),
+          registers_memory_(options.registers_memory && copies_.registers_memory()) {}
 
     ~VulkanDevice() override {
         // Work that still waits for the host or for copies goes on, so that the device comes to rest.
@@ -63,7 +64,7 @@ public:
     DeviceId id() const override { return id_; }
     DeviceLimits limits() const override {
         return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value(),
-                copies_.registers_memory()};
+                registers_memory_};
     }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
@@ -94,7 +95,7 @@ public:
 
     HostRegistration register_memory(std::span<const std::byte> memory) override {
         gpu_.health().require_alive();
-        if (!copies_.registers_memory()) return {};
+        if (!registers_memory_) return {};
         const HostImports::Added added = copies_.imports().add(memory);
         return {*this, added.handle, added.bytes};
     }
@@ -161,6 +162,7 @@ private:
     Programs programs_;
     Submissions submissions_;
     CopyLane copies_;
+    bool registers_memory_;
 };
 
 }  // namespace

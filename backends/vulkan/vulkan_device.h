@@ -47,6 +47,7 @@ struct VulkanOptions {
     Bytes budget;             // for everything that is allocated on the device
     BackendLimits limits;
     ActivationKind activations = ActivationKind::kQuantised;
+    bool registers_memory = true;  // where the driver can
     Validation validation = Validation::kNone;
     std::function<void(std::string_view)> report;  // gets the layer's errors and warnings, on any thread
 };

@@ -9,6 +9,7 @@
 
 #include "planner/shape.h"
 #include "tests/planner/random_cases.h"
+#include "tests/planner/sample_machine.h"
 
 namespace lfm {
 namespace {
@@ -80,6 +81,24 @@ TEST(SplitMisses, StreamsNothingOverASlowBusAndAllOverAFastOne) {
 }
 
 /// The expectation over routing, against routing that is drawn.
+TEST(Rates, ExpertsTravelAsFastAsTheirPages) {
+    MachineProfile machine{"sample", "", test::sample_host(), {test::sample_device()}};
+    DeviceProfile& device = machine.devices[0];
+    const auto rate = [&] { return 1e-9 / rates_of(machine, 0, FigureEnd::kMid).link.h2d_seconds_per_byte; };
+    const double beside_reading = device.h2d_while_host_reads_gb_per_s.value();
+    EXPECT_NEAR(rate(), beside_reading, 1e-9) << "a datasheet does not know our staging";
+    device.h2d_registered_gb_per_s.reset();
+    device.h2d_pinned_gb_per_s = test::measured(24);
+    device.h2d_pageable_gb_per_s = test::measured(6);
+    EXPECT_NEAR(rate(), beside_reading / 4, 1e-9);
+    device.h2d_registered_gb_per_s = test::measured(12);
+    EXPECT_NEAR(rate(), beside_reading / 2, 1e-9);
+    device.h2d_registered_gb_per_s = test::measured(4);
+    EXPECT_NEAR(rate(), beside_reading / 4, 1e-9) << "staging is chosen";
+    device.h2d_registered_gb_per_s = test::measured(25);
+    EXPECT_NEAR(rate(), beside_reading, 1e-9) << "never faster than what was measured beside reading";
+}
+
 TEST(DecodeCost, OfALayerIsTheMeanOverRandomRouting) {
     RandomCases cases(7);
     const ModelDescription model = describe_shape("lfm2moe,n_expert=16,n_expert_used=4:Q4_0");

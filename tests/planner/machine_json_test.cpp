@@ -55,6 +55,23 @@ TEST(MachineJson, GivesTheSameValueBack) {
     EXPECT_FALSE(round_trip({"cards", "", std::nullopt, {sample_device(), sample_device()}}).host);
 }
 
+TEST(MachineJson, RegisteredCopiesMayBeMissing) {
+    MachinePart part = sample_part();
+    part.devices[0].h2d_registered_gb_per_s.reset();
+    EXPECT_EQ(to_json(part).find("registered"), std::string::npos);
+    EXPECT_EQ(parse_machine_part(to_json(part), "profile"), part);
+}
+
+TEST(RegisteringPays, WhereItIsNotSlowerThanStaging) {
+    DeviceProfile device = sample_device();
+    device.h2d_registered_gb_per_s.reset();
+    EXPECT_TRUE(registering_pays(device)) << "not measured";
+    device.h2d_registered_gb_per_s = measured(device.h2d_pageable_gb_per_s.value());
+    EXPECT_TRUE(registering_pays(device));
+    device.h2d_registered_gb_per_s = measured(device.h2d_pageable_gb_per_s.value() * 0.99);
+    EXPECT_FALSE(registering_pays(device));
+}
+
 TEST(MachineJson, EveryWeightTypeAndBackendHasItsName) {
     MachinePart part = sample_part();
     for (const DTypeInfo& info : all_dtypes())

@@ -143,7 +143,9 @@ TEST(Placement, IsWithinOnePercentOfTheExhaustiveOptimum) {
         EXPECT_GE(seconds, least * (1 - 1e-9));
         n_close += seconds <= least * 1.01;
         const auto whole = best_whole_layers(inventory, cost, device, host);
-        if (whole) EXPECT_LE(seconds, step_time(cost, whole->placement).total() * 1.01);
+        if (whole) {
+            EXPECT_LE(seconds, step_time(cost, whole->placement).total() * 1.01);
+        }
     }
     EXPECT_GE(n_close, n * 99 / 100) << n_feasible << " of them feasible";
     EXPECT_GT(n_feasible, n / 2);

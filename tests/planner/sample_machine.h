@@ -42,6 +42,7 @@ inline DeviceProfile sample_device() {
     device.copy_us = measured(9.75);
     device.h2d_pinned_gb_per_s = stated(31.5);
     device.h2d_pageable_gb_per_s = stated(12);
+    device.h2d_registered_gb_per_s = measured(30.25);
     device.d2h_pinned_gb_per_s = stated(31.25);
     device.d2h_pageable_gb_per_s = stated(11);
     device.h2d_while_host_reads_gb_per_s = assumed(22.7);

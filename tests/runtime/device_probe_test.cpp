@@ -101,6 +101,12 @@ TEST_P(DeviceProbeTest, EveryCallTakesTime) {
         for (const HostPages pages : {HostPages::kPinned, HostPages::kPageable})
             for (const std::size_t size : {std::size_t{1}, std::size_t{4096}, std::size_t{300'000}, kLargestProbeCopy})
                 EXPECT_GT(probe_.copy_seconds({direction, pages, size}), 0) << size;
+    const CopyTest registered{CopyDirection::kHostToDevice, HostPages::kRegistered, kMemory};
+    if (probe_.registers_memory()) {
+        EXPECT_GT(probe_.copy_seconds(registered), 0);
+    } else {
+        EXPECT_EQ(error_of([&] { probe_.copy_seconds(registered); }), ErrorCode::kUsage);
+    }
     std::thread([&] { EXPECT_GT(probe_.copy_seconds({.size = 4096}), 0); }).join();  // another thread may, in its turn
     for (const std::uint32_t count : {1u, 7u, 3u}) EXPECT_GT(probe_.handshake_seconds(count), 0);
     EXPECT_LE(device_->peak(), budget_);

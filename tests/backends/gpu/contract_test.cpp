@@ -104,6 +104,15 @@ TEST_F(GpuDevice, CopiesComeThroughStagingAndStraightFromPinnedMemory) {
     }
 }
 
+TEST_F(GpuDevice, RegistersNothingWhereStagingIsFaster) {
+    Ledger ledger;
+    const auto device = lfm_gpu_module()->open(
+        {.budget = kContractBudget, .limits = kContractLimits, .registers_memory = false}, ledger);
+    EXPECT_FALSE(device->limits().registers_memory);
+    const std::vector<std::byte> bytes = pattern(1 << 20, 1);
+    EXPECT_EQ(device->register_memory(bytes).bytes(), Bytes{});
+}
+
 TEST_F(GpuDevice, AStepOfOneTokenIsAGraphThatIsReplayed) {
     Ledger ledger;
     const auto device = open(ledger);
