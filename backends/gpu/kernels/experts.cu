@@ -9,7 +9,7 @@ namespace {
 constexpr std::uint32_t kSortThreads = 256;
 
 struct SortShared {
-    std::uint32_t place[kMostSortedExperts];  // how many rows; then where the next one goes; kNoRow: not of the set
+    std::uint32_t place[kMostSortedExperts];  // how many rows; then where the next one goes
 };
 
 __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
@@ -18,12 +18,12 @@ __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
     const std::uint32_t n_pairs = push.step->n_tokens * push.n_used;
     const auto expert_of = [&](std::uint32_t pair) {
         const std::uint32_t e = static_cast<std::uint32_t>(push.ids[pair]);
-        return e < n_expert && shared.place[e] != kNoRow ? e : kNoRow;
+        return e < n_expert && push.found[e].held != 0 ? e : kNoRow;  // not by its place: others add to that
     };
     for (std::uint32_t e = me; e < n_expert; e += kSortThreads) {
         const ExpertEntry entry = find_expert(push.source, e);
         push.found[e] = entry;
-        shared.place[e] = entry.held != 0 ? 0 : kNoRow;
+        shared.place[e] = 0;
     }
     sync_group();
     for (std::uint32_t i = me; i < n_pairs; i += kSortThreads)
@@ -34,7 +34,6 @@ __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
         for (std::uint32_t e = 0; e < n_expert; ++e) {
             push.begin[e] = rows;
             const std::uint32_t n = shared.place[e];
-            if (n == kNoRow) continue;
             shared.place[e] = rows;
             rows += n;
         }

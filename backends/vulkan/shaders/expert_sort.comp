@@ -19,19 +19,21 @@ layout(push_constant) uniform Push {
 };
 
 const uint kNoRow = ~0u;
-shared uint place[kExperts];  // how many rows; then where the next one goes; kNoRow: not of the set
+shared uint place[kExperts];  // how many rows; then where the next one goes
+shared uint held[kExperts];   // whether it is of the set: places are no sign, others add to them
 
 void main() {
     const uint me = gl_LocalInvocationID.x, n_pairs = step.n_tokens * n_used;
     for (uint e = me; e < kExperts; e += gl_WorkGroupSize.x) {
         const ExpertEntry entry = find_expert(source, e);
         found.at[e] = entry;
-        place[e] = entry.held != 0 ? 0 : kNoRow;
+        held[e] = uint(entry.held);
+        place[e] = 0;
     }
     barrier();
     for (uint i = me; i < n_pairs; i += gl_WorkGroupSize.x) {
         const uint e = uint(ids.at[i]);
-        if (e < kExperts && place[e] != kNoRow) atomicAdd(place[e], 1);
+        if (e < kExperts && held[e] != 0) atomicAdd(place[e], 1);
     }
     barrier();
     if (me == 0) {
@@ -39,7 +41,6 @@ void main() {
         for (uint e = 0; e < kExperts; ++e) {
             begin.at[e] = rows;
             const uint n = place[e];
-            if (n == kNoRow) continue;
             place[e] = rows;
             rows += n;
         }
@@ -49,7 +50,7 @@ void main() {
     for (uint i = me; i < n_pairs; i += gl_WorkGroupSize.x) {
         const uint e = uint(ids.at[i]);
         uint row = kNoRow;
-        if (e < kExperts && place[e] != kNoRow) {
+        if (e < kExperts && held[e] != 0) {
             row = atomicAdd(place[e], 1);
             token_of.at[row] = i / n_used;
         }
