@@ -88,8 +88,9 @@ HostProfile read_host(const JsonNode& node) {
 
 DeviceProfile read_device(const JsonNode& node) {
     node.require_object("a device");
-    std::vector<std::string_view> keys{"name",          "backend",         "memory_kind",      "memory_bytes", "free_bytes",
-                                       "context_bytes", "matvec_gb_per_s", "gemm_gflop_per_s", kRegisteredKey};
+    std::vector<std::string_view> keys{"name",        "backend",       "memory_kind",     "memory_bytes",
+                                       "free_bytes",  "context_bytes", "matvec_gb_per_s", "gemm_gflop_per_s",
+                                       kRegisteredKey};
     for (const DeviceFigure& figure : kDeviceFigures) keys.push_back(figure.key);
     node.require_known_keys(keys);
     DeviceProfile device;

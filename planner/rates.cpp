@@ -83,8 +83,7 @@ MachineRates rates_of(const MachineProfile& machine, std::optional<std::size_t> 
     LinkRates& link = rates.link;
     link.handshake_seconds = seconds(profile.handshake_us, end);
     link.copy_seconds = seconds(profile.copy_us, end);
-    link.h2d_seconds_per_byte =
-        seconds_per_byte(profile.h2d_while_host_reads_gb_per_s, end) / share_of_pinned(profile);
+    link.h2d_seconds_per_byte = seconds_per_byte(profile.h2d_while_host_reads_gb_per_s, end) / share_of_pinned(profile);
     const Figure& alone = machine.host.read_bandwidth.back().gb_per_s;
     double while_copying = profile.host_reads_while_h2d_gb_per_s.value();
     // A card's datasheet does not know the host: copies read the same memory, whatever it says.

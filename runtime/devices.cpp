@@ -50,13 +50,12 @@ Listed list_vulkan() {
 }
 
 std::unique_ptr<Device> open_vulkan(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
-    return vulkan::make_vulkan_device(
-        {.index = device.index,
-         .budget = options.budget,
-         .limits = options.limits,
-         .activations = options.activations,
-         .registers_memory = options.registers_memory},
-        ledger);
+    return vulkan::make_vulkan_device({.index = device.index,
+                                       .budget = options.budget,
+                                       .limits = options.limits,
+                                       .activations = options.activations,
+                                       .registers_memory = options.registers_memory},
+                                      ledger);
 }
 
 #else
@@ -92,13 +91,12 @@ Listed list(BackendName backend) { return backend == BackendName::kVulkan ? list
 std::unique_ptr<Device> open_with_module(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
     const gpu::FoundModule& module = gpu::find_module(backend_text(device.backend));
     if (module.module == nullptr) return nullptr;
-    return module.module->open(
-        {.index = device.index,
-         .budget = options.budget,
-         .limits = options.limits,
-         .activations = options.activations,
-         .registers_memory = options.registers_memory},
-        ledger);
+    return module.module->open({.index = device.index,
+                                .budget = options.budget,
+                                .limits = options.limits,
+                                .activations = options.activations,
+                                .registers_memory = options.registers_memory},
+                               ledger);
 }
 
 /// Drivers of several kinds show the same card. Vulkan's may add its own name: "… (RADV NAVI31)".

@@ -23,7 +23,7 @@ void matmul_q6_k(const MatmulTile& tile);
 void matmul_iq4_nl(const MatmulTile& tile);
 void matmul_iq4_xs(const MatmulTile& tile);
 void matmul_mxfp4(const MatmulTile& tile);
-void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum);
+void quantise(const float* x, std::size_t n, ActivationBlock* to);
 void swiglu(const float* gate, const float* up, float* y, std::size_t n);
 /// head_dim a multiple of 8.
 void attend(const AttendTile& tile);

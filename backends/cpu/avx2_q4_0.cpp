@@ -8,7 +8,7 @@ namespace lfm::cpu::avx2 {
 namespace {
 
 struct Q4_0 {
-    static constexpr std::uint32_t kLanes = 8;
+    static constexpr std::uint32_t kLanes = 8, kGroups = 1;
     static constexpr std::int32_t kOffset = -8;
     static constexpr std::size_t kColumns = 32, kBlockBytes = 18;
 
@@ -17,12 +17,12 @@ struct Q4_0 {
         alignas(32) float d[kPanelBlocks][8];
     };
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         const __m256i nibble = _mm256_set1_epi8(15), factor = _mm256_set1_epi16(kOffset);
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
             rows.prefetch_next_group(at, kBlockBytes);
-            const __m256i x_low = twice16(x.q + 32 * b), x_high = twice16(x.q + 32 * b + 16);
+            const __m256i x_low = twice16(x[b].q), x_high = twice16(x[b].q + 16);
             __m256i sums[4];
 #pragma GCC unroll 8
             for (std::uint32_t pair = 0; pair < 4; ++pair) {
@@ -31,12 +31,12 @@ struct Q4_0 {
                 const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), nibble), x_high);
                 sums[pair] = _mm256_add_epi16(low, high);
             }
-            const __m256i offset = _mm256_madd_epi16(every_u32(x.sum + 2 * b), factor);
+            const __m256i offset = _mm256_madd_epi16(every_u32(x[b].sum), factor);
             __m256i first, second;
             add_units(sums, first, second);
             const __m256i sum = _mm256_add_epi32(add_pairs(_mm256_add_epi16(first, second)), offset);
             const __m256 scaled = _mm256_mul_ps(row_halves(rows, at), _mm256_cvtepi32_ps(sum));
-            acc = _mm256_fmadd_ps(_mm256_set1_ps(x.scale[b]), scaled, acc);
+            acc = _mm256_fmadd_ps(_mm256_set1_ps(x[b].scale), scaled, acc);
         }
         _mm256_store_ps(y, acc);
     }
@@ -59,20 +59,26 @@ struct Q4_0 {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Panel& panel = panels[0];
         const __m256 d = _mm256_load_ps(panel.d[block]);
+        const __m256i factor = _mm256_set1_epi16(kOffset);
         __m256i w[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) w[quad] = load32(panel.w[block][quad]);
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 8) {
-            __m256i sums = _mm256_maddubs_epi16(w[0], every_u32(x->q));
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            float* acc = sums[0][t];
+            __m256i products = _mm256_maddubs_epi16(w[0], every_u32(x.q));
 #pragma GCC unroll 8
             for (int quad = 1; quad < 8; ++quad) {
-                add_in_order16(sums, _mm256_maddubs_epi16(w[quad], every_u32(x->q + 4 * quad)));
+                add_in_order16(products, _mm256_maddubs_epi16(w[quad], every_u32(x.q + 4 * quad)));
             }
-            const __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(add_pairs(sums), every_u32(&x->offset)));
-            const __m256 scale = _mm256_set1_ps(x->scale);
+            const __m256i offset = _mm256_madd_epi16(every_u32(x.sum), factor);
+            const __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(add_pairs(products), offset));
+            const __m256 scale = _mm256_set1_ps(x.scale);
             _mm256_store_ps(acc, _mm256_fmadd_ps(scale, _mm256_mul_ps(d, sum), _mm256_load_ps(acc)));
         }
     }

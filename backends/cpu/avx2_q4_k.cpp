@@ -54,8 +54,7 @@ inline __m256 add_block(__m256 acc, __m256 x_scale, __m256 d, __m256i sum, __m25
 
 template <int kBits>
 struct Kx {
-    static constexpr std::uint32_t kLanes = 8;
-    static constexpr std::int32_t kOffset = 0;
+    static constexpr std::uint32_t kLanes = 8, kGroups = 1;
     static constexpr std::size_t kColumns = 256, kFifthBits = 16, kNibbles = kBits == 5 ? 48 : 16;
     static constexpr std::size_t kBlockBytes = kNibbles + 128;
 
@@ -82,14 +81,14 @@ struct Kx {
         }
     }
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
             const Header header = load_header(rows, at);
 #pragma GCC unroll 4
             for (std::uint32_t group = 0; group < 4; ++group) {
                 rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4);
-                const std::int8_t* q = x.q + column + 64 * group;
+                const ActivationBlock* pair_of_blocks = x + column / ActivationBlock::kSize + 2 * group;
                 __m256i sums[2][4];  // [block][row pair]
 #pragma GCC unroll 4
                 for (std::uint32_t pair = 0; pair < 4; ++pair) {
@@ -98,16 +97,17 @@ struct Kx {
                     load_levels(rows, pair, at, group, 16, right);
 #pragma GCC unroll 2
                     for (std::uint32_t b = 0; b < 2; ++b) {
-                        sums[b][pair] = _mm256_add_epi16(_mm256_maddubs_epi16(left[b], twice16(q + 32 * b)),
-                                                         _mm256_maddubs_epi16(right[b], twice16(q + 32 * b + 16)));
+                        sums[b][pair] =
+                            _mm256_add_epi16(_mm256_maddubs_epi16(left[b], twice16(pair_of_blocks[b].q)),
+                                             _mm256_maddubs_epi16(right[b], twice16(pair_of_blocks[b].q + 16)));
                     }
                 }
 #pragma GCC unroll 2
                 for (std::uint32_t b = 0; b < 2; ++b) {
                     const std::uint32_t block = 2 * group + b;
-                    const std::size_t x_block = column / kActivationBlock + block;
-                    const __m256i min_sum = _mm256_madd_epi16(header.min(block), every_u32(x.sum + 2 * x_block));
-                    acc = add_block(acc, _mm256_set1_ps(x.scale[x_block]), header.d,
+                    const std::size_t x_block = column / ActivationBlock::kSize + block;
+                    const __m256i min_sum = _mm256_madd_epi16(header.min(block), every_u32(x[x_block].sum));
+                    acc = add_block(acc, _mm256_set1_ps(x[x_block].scale), header.d,
                                     scale_units(sums[b], header.scale(block)), header.minus_dmin, min_sum);
                 }
             }
@@ -150,28 +150,32 @@ struct Kx {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Panel& panel = panels[0];
         const __m256i scale = panel.scale[block], min = panel.min[block];
         __m256i w[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) w[quad] = load32(panel.w[block][quad]);
-        const auto products = [&w](const PackedBlock& from, int quad) {
+        const auto products = [&w](const ActivationBlock& from, int quad) {
             return _mm256_maddubs_epi16(w[quad], every_u32(from.q + 4 * quad));
         };
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 8) {
-            __m256i half[2] = {products(*x, 0), products(*x, 4)};
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            float* acc = sums[0][t];
+            __m256i half[2] = {products(x, 0), products(x, 4)};
 #pragma GCC unroll 3
             for (int quad = 1; quad < 4; ++quad) {
-                add_in_order16(half[0], products(*x, quad));
-                add_in_order16(half[1], products(*x, quad + 4));
+                add_in_order16(half[0], products(x, quad));
+                add_in_order16(half[1], products(x, quad + 4));
             }
             const __m256i sum =
                 kBits == 4 ? _mm256_madd_epi16(_mm256_add_epi16(half[0], half[1]), scale)
                            : _mm256_add_epi32(_mm256_madd_epi16(half[0], scale), _mm256_madd_epi16(half[1], scale));
-            const __m256i min_sum = _mm256_madd_epi16(min, every_u32(x->sum));
+            const __m256i min_sum = _mm256_madd_epi16(min, every_u32(x.sum));
             _mm256_store_ps(
-                acc, add_block(_mm256_load_ps(acc), _mm256_set1_ps(x->scale), panel.d, sum, panel.minus_dmin, min_sum));
+                acc, add_block(_mm256_load_ps(acc), _mm256_set1_ps(x.scale), panel.d, sum, panel.minus_dmin, min_sum));
         }
     }
 };

@@ -49,8 +49,7 @@ inline void load_levels(const Rows& rows, std::uint32_t pair, std::size_t at, st
 }
 
 struct Q6_K {
-    static constexpr std::uint32_t kLanes = 8;
-    static constexpr std::int32_t kOffset = 0;
+    static constexpr std::uint32_t kLanes = 8, kGroups = 1;
     static constexpr std::size_t kColumns = 256, kBlockBytes = 210;
 
     struct Panel {
@@ -59,7 +58,7 @@ struct Q6_K {
         __m256 d;
     };
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
             const __m256 d = row_halves(rows, at + kD);
@@ -76,20 +75,21 @@ struct Q6_K {
                         load_levels(rows, pair, at, half, 16 * part, levels);
 #pragma GCC unroll 4
                         for (std::uint32_t group = 0; group < 4; ++group) {
-                            const __m256i x_part = twice16(x.q + column + 128 * half + 32 * group + 16 * part);
+                            const __m256i x_part =
+                                twice16(x[column / ActivationBlock::kSize + 4 * half + group].q + 16 * part);
                             sums[part][group][pair] = _mm256_maddubs_epi16(levels[group], x_part);
                         }
                     }
                 }
 #pragma GCC unroll 4
                 for (std::uint32_t group = 0; group < 4; ++group) {
-                    const std::size_t b = column / kActivationBlock + 4 * half + group;
+                    const std::size_t b = column / ActivationBlock::kSize + 4 * half + group;
                     const Scales scales = block_scales(words[2 * half + group / 2], group);
-                    __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x.sum + 2 * b));
+                    __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x[b].sum));
                     sum = _mm256_add_epi32(sum, scale_units(sums[0][group], scales.first));
                     sum = _mm256_add_epi32(sum, scale_units(sums[1][group], scales.second));
                     const __m256 scaled = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum));
-                    acc = _mm256_fmadd_ps(_mm256_set1_ps(x.scale[b]), scaled, acc);
+                    acc = _mm256_fmadd_ps(_mm256_set1_ps(x[b].scale), scaled, acc);
                 }
             }
         }
@@ -125,23 +125,27 @@ struct Q6_K {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Panel& panel = panels[0];
         const Scales scales = panel.scales[block];
         __m256i w[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) w[quad] = load32(panel.w[block][quad]);
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 8) {
-            __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x->sum));
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            float* acc = sums[0][t];
+            __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x.sum));
 #pragma GCC unroll 4
             for (int quad = 0; quad < 8; quad += 2) {
                 const __m256i products =
-                    _mm256_add_epi16(_mm256_maddubs_epi16(w[quad], every_u32(x->q + 4 * quad)),
-                                     _mm256_maddubs_epi16(w[quad + 1], every_u32(x->q + 4 * quad + 4)));
+                    _mm256_add_epi16(_mm256_maddubs_epi16(w[quad], every_u32(x.q + 4 * quad)),
+                                     _mm256_maddubs_epi16(w[quad + 1], every_u32(x.q + 4 * quad + 4)));
                 add_in_order32(sum, _mm256_madd_epi16(products, quad < 4 ? scales.first : scales.second));
             }
             const __m256 scaled = _mm256_mul_ps(panel.d, _mm256_cvtepi32_ps(sum));
-            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x->scale), scaled, _mm256_load_ps(acc)));
+            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x.scale), scaled, _mm256_load_ps(acc)));
         }
     }
 };

@@ -8,8 +8,7 @@ namespace lfm::cpu::avx2 {
 namespace {
 
 struct Q8_0 {
-    static constexpr std::uint32_t kLanes = 8;
-    static constexpr std::int32_t kOffset = 0;
+    static constexpr std::uint32_t kLanes = 8, kGroups = 1;
     static constexpr std::size_t kColumns = 32, kBlockBytes = 34;
 
     struct Panel {
@@ -21,11 +20,11 @@ struct Q8_0 {
         return add_pairs(_mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(x, w)));
     }
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
             rows.prefetch_next_group(at, kBlockBytes);
-            const __m256i x_low = twice16(x.q + 32 * b), x_high = twice16(x.q + 32 * b + 16);
+            const __m256i x_low = twice16(x[b].q), x_high = twice16(x[b].q + 16);
             __m256i sums[4];
 #pragma GCC unroll 4
             for (std::uint32_t pair = 0; pair < 4; ++pair) {
@@ -35,7 +34,7 @@ struct Q8_0 {
             }
             const __m256 sum = _mm256_cvtepi32_ps(add_units32(sums));
             const __m256 scaled = _mm256_mul_ps(row_halves(rows, at), sum);
-            acc = _mm256_fmadd_ps(_mm256_set1_ps(x.scale[b]), scaled, acc);
+            acc = _mm256_fmadd_ps(_mm256_set1_ps(x[b].scale), scaled, acc);
         }
         _mm256_store_ps(y, acc);
     }
@@ -53,21 +52,25 @@ struct Q8_0 {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Panel& panel = panels[0];
         const __m256 d = _mm256_load_ps(panel.d[block]);
         __m256i magnitude[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) magnitude[quad] = _mm256_abs_epi8(load32(panel.w[block][quad]));
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 8) {
-            __m256i sum = multiply_quads(load32(panel.w[block][0]), magnitude[0], every_u32(x->q));
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            float* acc = sums[0][t];
+            __m256i sum = multiply_quads(load32(panel.w[block][0]), magnitude[0], every_u32(x.q));
 #pragma GCC unroll 8
             for (int quad = 1; quad < 8; ++quad) {
                 const __m256i w = load32(panel.w[block][quad]);
-                add_in_order32(sum, multiply_quads(w, magnitude[quad], every_u32(x->q + 4 * quad)));
+                add_in_order32(sum, multiply_quads(w, magnitude[quad], every_u32(x.q + 4 * quad)));
             }
             const __m256 scaled = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum));
-            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x->scale), scaled, _mm256_load_ps(acc)));
+            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x.scale), scaled, _mm256_load_ps(acc)));
         }
     }
 };

@@ -46,9 +46,9 @@ inline __m256 silu_times(__m256 gate, __m256 up) {
 
 }  // namespace
 
-void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
+void quantise(const float* x, std::size_t n, ActivationBlock* to) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
-    for (std::size_t i = 0; i < n; i += kActivationBlock, sum += 2) {
+    for (std::size_t i = 0; i < n; i += ActivationBlock::kSize, ++to) {
         // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
         __m256 block[4];
         __m256i magnitudes = _mm256_setzero_si256();
@@ -60,11 +60,11 @@ void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::
         float block_scale = std::bit_cast<float>(largest) / 127;
         if (block_scale < kSmallestNormal) block_scale = 0;  // a subnormal scale is too coarse for |q| <= 127
         if (largest >= kInfinityBits) block_scale = std::numeric_limits<float>::quiet_NaN();
-        *scale++ = block_scale;
+        to->scale = block_scale;
         const __m256i bytes = block_scale > 0 ? round_to_bytes(block, block_scale) : _mm256_setzero_si256();
-        _mm256_storeu_si256(reinterpret_cast<__m256i*>(q + i), bytes);
+        _mm256_storeu_si256(reinterpret_cast<__m256i*>(to->q), bytes);
         const std::int32_t sums = sums_of_16(bytes);
-        __builtin_memcpy(sum, &sums, sizeof sums);
+        __builtin_memcpy(to->sum, &sums, sizeof sums);
     }
 }
 

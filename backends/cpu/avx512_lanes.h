@@ -91,16 +91,44 @@ inline __m512 add_block(__m512 acc, float x_scale, __m512 d, __m512 sum) {
     return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), _mm512_mul_ps(d, sum), acc);
 }
 
-/// sum + Σ w · x over 32 columns, w in eight quads of columns, by row.
-inline __m512i add_products(__m512i sum, const __m512i (&w)[8], const std::int8_t* x) {
-    __m512i second = _mm512_setzero_si512();  // two chains, for their latency
-#pragma GCC unroll 4
-    for (int quad = 0; quad < 4; ++quad) {
-        sum = _mm512_dpbusd_epi32(sum, w[quad], every_u32(x + 4 * quad));
-        second = _mm512_dpbusd_epi32(second, w[quad + 4], every_u32(x + 4 * quad + 16));
+/// A block of sixteen rows in eight quads of columns.
+struct Quads {
+    __m512i w[8];
+
+    explicit Quads(const std::uint8_t (&quads)[8][64]) {
+#pragma GCC unroll 8
+        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(quads[quad]);
     }
-    return _mm512_add_epi32(sum, second);
-}
+};
+
+/// Of two groups of rows: `first` + Σ w · x over the columns 0..15, `second` + Σ w · x over 16..31. An activation is
+/// loaded once for both.
+struct TwoSums {
+    __m512i first[2], second[2];
+
+    TwoSums(const Quads& a, const Quads& b, const std::int8_t* x, __m512i first_start, __m512i second_start)
+        : first{first_start, first_start}, second{second_start, second_start} {
+#pragma GCC unroll 4
+        for (int quad = 0; quad < 4; ++quad) {
+            const __m512i left = in_register(every_u32(x + 4 * quad));
+            const __m512i right = in_register(every_u32(x + 4 * quad + 16));
+            first[0] = _mm512_dpbusd_epi32(first[0], a.w[quad], left);
+            first[1] = _mm512_dpbusd_epi32(first[1], b.w[quad], left);
+            second[0] = _mm512_dpbusd_epi32(second[0], a.w[quad + 4], right);
+            second[1] = _mm512_dpbusd_epi32(second[1], b.w[quad + 4], right);
+        }
+    }
+    __m512 all(int group) const { return to_float(_mm512_add_epi32(first[group], second[group])); }
+
+private:
+    /// A compiler would load it again for every multiplication, and loads are what is short.
+    static __m512i in_register(__m512i v) {
+#ifndef LFM_AVX512_SIMDE
+        __asm__("" : "+v"(v));
+#endif
+        return v;
+    }
+};
 
 }  // namespace
 }  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -31,7 +31,7 @@ struct Q8_0 {
 
 template <class Levels>
 struct Symmetric : Levels {
-    static constexpr std::uint32_t kLanes = 16;
+    static constexpr std::uint32_t kLanes = 16, kGroups = 2;
     static constexpr std::size_t kColumns = 32;
     using Levels::kBlockBytes, Levels::kOffset;
 
@@ -40,11 +40,11 @@ struct Symmetric : Levels {
         __m512 d[kPanelBlocks];
     };
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m512 acc = _mm512_setzero_ps();
         for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
             rows.prefetch_next_group(at, kBlockBytes);
-            const __m512i x_left = four_times16(x.q + 32 * b), x_right = four_times16(x.q + 32 * b + 16);
+            const __m512i x_left = four_times16(x[b].q), x_right = four_times16(x[b].q + 16);
             __m512i sums[4];
 #pragma GCC unroll 4
             for (std::uint32_t first = 0; first < 4; ++first) {
@@ -53,8 +53,8 @@ struct Symmetric : Levels {
                 sums[first] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), left, x_left);
                 sums[first] = _mm512_dpbusd_epi32(sums[first], right, x_right);
             }
-            const __m512i sum = _mm512_add_epi32(add_items(sums), block_offset(x.sum + 2 * b, kOffset));
-            acc = add_block(acc, x.scale[b], row_halves(rows, at), to_float(sum));
+            const __m512i sum = _mm512_add_epi32(add_items(sums), block_offset(x[b].sum, kOffset));
+            acc = add_block(acc, x[b].scale, row_halves(rows, at), to_float(sum));
         }
         _mm512_storeu_ps(y, acc);
     }
@@ -72,15 +72,19 @@ struct Symmetric : Levels {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
-        const __m512 d = panel.d[block];
-        __m512i w[8];
-#pragma GCC unroll 8
-        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
-            const __m512i sum = add_products(every_u32(&x->offset), w, x->q);
-            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, d, to_float(sum)));
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Quads a(panels[0].w[block]), b(panels[1].w[block]);
+        const __m512 d[kGroups] = {panels[0].d[block], panels[1].d[block]};
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            const TwoSums products(a, b, x.q, block_offset(x.sum, kOffset), _mm512_setzero_si512());
+#pragma GCC unroll 2
+            for (std::uint32_t group = 0; group < kGroups; ++group) {
+                float* acc = sums[group][t];
+                _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x.scale, d[group], products.all(group)));
+            }
         }
     }
 };

@@ -40,14 +40,14 @@ inline KHeader load_header(const Rows& rows, std::size_t at) {
 }
 
 /// acc + x scale · (scale · sum - min · Σ x)
-inline __m512 add_block(__m512 acc, float x_scale, __m512 scale, __m512i sum, __m512 minus_min, __m512i x_sum) {
+inline __m512 add_block(__m512 acc, float x_scale, __m512 scale, __m512 sum, __m512 minus_min, __m512i x_sum) {
     const __m512 offset = _mm512_mul_ps(minus_min, to_float(x_sum));
-    return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), _mm512_fmadd_ps(scale, to_float(sum), offset), acc);
+    return _mm512_fmadd_ps(_mm512_set1_ps(x_scale), _mm512_fmadd_ps(scale, sum, offset), acc);
 }
 
 template <int kBits>
 struct Kx {
-    static constexpr std::uint32_t kLanes = 16;
+    static constexpr std::uint32_t kLanes = 16, kGroups = 2;
     static constexpr std::int32_t kOffset = 1;
     static constexpr std::size_t kColumns = 256, kFifthBits = 16, kNibbles = kBits == 5 ? 48 : 16;
     static constexpr std::size_t kBlockBytes = kNibbles + 128;
@@ -74,14 +74,14 @@ struct Kx {
         }
     }
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m512 acc = _mm512_setzero_ps();
         for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
             const KHeader header = load_header(rows, at);
 #pragma GCC unroll 4
             for (std::uint32_t group = 0; group < 4; ++group) {
                 rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4);
-                const std::int8_t* q = x.q + column + 64 * group;
+                const ActivationBlock* pair_of_blocks = x + column / ActivationBlock::kSize + 2 * group;
                 __m512i sums[2][4];  // [block][four rows]
 #pragma GCC unroll 4
                 for (std::uint32_t first = 0; first < 4; ++first) {
@@ -90,16 +90,18 @@ struct Kx {
                     load_levels(rows, first, at, group, 16, right);
 #pragma GCC unroll 2
                     for (std::uint32_t b = 0; b < 2; ++b) {
-                        sums[b][first] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), left[b], four_times16(q + 32 * b));
-                        sums[b][first] = _mm512_dpbusd_epi32(sums[b][first], right[b], four_times16(q + 32 * b + 16));
+                        sums[b][first] =
+                            _mm512_dpbusd_epi32(_mm512_setzero_si512(), left[b], four_times16(pair_of_blocks[b].q));
+                        sums[b][first] =
+                            _mm512_dpbusd_epi32(sums[b][first], right[b], four_times16(pair_of_blocks[b].q + 16));
                     }
                 }
 #pragma GCC unroll 2
                 for (std::uint32_t b = 0; b < 2; ++b) {
                     const std::uint32_t block = 2 * group + b;
-                    const std::size_t x_block = column / kActivationBlock + block;
-                    acc = add_block(acc, x.scale[x_block], header.scale(block), add_items(sums[b]),
-                                    header.minus_min(block), block_offset(x.sum + 2 * x_block, kOffset));
+                    const std::size_t x_block = column / ActivationBlock::kSize + block;
+                    acc = add_block(acc, x[x_block].scale, header.scale(block), to_float(add_items(sums[b])),
+                                    header.minus_min(block), block_offset(x[x_block].sum, kOffset));
                 }
             }
         }
@@ -132,16 +134,22 @@ struct Kx {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
-        const __m512 scale = panel.scale[block], minus_min = panel.minus_min[block];
-        __m512i w[8];
-#pragma GCC unroll 8
-        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
-            const __m512i sum = add_products(_mm512_setzero_si512(), w, x->q);
-            _mm512_storeu_ps(acc,
-                             add_block(_mm512_loadu_ps(acc), x->scale, scale, sum, minus_min, every_u32(&x->offset)));
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Quads a(panels[0].w[block]), b(panels[1].w[block]);
+        const __m512 scale[kGroups] = {panels[0].scale[block], panels[1].scale[block]};
+        const __m512 minus_min[kGroups] = {panels[0].minus_min[block], panels[1].minus_min[block]};
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            const TwoSums products(a, b, x.q, _mm512_setzero_si512(), _mm512_setzero_si512());
+            const __m512i x_sum = block_offset(x.sum, kOffset);
+#pragma GCC unroll 2
+            for (std::uint32_t group = 0; group < kGroups; ++group) {
+                float* acc = sums[group][t];
+                _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x.scale, scale[group], products.all(group),
+                                                minus_min[group], x_sum));
+            }
         }
     }
 };

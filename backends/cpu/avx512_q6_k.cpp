@@ -7,8 +7,7 @@ namespace lfm::cpu::LFM_AVX512_NAMESPACE {
 namespace {
 
 struct Q6_K {
-    static constexpr std::uint32_t kLanes = 16;
-    static constexpr std::int32_t kOffset = 0;
+    static constexpr std::uint32_t kLanes = 16, kGroups = 2;
     static constexpr std::size_t kColumns = 256, kBlockBytes = 210, kHighBits = 128, kScales = 192, kD = 208;
 
     /// The scales of the columns 0..15 and 16..31 of a block, by row.
@@ -65,7 +64,7 @@ struct Q6_K {
         return _mm512_fmadd_ps(to_float(second), scales.second, _mm512_mul_ps(to_float(first), scales.first));
     }
 
-    static void dot(const Rows& rows, const Activation& x, std::uint32_t n_in, float* y) {
+    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m512 acc = _mm512_setzero_ps();
         for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
             const __m512 d = row_halves(rows, at + kD);
@@ -82,7 +81,8 @@ struct Q6_K {
                         load_levels(rows, first, at, half, 16 * part, levels);
 #pragma GCC unroll 4
                         for (std::uint32_t group = 0; group < 4; ++group) {
-                            const __m512i x_part = four_times16(x.q + column + 128 * half + 32 * group + 16 * part);
+                            const __m512i x_part =
+                                four_times16(x[column / ActivationBlock::kSize + 4 * half + group].q + 16 * part);
                             sums[part][group][first] =
                                 _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels[group], x_part);
                         }
@@ -90,11 +90,11 @@ struct Q6_K {
                 }
 #pragma GCC unroll 4
                 for (std::uint32_t group = 0; group < 4; ++group) {
-                    const std::size_t b = column / kActivationBlock + 4 * half + group;
-                    const __m512i first = _mm512_add_epi32(add_items(sums[0][group]), first_offset(x.sum + 2 * b));
-                    const __m512i second = _mm512_add_epi32(add_items(sums[1][group]), second_offset(x.sum + 2 * b));
+                    const std::size_t b = column / ActivationBlock::kSize + 4 * half + group;
+                    const __m512i first = _mm512_add_epi32(add_items(sums[0][group]), first_offset(x[b].sum));
+                    const __m512i second = _mm512_add_epi32(add_items(sums[1][group]), second_offset(x[b].sum));
                     const Scales scales = block_scales(words[2 * half + group / 2], group);
-                    acc = add_block(acc, x.scale[b], d, scale_sums(first, second, scales));
+                    acc = add_block(acc, x[b].scale, d, scale_sums(first, second, scales));
                 }
             }
         }
@@ -124,22 +124,21 @@ struct Q6_K {
         }
     }
 
-    static void multiply(const Panel& panel, std::uint32_t block, const PackedBlock* x, std::uint32_t n_tokens,
-                         float* acc) {
-        const Scales scales = panel.scales[block];
-        const __m512 d = panel.d;
-        __m512i w[8];
-#pragma GCC unroll 8
-        for (int quad = 0; quad < 8; ++quad) w[quad] = load64(panel.w[block][quad]);
-        for (std::uint32_t t = 0; t < n_tokens; ++t, ++x, acc += 16) {
-            __m512i first = first_offset(x->sum), second = second_offset(x->sum);
-#pragma GCC unroll 4
-            for (int quad = 0; quad < 4; ++quad) {
-                first = _mm512_dpbusd_epi32(first, w[quad], every_u32(x->q + 4 * quad));
-                second = _mm512_dpbusd_epi32(second, w[quad + 4], every_u32(x->q + 4 * quad + 16));
+    static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
+                         TileSums<kLanes>* sums) {
+        const Quads a(panels[0].w[block]), b(panels[1].w[block]);
+        const Scales scales[kGroups] = {panels[0].scales[block], panels[1].scales[block]};
+        const __m512 d[kGroups] = {panels[0].d, panels[1].d};
+        const ActivationBlock* at = tokens.first + block;
+        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
+            const ActivationBlock& x = *at;
+            const TwoSums products(a, b, x.q, first_offset(x.sum), second_offset(x.sum));
+#pragma GCC unroll 2
+            for (std::uint32_t group = 0; group < kGroups; ++group) {
+                const __m512 sum = scale_sums(products.first[group], products.second[group], scales[group]);
+                float* acc = sums[group][t];
+                _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x.scale, d[group], sum));
             }
-            const __m512 sum = scale_sums(first, second, scales);
-            _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x->scale, d, sum));
         }
     }
 };

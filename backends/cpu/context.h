@@ -11,7 +11,7 @@ namespace lfm::cpu {
 
 /// Working memory of the operations, sized when programs are recorded. One operation runs at a time.
 struct Scratch {
-    QuantisedActivations input;   // [n_batch, widest matmul input]
+    ActivationBlock* input;       // [n_batch, activation_stride(widest matmul input)]
     float* router_logits;         // [n_batch, n_expert]
     std::uint32_t* token_of;      // [n_batch · n_expert_used]: the token of each row, rows sorted by expert
     std::uint32_t* row_of;        // [n_batch · n_expert_used]: the row of each (token, choice); kNoRow: held elsewhere
@@ -19,7 +19,7 @@ struct Scratch {
     std::uint32_t* active;        // [n_expert]: experts with rows
     float* gate;                  // [n_batch · n_expert_used, n_ff]
     float* up;                    // [n_batch · n_expert_used, n_ff]
-    QuantisedActivations hidden;  // [n_batch · n_expert_used, n_ff]
+    ActivationBlock* hidden;      // [n_batch · n_expert_used, activation_stride(n_ff)]
     float* expert_out;            // [n_batch · n_expert_used, n_embd]
 };
 inline constexpr std::uint32_t kNoRow = ~0u;
@@ -47,18 +47,11 @@ void run(const Context& context, const ExpertFfnArgs& args);
 void run(const Context& context, const AddArgs& args);
 void run(const Context& context, const CopyArgs& args);
 
-/// Rows `first` … of the same buffer. `n` is the width of a row.
-inline QuantisedActivations rows_from(const QuantisedActivations& x, std::size_t first, std::size_t n) {
-    return {x.q + first * n, x.scale + first * (n / kActivationBlock), x.sum + first * (n / kSumBlock)};
-}
-
 /// Quantises n_rows rows of width n, all threads taking part.
-void quantise_rows(const Context& context, const float* x, std::uint32_t n_rows, std::uint32_t n,
-                   const QuantisedActivations& out);
+void quantise_rows(const Context& context, const float* x, std::uint32_t n_rows, std::uint32_t n, ActivationBlock* out);
 
 /// Weight rows per piece of work: about 64 KiB, a size that keeps claiming cheap and the pieces even, in multiples of
-/// 16 rows (the lanes of the widest kernel); more for many tokens, whose packing a piece repeats. The same for any
-/// number of threads.
+/// 16 rows (the lanes of the widest kernel); for many tokens whole tiles. The same for any number of threads.
 std::uint32_t rows_per_chunk(std::size_t row_bytes, std::uint32_t n_tokens);
 
 /// How many elements a row of a cache holds and where row p begins.

@@ -36,18 +36,10 @@ struct ScratchSizes {
     bool operator==(const ScratchSizes&) const = default;
 };
 
-QuantisedActivations take_quantised(Carver& carver, std::size_t n_rows, std::size_t n) {
-    QuantisedActivations rows;
-    rows.q = carver.take<std::int8_t>(n_rows * n);
-    rows.scale = carver.take<float>(n_rows * (n / kActivationBlock + 1));
-    rows.sum = carver.take<std::int16_t>(n_rows * (n / kSumBlock + 1));
-    return rows;
-}
-
 Scratch carve(Carver& carver, const ScratchSizes& sizes, std::size_t n_batch) {
     const std::size_t n_pairs = n_batch * sizes.n_expert_used;
     Scratch scratch{};
-    scratch.input = take_quantised(carver, n_batch, sizes.input_cols);
+    scratch.input = carver.take<ActivationBlock>(n_batch * activation_stride(sizes.input_cols));
     scratch.router_logits = carver.take<float>(n_batch * sizes.n_expert);
     scratch.token_of = carver.take<std::uint32_t>(n_pairs);
     scratch.row_of = carver.take<std::uint32_t>(n_pairs);
@@ -55,7 +47,7 @@ Scratch carve(Carver& carver, const ScratchSizes& sizes, std::size_t n_batch) {
     scratch.active = carver.take<std::uint32_t>(sizes.n_expert);
     scratch.gate = carver.take<float>(n_pairs * sizes.n_ff);
     scratch.up = carver.take<float>(n_pairs * sizes.n_ff);
-    scratch.hidden = take_quantised(carver, n_pairs, sizes.n_ff);
+    scratch.hidden = carver.take<ActivationBlock>(n_pairs * activation_stride(sizes.n_ff));
     scratch.expert_out = carver.take<float>(n_pairs * sizes.n_embd);
     return scratch;
 }

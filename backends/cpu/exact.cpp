@@ -50,27 +50,25 @@ private:
     }
 };
 
-void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
-    for (std::size_t block = 0; block < n / kActivationBlock; ++block) {
-        float largest = 0;
-        bool finite = true;
-        for (std::size_t i = 0; i < kActivationBlock; ++i) {
-            const float magnitude = std::fabs(x[block * kActivationBlock + i]);
-            largest = std::fmax(largest, magnitude);
-            finite = finite && std::isfinite(magnitude);
-        }
-        const float step = largest / 127;
-        scale[block] = !finite ? NAN : step < FLT_MIN ? 0 : step;  // a subnormal scale is too coarse for |q| <= 127
+void quantise_block(const float* x, ActivationBlock& to) {
+    float largest = 0;
+    bool finite = true;
+    for (std::size_t i = 0; i < ActivationBlock::kSize; ++i) {
+        largest = std::fmax(largest, std::fabs(x[i]));
+        finite = finite && std::isfinite(x[i]);
     }
-    for (std::size_t i = 0; i < n; ++i) {
-        const float step = scale[i / kActivationBlock];
-        q[i] = step > 0 ? static_cast<std::int8_t>(std::lrint(x[i] / step)) : std::int8_t{0};
+    const float step = largest / 127;
+    to.scale = !finite ? NAN : step < FLT_MIN ? 0 : step;  // a subnormal scale is too coarse for |q| <= 127
+    int sum[2] = {};
+    for (std::size_t i = 0; i < ActivationBlock::kSize; ++i) {
+        to.q[i] = to.scale > 0 ? static_cast<std::int8_t>(std::lrint(x[i] / to.scale)) : std::int8_t{0};
+        sum[i / 16] += to.q[i];
     }
-    for (std::size_t i = 0; i < n; i += kSumBlock) {
-        int total = 0;
-        for (std::size_t j = 0; j < kSumBlock; ++j) total += q[i + j];
-        sum[i / kSumBlock] = static_cast<std::int16_t>(total);
-    }
+    for (std::size_t half = 0; half < 2; ++half) to.sum[half] = static_cast<std::int16_t>(sum[half]);
+}
+
+void quantise(const float* x, std::size_t n, ActivationBlock* to) {
+    for (std::size_t i = 0; i < n; i += ActivationBlock::kSize) quantise_block(x + i, *to++);
 }
 
 void swiglu(const float* gate, const float* up, float* y, std::size_t n) {

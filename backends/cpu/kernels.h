@@ -13,17 +13,22 @@
 
 namespace lfm::cpu {
 
-/// Activations quantised to 8 bits. This is part of the definition of a matmul with quantised weights, the same on
-/// every backend: blocks of 32, scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or
-/// one whose scale would be subnormal: scale 0). With a NaN or an infinity among them: scale NaN and q 0, so that what
-/// went wrong before is seen in the result and not rounded away.
-struct QuantisedActivations {
-    std::int8_t* q = nullptr;     // [n_rows, n]
-    float* scale = nullptr;       // [n_rows, n / 32]
-    std::int16_t* sum = nullptr;  // [n_rows, n / 16]: sums of 16 neighbouring q
+/// 32 neighbouring activations in 8 bits. This is part of the definition of a matmul with quantised weights, the same
+/// on every backend: scale = max|x| / 127 in f32, q = x / scale rounded to nearest even (a zero block, or one whose
+/// scale would be subnormal: scale 0). With a NaN or an infinity among them: scale NaN and q 0, so that what went wrong
+/// before is seen in the result and not rounded away.
+struct ActivationBlock {
+    static constexpr std::uint32_t kSize = 32;
+    std::int8_t q[kSize];
+    float scale;
+    std::int16_t sum[2];  // of q[0..15] and of q[16..31]
 };
-inline constexpr std::uint32_t kActivationBlock = 32;
-inline constexpr std::uint32_t kSumBlock = 16;
+
+/// Blocks from one row of n activations to the next. Odd: rows that lie a power of two apart share a few lines of a
+/// cache, and a tile of tokens does not fit them.
+[[gnu::always_inline]] inline constexpr std::size_t activation_stride(std::size_t n) {
+    return n / ActivationBlock::kSize | 1;
+}
 
 /// y[t, r] = Σ_i w[r, i] · x[rows[t], i] for the n_rows weight rows from `weights` on and n_tokens tokens.
 /// Sums in f32 (the exact table: f64); integer products inside a block of 32 are exact.
@@ -33,7 +38,7 @@ struct MatmulTile {
     std::uint32_t n_rows = 0;
     std::uint32_t n_in = 0;                 // a multiple of the type's block size
     const float* x = nullptr;               // [*, n_in], for ActivationForm::kF32
-    QuantisedActivations xq;                // [*, n_in], for ActivationForm::kQ8
+    const ActivationBlock* xq = nullptr;    // [*, activation_stride(n_in)], for ActivationForm::kQ8
     const std::uint32_t* x_rows = nullptr;  // [n_tokens]: which activation row each token uses; null: row t
     std::uint32_t n_tokens = 0;
     float* y = nullptr;  // y[t * y_stride + r]
@@ -71,8 +76,8 @@ inline constexpr std::uint32_t kMaxHeadDim = 256;
 struct Kernels {
     std::string_view name;
     std::array<MatmulKernel, 40> matmul{};  // indexed by the type's id; every supported type has one
-    /// n is a multiple of 32; q[n], scale[n / 32], sum[n / 16].
-    void (*quantise)(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) = nullptr;
+    /// One row; n is a multiple of 32; to[n / 32].
+    void (*quantise)(const float* x, std::size_t n, ActivationBlock* to) = nullptr;
     /// y[i] = silu(gate[i]) · up[i]; y may be gate.
     void (*swiglu)(const float* gate, const float* up, float* y, std::size_t n) = nullptr;
     void (*attend)(const AttendTile&) = nullptr;

@@ -4,16 +4,15 @@
 // So one token or many, every cut of the work and every instruction set that uses this give the same bits.
 //
 // One token: weights go from memory through registers. Several: kLanes rows × 256 columns are unpacked once into a
-// panel and serve a tile of tokens, whose activations lie packed beside it in the first-level cache.
+// panel and serve a tile of tokens, whose activations stay in the first-level cache meanwhile.
 //
 // Type offers, for one block type and instruction set:
-//     static constexpr std::uint32_t kLanes;
+//     static constexpr std::uint32_t kLanes, kGroups;      // rows of a vector; vectors that share an activation
 //     static constexpr std::size_t kColumns, kBlockBytes;  // of a weight block
-//     static constexpr std::int32_t kOffset;               // times Σ x: what a block's sum of products starts from
 //     struct Panel;                                        // kLanes rows × 256 columns
-//     static void dot(const RowGroup<kLanes>&, const Activation&, std::uint32_t n_in, float* y);
+//     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);
 //     static void unpack(const RowGroup<kLanes>&, std::size_t at, std::uint32_t n_blocks, Panel&);
-//     static void multiply(const Panel&, std::uint32_t block, const PackedBlock*, std::uint32_t n_tokens, float* acc);
+//     static void multiply(const Panel (&)[kGroups], std::uint32_t block, const TokenTile&, TileSums<kLanes>*);
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -49,37 +48,30 @@ struct RowGroup {
     }
 };
 
-/// One token's activations.
-struct Activation {
-    const std::int8_t* q;
-    const float* scale;
-    const std::int16_t* sum;
+inline const ActivationBlock* activations_of(const MatmulTile& tile, std::uint32_t token) {
+    return tile.xq + (tile.x_rows ? tile.x_rows[token] : token) * activation_stride(tile.n_in);
+}
 
-    Activation(const MatmulTile& tile, std::uint32_t token) {
-        const std::size_t row = tile.x_rows ? tile.x_rows[token] : token;
-        q = tile.xq.q + row * tile.n_in;
-        scale = tile.xq.scale + row * (tile.n_in / kActivationBlock);
-        sum = tile.xq.sum + row * (tile.n_in / kSumBlock);
-    }
+constexpr std::uint32_t kTileTokens = 64, kTileRows = 64;
+
+/// Tokens that are multiplied with a panel.
+struct TokenTile {
+    const ActivationBlock* first;  // the panel's first block of the first token
+    std::size_t stride;            // to the next token
+    std::uint32_t n;
 };
 
-/// A block of 32 activations.
-struct alignas(16) PackedBlock {
-    std::int8_t q[kActivationBlock];
-    float scale;
-    std::int16_t sum[2];
-    std::int32_t offset;  // kOffset · Σ q
-};
+/// Of one group of rows: [token][row].
+template <std::uint32_t kLanes>
+using TileSums = float[kTileTokens][kLanes];
 
 constexpr std::uint32_t kPanelColumns = 256;
-constexpr std::uint32_t kPanelBlocks = kPanelColumns / kActivationBlock;
+constexpr std::uint32_t kPanelBlocks = kPanelColumns / ActivationBlock::kSize;
 
 template <class Type>
 struct LaneMatmul {
-    static constexpr std::uint32_t kLanes = Type::kLanes;
-    // Activations 12 KiB, sums 8, panel 2 to 5: within 32 KiB. Of the time, packing takes 6 % with eight lanes and 64
-    // rows (12 % with sixteen), unpacking 9 % with 32 tokens.
-    static constexpr std::uint32_t kTileTokens = 32, kTileRows = 64;
+    // Sums 16 KiB, activations 20, panels 2 to 10: within 48 KiB. Unpacking takes 4 % of the time, with 32 tokens 9 %.
+    static constexpr std::uint32_t kLanes = Type::kLanes, kGroups = Type::kGroups;
     static constexpr std::uint32_t kMinBatch = 4;  // unpacking costs as much as three tokens
 
     static void run(const MatmulTile& tile) {
@@ -111,26 +103,21 @@ private:
         rows.touch_next_pages();
         for (std::uint32_t t = first; t < first + n_tokens; ++t) {
             alignas(64) float y[kLanes];
-            Type::dot(rows, Activation(tile, t), tile.n_in, y);
+            Type::dot(rows, activations_of(tile, t), tile.n_in, y);
             store(tile, row, t, y);
         }
     }
 
-    using PackedTokens = PackedBlock[kPanelBlocks][kTileTokens];
+    struct GatheredTokens {
+        ActivationBlock block[kTileTokens][kPanelBlocks + 1];
+    };
 
-    static void pack(const MatmulTile& tile, std::uint32_t first, std::uint32_t n_tokens, std::uint32_t block,
-                     std::uint32_t n_blocks, PackedTokens& packed) {
-        for (std::uint32_t t = 0; t < n_tokens; ++t) {
-            const Activation x(tile, first + t);
-            for (std::uint32_t b = 0; b < n_blocks; ++b) {
-                PackedBlock& to = packed[b][t];
-                const std::size_t from = block + b;
-                __builtin_memcpy(to.q, x.q + kActivationBlock * from, sizeof to.q);
-                to.scale = x.scale[from];
-                __builtin_memcpy(to.sum, x.sum + 2 * from, sizeof to.sum);
-                to.offset = Type::kOffset * (x.sum[2 * from] + x.sum[2 * from + 1]);
-            }
-        }
+    /// Rows from anywhere, side by side.
+    static void gather(const MatmulTile& tile, std::uint32_t first, const TokenTile& tokens, std::size_t block,
+                       std::uint32_t n_blocks) {
+        ActivationBlock* to = const_cast<ActivationBlock*>(tokens.first);
+        for (std::uint32_t t = 0; t < tokens.n; ++t, to += tokens.stride)
+            __builtin_memcpy(to, activations_of(tile, first + t) + block, n_blocks * sizeof *to);
     }
 
     /// Up to kTileRows rows for up to kTileTokens tokens.
@@ -138,21 +125,26 @@ private:
                               std::uint32_t n_tokens) {
         const std::uint32_t left = tile.n_rows - first_row;
         const std::uint32_t n_rows = left < kTileRows ? left : kTileRows;
-        alignas(64) float acc[kTileRows / kLanes][kTileTokens][kLanes];
-        alignas(64) PackedTokens x;
-        typename Type::Panel panel;
-        for (std::uint32_t r = 0; r < n_rows; r += kLanes) __builtin_memset(acc[r / kLanes], 0, sizeof acc[0]);
+        alignas(64) TileSums<kLanes> acc[kTileRows / kLanes];
+        typename Type::Panel panels[kGroups];
+        __builtin_memset(acc, 0, sizeof acc);
+        GatheredTokens gathered;
+        TokenTile tokens{activations_of(tile, first_token), activation_stride(tile.n_in), n_tokens};
+        if (tile.x_rows != nullptr) tokens = {gathered.block[0], kPanelBlocks + 1, n_tokens};
         for (std::uint32_t column = 0; column < tile.n_in; column += kPanelColumns) {
-            const std::uint32_t blocks_left = (tile.n_in - column) / kActivationBlock;
+            const std::uint32_t blocks_left = (tile.n_in - column) / ActivationBlock::kSize;
             const std::uint32_t n_blocks = blocks_left < kPanelBlocks ? blocks_left : kPanelBlocks;
-            pack(tile, first_token, n_tokens, column / kActivationBlock, n_blocks, x);
-            for (std::uint32_t r = 0; r < n_rows; r += kLanes) {
-                const std::size_t at = column / Type::kColumns * Type::kBlockBytes;
-                Type::unpack(RowGroup<kLanes>(tile, first_row + r), at, n_blocks, panel);
-                for (std::uint32_t b = 0; b < n_blocks; ++b) {
-                    Type::multiply(panel, b, x[b], n_tokens, acc[r / kLanes][0]);
+            const std::size_t at = column / Type::kColumns * Type::kBlockBytes;
+            if (tile.x_rows != nullptr) gather(tile, first_token, tokens, column / ActivationBlock::kSize, n_blocks);
+            for (std::uint32_t r = 0; r < n_rows; r += kGroups * kLanes) {
+                for (std::uint32_t group = 0; group < kGroups; ++group) {
+                    // Past the end: rows of before once more, whose sums are not stored.
+                    const std::uint32_t row = r + group * kLanes < n_rows ? r + group * kLanes : r;
+                    Type::unpack(RowGroup<kLanes>(tile, first_row + row), at, n_blocks, panels[group]);
                 }
+                for (std::uint32_t b = 0; b < n_blocks; ++b) Type::multiply(panels, b, tokens, acc + r / kLanes);
             }
+            if (tile.x_rows == nullptr) tokens.first += n_blocks;
         }
         for (std::uint32_t r = 0; r < n_rows; r += kLanes) {
             for (std::uint32_t t = 0; t < n_tokens; ++t)

@@ -13,10 +13,9 @@ std::uint32_t rows_per_chunk(std::size_t row_bytes, std::uint32_t n_tokens) {
 }
 
 void quantise_rows(const Context& context, const float* x, std::uint32_t n_rows, std::uint32_t n,
-                   const QuantisedActivations& out) {
+                   ActivationBlock* out) {
     const auto one = [&](std::uint32_t row) {
-        const QuantisedActivations to = rows_from(out, row, n);
-        context.kernels.quantise(x + std::size_t{row} * n, n, to.q, to.scale, to.sum);
+        context.kernels.quantise(x + std::size_t{row} * n, n, out + row * activation_stride(n));
     };
     if (n_rows < 4)  // a row takes less than a microsecond
         for (std::uint32_t row = 0; row < n_rows; ++row) one(row);

@@ -125,7 +125,7 @@ void run_down(const Context& context, const ExpertFfnArgs& args, const Group& gr
             .n_rows = n_rows,
             .n_in = args.n_ff,
             .x = scratch.gate + std::size_t{group.first} * args.n_ff,
-            .xq = rows_from(scratch.hidden, group.first, args.n_ff),
+            .xq = scratch.hidden + group.first * activation_stride(args.n_ff),
             .n_tokens = group.n,
             .y = scratch.expert_out + std::size_t{group.first} * n_embd + row,
             .y_stride = n_embd,

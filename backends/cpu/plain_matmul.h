@@ -18,10 +18,8 @@ struct PlainMatmul {
     static constexpr std::uint32_t kTileTokens = 32;  // tokens that share one unpacking
     static constexpr std::size_t kBlockWeights = 32 * kGroups<Block>;
 
-    struct Tokens {  // activations of each token of the tile
-        const std::int8_t* q[kTileTokens];
-        const float* scale[kTileTokens];
-        const std::int16_t* sum[kTileTokens];
+    struct Tokens {
+        const ActivationBlock* row[kTileTokens];
         std::uint32_t count;
     };
 
@@ -42,9 +40,7 @@ private:
         tokens.count = tile.n_tokens - first < kTileTokens ? tile.n_tokens - first : kTileTokens;
         for (std::uint32_t t = 0; t < tokens.count; ++t) {
             const std::size_t x_row = tile.x_rows ? tile.x_rows[first + t] : first + t;
-            tokens.q[t] = tile.xq.q + x_row * tile.n_in;
-            tokens.scale[t] = tile.xq.scale + x_row * (tile.n_in / kActivationBlock);
-            tokens.sum[t] = tile.xq.sum + x_row * (tile.n_in / kSumBlock);
+            tokens.row[t] = tile.xq + x_row * activation_stride(tile.n_in);
         }
         return tokens;
     }
@@ -67,18 +63,17 @@ private:
             Unpack<Target>::run(aligned(weights, copy), groups);
             for (std::uint32_t t = 0; t < tokens.count; ++t)
                 for (std::size_t g = 0; g < kGroups<Block>; ++g) {
-                    const std::size_t at = i / 32 + g;
-                    y[t] +=
-                        tokens.scale[t][at] * multiply_group(groups[g], tokens.q[t] + 32 * at, tokens.sum[t] + 2 * at);
+                    const ActivationBlock& x = tokens.row[t][i / 32 + g];
+                    y[t] += x.scale * multiply_group(groups[g], x);
                 }
         }
     }
 
-    static float multiply_group(const UnpackedGroup& group, const std::int8_t* q, const std::int16_t* sum) {
+    static float multiply_group(const UnpackedGroup& group, const ActivationBlock& x) {
         std::int32_t dot[2];
-        Target::dot_16(group.level, q, dot);
+        Target::dot_16(group.level, x.q, dot);
         return (group.scale[0] * static_cast<float>(dot[0]) + group.scale[1] * static_cast<float>(dot[1])) -
-               (group.min[0] * static_cast<float>(sum[0]) + group.min[1] * static_cast<float>(sum[1]));
+               (group.min[0] * static_cast<float>(x.sum[0]) + group.min[1] * static_cast<float>(x.sum[1]));
     }
 };
 

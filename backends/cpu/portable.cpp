@@ -61,27 +61,26 @@ private:
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000;
 
-void quantise_block(const float* x, std::int8_t* q, float* scale, std::int16_t* sum) {
+void quantise_block(const float* x, ActivationBlock& to) {
     // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
     std::uint32_t largest = 0;
-    for (std::uint32_t i = 0; i < kActivationBlock; ++i)
+    for (std::uint32_t i = 0; i < ActivationBlock::kSize; ++i)
         largest = std::max(largest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);
-    *scale = std::bit_cast<float>(largest) / 127;
-    if (*scale < FLT_MIN) *scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
-    if (largest >= kInfinityBits) *scale = std::numeric_limits<float>::quiet_NaN();
-    for (std::uint32_t half = 0; half < kActivationBlock / kSumBlock; ++half) {
+    to.scale = std::bit_cast<float>(largest) / 127;
+    if (to.scale < FLT_MIN) to.scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
+    if (largest >= kInfinityBits) to.scale = std::numeric_limits<float>::quiet_NaN();
+    for (std::uint32_t half = 0; half < 2; ++half) {
         int total = 0;
-        for (std::uint32_t i = half * kSumBlock; i < (half + 1) * kSumBlock; ++i) {
-            q[i] = *scale > 0 ? static_cast<std::int8_t>(std::lrintf(x[i] / *scale)) : std::int8_t{0};
-            total += q[i];
+        for (std::uint32_t i = 16 * half; i < 16 * half + 16; ++i) {
+            to.q[i] = to.scale > 0 ? static_cast<std::int8_t>(std::lrintf(x[i] / to.scale)) : std::int8_t{0};
+            total += to.q[i];
         }
-        sum[half] = static_cast<std::int16_t>(total);
+        to.sum[half] = static_cast<std::int16_t>(total);
     }
 }
 
-void quantise(const float* x, std::size_t n, std::int8_t* q, float* scale, std::int16_t* sum) {
-    for (std::size_t i = 0; i < n; i += kActivationBlock)
-        quantise_block(x + i, q + i, scale + i / kActivationBlock, sum + i / kSumBlock);
+void quantise(const float* x, std::size_t n, ActivationBlock* to) {
+    for (std::size_t i = 0; i < n; i += ActivationBlock::kSize) quantise_block(x + i, *to++);
 }
 
 void swiglu(const float* gate, const float* up, float* y, std::size_t n) {

@@ -63,8 +63,7 @@ public:
     bool supports(DType weight_type) const override { return supports_weight(weight_type); }
     DeviceId id() const override { return id_; }
     DeviceLimits limits() const override {
-        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value(),
-                registers_memory_};
+        return {gpu_.facts().largest_block, memory_.direct() || gpu_.facts().copy.has_value(), registers_memory_};
     }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {

@@ -72,18 +72,15 @@ struct Weights {
 
 struct Activations {
     explicit Activations(std::uint32_t n_tokens)
-        : x(std::size_t{n_tokens} * kInputs),
-          q(x.size()),
-          scale(x.size() / cpu::kActivationBlock),
-          sum(x.size() / cpu::kSumBlock) {
+        : x(std::size_t{n_tokens} * kInputs), quantised(n_tokens * cpu::activation_stride(kInputs)) {
         test::Random random(2);
         x = test::random_floats(x.size(), random);
-        cpu::portable_kernels().quantise(x.data(), x.size(), q.data(), scale.data(), sum.data());
+        for (std::size_t row = 0; row < n_tokens; ++row)
+            cpu::portable_kernels().quantise(x.data() + row * kInputs, kInputs,
+                                             quantised.data() + row * cpu::activation_stride(kInputs));
     }
     std::vector<float> x;
-    std::vector<std::int8_t> q;
-    std::vector<float> scale;
-    std::vector<std::int16_t> sum;
+    std::vector<cpu::ActivationBlock> quantised;
 };
 
 struct Bench {
@@ -101,7 +98,7 @@ struct Bench {
         tile.n_rows = n_rows;
         tile.n_in = kInputs;
         tile.x = activations.x.data();
-        tile.xq = {activations.q.data(), activations.scale.data(), activations.sum.data()};
+        tile.xq = activations.quantised.data();
         tile.n_tokens = n_tokens;
         tile.y = y.data();
         tile.y_stride = n_rows;

@@ -55,17 +55,22 @@ TEST_P(Elementwise, SwigluOfLargeGates) {
     }
 }
 
+/// The blocks of a row, taken apart.
 struct Quantised {
-    explicit Quantised(std::size_t n) : q(n), scale(n / cpu::kActivationBlock), sum(n / cpu::kSumBlock) {}
-    test::Guarded<std::int8_t> q;
-    test::Guarded<float> scale;
-    test::Guarded<std::int16_t> sum;
+    std::vector<int> q, sum;
+    std::vector<float> scale;
 };
 
 Quantised quantise(const cpu::Kernels& kernels, std::span<const float> x) {
     test::Guarded<float> guarded(x);
-    Quantised result(x.size());
-    kernels.quantise(guarded.data(), x.size(), result.q.data(), result.scale.data(), result.sum.data());
+    test::Guarded<cpu::ActivationBlock> blocks(x.size() / cpu::ActivationBlock::kSize);
+    kernels.quantise(guarded.data(), x.size(), blocks.data());
+    Quantised result;
+    for (const cpu::ActivationBlock& block : blocks.span()) {
+        result.q.insert(result.q.end(), std::begin(block.q), std::end(block.q));
+        result.sum.insert(result.sum.end(), std::begin(block.sum), std::end(block.sum));
+        result.scale.push_back(block.scale);
+    }
     return result;
 }
 

@@ -167,15 +167,14 @@ TEST_P(KernelTables, ReadEveryFiniteF16) {
 /// The smallest exponents are subnormal in f32: seen through a large activation.
 TEST_P(KernelTables, ReadEveryExponentOfMxfp4) {
     test::Guarded<std::byte> block(17);
-    test::Guarded<float> x(32), scale(1);
-    test::Guarded<std::int8_t> q(32);
-    test::Guarded<std::int16_t> sum(2);
+    test::Guarded<float> x(32);
+    test::Guarded<cpu::ActivationBlock> quantised(1);
     block[1] = std::byte{0x07};  // weight 0: level 12
-    q[0] = 1;
-    sum[0] = 1;
+    quantised[0].q[0] = 1;
+    quantised[0].sum[0] = 1;
     for (int exponent = 0; exponent < 256; ++exponent) {
         block[0] = static_cast<std::byte>(exponent);
-        scale[0] = x[0] = exponent < 128 ? 0x1p100f : 0x1p-100f;
+        quantised[0].scale = x[0] = exponent < 128 ? 0x1p100f : 0x1p-100f;
         float y = 0;
         cpu::MatmulTile tile;
         tile.weights = block.data();
@@ -183,7 +182,7 @@ TEST_P(KernelTables, ReadEveryExponentOfMxfp4) {
         tile.n_rows = tile.n_tokens = 1;
         tile.n_in = 32;
         tile.x = x.data();
-        tile.xq = {q.data(), scale.data(), sum.data()};
+        tile.xq = quantised.data();
         tile.y = &y;
         tile.y_stride = 1;
         GetParam()->matmul_for(DType::kMXFP4).run(tile);

@@ -17,16 +17,17 @@ namespace lfm::test {
 enum class Rows { kInOrder, kGathered };
 
 struct MatmulOperands {
+    static constexpr std::uint32_t kBlock = cpu::ActivationBlock::kSize;
+
     MatmulOperands(const MatmulCase& shape, Rows rows, Random& random)
         : shape(shape),
           n_x(rows == Rows::kGathered ? shape.n_tokens + 2 : shape.n_tokens),
           weights(random_blocks(shape.type, std::size_t{shape.n_rows} * shape.n_in, random)),
           x(random_floats(std::size_t{n_x} * shape.n_in, random)),
-          q(x.span().size()),
-          scale(x.span().size() / cpu::kActivationBlock),
-          sum(x.span().size() / cpu::kSumBlock) {
-        if (shape.n_in % cpu::kActivationBlock == 0)
-            cpu::exact_kernels().quantise(x.data(), x.span().size(), q.data(), scale.data(), sum.data());
+          quantised(n_x > 0 ? (n_x - 1) * cpu::activation_stride(shape.n_in) + shape.n_in / kBlock : 0) {
+        for (std::uint32_t row = 0; row < n_x && shape.n_in % kBlock == 0; ++row)
+            cpu::exact_kernels().quantise(x.data() + std::size_t{row} * shape.n_in, shape.n_in,
+                                          quantised.data() + row * cpu::activation_stride(shape.n_in));
         if (rows == Rows::kGathered)
             for (std::uint32_t t = 0; t < shape.n_tokens; ++t) x_rows.push_back(random() % n_x);
     }
@@ -39,7 +40,7 @@ struct MatmulOperands {
         tile.n_rows = shape.n_rows;
         tile.n_in = shape.n_in;
         tile.x = x.data();
-        tile.xq = {q.data(), scale.data(), sum.data()};
+        tile.xq = quantised.data();
         tile.x_rows = x_rows.empty() ? nullptr : x_rows.data();
         tile.n_tokens = shape.n_tokens;
         tile.y = y;
@@ -49,9 +50,10 @@ struct MatmulOperands {
 
     /// Activation i of token t, as a kernel of this form sees it.
     double activation(cpu::ActivationForm form, std::uint32_t t, std::uint32_t i) {
-        const std::size_t at = std::size_t{x_rows.empty() ? t : x_rows[t]} * shape.n_in + i;
-        if (form == cpu::ActivationForm::kF32) return x[at];
-        return static_cast<double>(scale[at / cpu::kActivationBlock]) * q[at];
+        const std::size_t row = x_rows.empty() ? t : x_rows[t];
+        if (form == cpu::ActivationForm::kF32) return x[row * shape.n_in + i];
+        const cpu::ActivationBlock& block = quantised[row * cpu::activation_stride(shape.n_in) + i / kBlock];
+        return static_cast<double>(block.scale) * block.q[i % kBlock];
     }
 
     struct Expected {
@@ -81,9 +83,7 @@ struct MatmulOperands {
     std::uint32_t n_x;  // activation rows
     Guarded<std::byte> weights;
     Guarded<float> x;
-    Guarded<std::int8_t> q;
-    Guarded<float> scale;
-    Guarded<std::int16_t> sum;
+    Guarded<cpu::ActivationBlock> quantised;
     std::vector<std::uint32_t> x_rows;
 };
 
