@@ -12,7 +12,6 @@ using Rows = RowGroup<16>;
 
 inline __m128i load16(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 inline __m512i load64(const void* p) { return _mm512_loadu_si512(p); }
-inline __m512i four_times16(const void* p) { return _mm512_broadcast_i32x4(load16(p)); }
 
 inline std::int16_t load_u16(const void* p) {
     std::int16_t bits;
@@ -70,15 +69,6 @@ inline void transpose(const __m512i (&part)[4], __m512i (&item)[4]) {
 
 inline void store_quads(std::uint8_t (*to)[64], const __m512i (&quads)[4]) {
     for (int quad = 0; quad < 4; ++quad) _mm512_storeu_si512(to[quad], quads[quad]);
-}
-
-/// The sum of the four 32-bit items of each row.
-inline __m512i add_items(const __m512i (&part)[4]) {
-    const __m512i a =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
-    const __m512i b =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
 /// factor · Σ x of a block, from its two sums.

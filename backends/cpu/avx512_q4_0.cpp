@@ -40,25 +40,6 @@ struct Symmetric : Levels {
         __m512 d[kPanelBlocks];
     };
 
-    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
-        __m512 acc = _mm512_setzero_ps();
-        for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
-            rows.prefetch_next_group(at, kBlockBytes);
-            const __m512i x_left = four_times16(x[b].q), x_right = four_times16(x[b].q + 16);
-            __m512i sums[4];
-#pragma GCC unroll 4
-            for (std::uint32_t first = 0; first < 4; ++first) {
-                __m512i left, right;
-                Levels::load(rows, first, at, left, right);
-                sums[first] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), left, x_left);
-                sums[first] = _mm512_dpbusd_epi32(sums[first], right, x_right);
-            }
-            const __m512i sum = _mm512_add_epi32(add_items(sums), block_offset(x[b].sum, kOffset));
-            acc = add_block(acc, x[b].scale, row_halves(rows, at), to_float(sum));
-        }
-        _mm512_storeu_ps(y, acc);
-    }
-
     static void unpack(const Rows& rows, std::size_t at, std::uint32_t n_blocks, Panel& panel) {
         for (std::uint32_t b = 0; b < n_blocks; ++b, at += kBlockBytes) {
             __m512i left[4], right[4], quads[4];

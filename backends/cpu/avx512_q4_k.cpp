@@ -74,40 +74,6 @@ struct Kx {
         }
     }
 
-    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
-        __m512 acc = _mm512_setzero_ps();
-        for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
-            const KHeader header = load_header(rows, at);
-#pragma GCC unroll 4
-            for (std::uint32_t group = 0; group < 4; ++group) {
-                rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4);
-                const ActivationBlock* pair_of_blocks = x + column / ActivationBlock::kSize + 2 * group;
-                __m512i sums[2][4];  // [block][four rows]
-#pragma GCC unroll 4
-                for (std::uint32_t first = 0; first < 4; ++first) {
-                    __m512i left[2], right[2];
-                    load_levels(rows, first, at, group, 0, left);
-                    load_levels(rows, first, at, group, 16, right);
-#pragma GCC unroll 2
-                    for (std::uint32_t b = 0; b < 2; ++b) {
-                        sums[b][first] =
-                            _mm512_dpbusd_epi32(_mm512_setzero_si512(), left[b], four_times16(pair_of_blocks[b].q));
-                        sums[b][first] =
-                            _mm512_dpbusd_epi32(sums[b][first], right[b], four_times16(pair_of_blocks[b].q + 16));
-                    }
-                }
-#pragma GCC unroll 2
-                for (std::uint32_t b = 0; b < 2; ++b) {
-                    const std::uint32_t block = 2 * group + b;
-                    const std::size_t x_block = column / ActivationBlock::kSize + block;
-                    acc = add_block(acc, x[x_block].scale, header.scale(block), to_float(add_items(sums[b])),
-                                    header.minus_min(block), block_offset(x[x_block].sum, kOffset));
-                }
-            }
-        }
-        _mm512_storeu_ps(y, acc);
-    }
-
     static void unpack(const Rows& rows, std::size_t at, std::uint32_t, Panel& panel) {
         const KHeader header = load_header(rows, at);
 #pragma GCC unroll 8

@@ -64,43 +64,6 @@ struct Q6_K {
         return _mm512_fmadd_ps(to_float(second), scales.second, _mm512_mul_ps(to_float(first), scales.first));
     }
 
-    static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
-        __m512 acc = _mm512_setzero_ps();
-        for (std::size_t column = 0, at = 0; column < n_in; column += kColumns, at += kBlockBytes) {
-            const __m512 d = row_halves(rows, at + kD);
-            __m512i words[4];
-            load_scales(rows, at, words);
-            for (std::uint32_t half = 0; half < 2; ++half) {
-                rows.prefetch_next_group(at + half * (kBlockBytes / 2), kBlockBytes / 2);
-                __m512i sums[2][4][4];  // [columns of 16][group][four rows]
-#pragma GCC unroll 2
-                for (std::uint32_t part = 0; part < 2; ++part) {
-#pragma GCC unroll 4
-                    for (std::uint32_t first = 0; first < 4; ++first) {
-                        __m512i levels[4];
-                        load_levels(rows, first, at, half, 16 * part, levels);
-#pragma GCC unroll 4
-                        for (std::uint32_t group = 0; group < 4; ++group) {
-                            const __m512i x_part =
-                                four_times16(x[column / ActivationBlock::kSize + 4 * half + group].q + 16 * part);
-                            sums[part][group][first] =
-                                _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels[group], x_part);
-                        }
-                    }
-                }
-#pragma GCC unroll 4
-                for (std::uint32_t group = 0; group < 4; ++group) {
-                    const std::size_t b = column / ActivationBlock::kSize + 4 * half + group;
-                    const __m512i first = _mm512_add_epi32(add_items(sums[0][group]), first_offset(x[b].sum));
-                    const __m512i second = _mm512_add_epi32(add_items(sums[1][group]), second_offset(x[b].sum));
-                    const Scales scales = block_scales(words[2 * half + group / 2], group);
-                    acc = add_block(acc, x[b].scale, d, scale_sums(first, second, scales));
-                }
-            }
-        }
-        _mm512_storeu_ps(y, acc);
-    }
-
     static void unpack(const Rows& rows, std::size_t at, std::uint32_t, Panel& panel) {
         panel.d = row_halves(rows, at + kD);
         __m512i words[4];

@@ -30,6 +30,9 @@ struct ActivationBlock {
     return n / ActivationBlock::kSize | 1;
 }
 
+/// For fewer tokens weights are not unpacked: that costs as much as three of them.
+inline constexpr std::uint32_t kFewestUnpacked = 4;
+
 /// y[t, r] = Σ_i w[r, i] · x[rows[t], i] for the n_rows weight rows from `weights` on and n_tokens tokens.
 /// Sums in f32 (the exact table: f64); integer products inside a block of 32 are exact.
 struct MatmulTile {

@@ -10,7 +10,7 @@
 //     static constexpr std::uint32_t kLanes, kGroups;      // rows of a vector; vectors that share an activation
 //     static constexpr std::size_t kColumns, kBlockBytes;  // of a weight block
 //     struct Panel;                                        // kLanes rows × 256 columns
-//     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);
+//     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);  // may lack
 //     static void unpack(const RowGroup<kLanes>&, std::size_t at, std::uint32_t n_blocks, Panel&);
 //     static void multiply(const Panel (&)[kGroups], std::uint32_t block, const TokenTile&, TileSums<kLanes>*);
 #pragma once
@@ -72,17 +72,19 @@ template <class Type>
 struct LaneMatmul {
     // Sums 16 KiB, activations 20, panels 2 to 10: within 48 KiB. Unpacking takes 4 % of the time, with 32 tokens 9 %.
     static constexpr std::uint32_t kLanes = Type::kLanes, kGroups = Type::kGroups;
-    static constexpr std::uint32_t kMinBatch = 4;  // unpacking costs as much as three tokens
+    static constexpr bool kHasDot = requires { &Type::dot; };
 
     static void run(const MatmulTile& tile) {
         for (std::uint32_t token = 0; token < tile.n_tokens; token += kTileTokens) {
             const std::uint32_t left = tile.n_tokens - token;
             const std::uint32_t n_tokens = left < kTileTokens ? left : kTileTokens;
-            if (n_tokens < kMinBatch) {
-                for (std::uint32_t r = 0; r < tile.n_rows; r += kLanes) multiply_tokens(tile, r, token, n_tokens);
-            } else {
-                for (std::uint32_t r = 0; r < tile.n_rows; r += kTileRows) multiply_tile(tile, r, token, n_tokens);
+            if constexpr (kHasDot) {
+                if (n_tokens < kFewestUnpacked) {
+                    for (std::uint32_t r = 0; r < tile.n_rows; r += kLanes) multiply_tokens(tile, r, token, n_tokens);
+                    continue;
+                }
             }
+            for (std::uint32_t r = 0; r < tile.n_rows; r += kTileRows) multiply_tile(tile, r, token, n_tokens);
         }
     }
 

@@ -8,7 +8,7 @@ namespace lfm::cpu {
 std::uint32_t rows_per_chunk(std::size_t row_bytes, std::uint32_t n_tokens) {
     constexpr std::size_t kChunkBytes = 64 << 10;
     const std::size_t rows = kChunkBytes / std::max<std::size_t>(row_bytes, 1) / 16 * 16;
-    const std::size_t fewest = n_tokens >= 4 ? 64 : 16;
+    const std::size_t fewest = n_tokens >= kFewestUnpacked ? 64 : 16;
     return static_cast<std::uint32_t>(std::clamp<std::size_t>(rows, fewest, 256));
 }
 
