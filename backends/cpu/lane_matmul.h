@@ -122,6 +122,15 @@ private:
             __builtin_memcpy(to, activations_of(tile, first + t) + block, n_blocks * sizeof *to);
     }
 
+    /// A panel's share of the rows right behind these, into the second-level cache: an expert's few tokens are done
+    /// sooner than memory answers.
+    static void fetch_next_rows(const MatmulTile& tile, std::uint32_t first_row, std::uint32_t column) {
+        const std::byte* rows = tile.weights + (first_row + kTileRows) * tile.row_bytes;
+        const std::size_t size = kTileRows * tile.row_bytes;
+        const std::size_t end = (column + kPanelColumns) * size / tile.n_in;
+        for (std::size_t i = column * size / tile.n_in; i < end; i += 64) __builtin_prefetch(rows + i, 0, 2);
+    }
+
     /// Up to kTileRows rows for up to kTileTokens tokens.
     static void multiply_tile(const MatmulTile& tile, std::uint32_t first_row, std::uint32_t first_token,
                               std::uint32_t n_tokens) {
@@ -137,6 +146,7 @@ private:
             const std::uint32_t blocks_left = (tile.n_in - column) / ActivationBlock::kSize;
             const std::uint32_t n_blocks = blocks_left < kPanelBlocks ? blocks_left : kPanelBlocks;
             const std::size_t at = column / Type::kColumns * Type::kBlockBytes;
+            if (first_token + n_tokens == tile.n_tokens) fetch_next_rows(tile, first_row, column);
             if (tile.x_rows != nullptr) gather(tile, first_token, tokens, column / ActivationBlock::kSize, n_blocks);
             for (std::uint32_t r = 0; r < n_rows; r += kGroups * kLanes) {
                 for (std::uint32_t group = 0; group < kGroups; ++group) {
