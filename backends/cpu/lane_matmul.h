@@ -110,16 +110,13 @@ private:
         }
     }
 
-    struct GatheredTokens {
-        ActivationBlock block[kTileTokens][kPanelBlocks + 1];
-    };
+    using GatheredTokens = ActivationBlock[kTileTokens][kPanelBlocks + 1];
 
     /// Rows from anywhere, side by side.
-    static void gather(const MatmulTile& tile, std::uint32_t first, const TokenTile& tokens, std::size_t block,
-                       std::uint32_t n_blocks) {
-        ActivationBlock* to = const_cast<ActivationBlock*>(tokens.first);
-        for (std::uint32_t t = 0; t < tokens.n; ++t, to += tokens.stride)
-            __builtin_memcpy(to, activations_of(tile, first + t) + block, n_blocks * sizeof *to);
+    static void gather(const MatmulTile& tile, std::uint32_t first, std::uint32_t n_tokens, std::size_t block,
+                       std::uint32_t n_blocks, GatheredTokens& to) {
+        for (std::uint32_t t = 0; t < n_tokens; ++t)
+            __builtin_memcpy(to[t], activations_of(tile, first + t) + block, n_blocks * sizeof(ActivationBlock));
     }
 
     /// A panel's share of the rows right behind these, into the second-level cache: an expert's few tokens are done
@@ -128,7 +125,8 @@ private:
         const std::byte* rows = tile.weights + (first_row + kTileRows) * tile.row_bytes;
         const std::size_t size = kTileRows * tile.row_bytes;
         const std::size_t end = (column + kPanelColumns) * size / tile.n_in;
-        for (std::size_t i = column * size / tile.n_in; i < end; i += 64) __builtin_prefetch(rows + i, 0, 2);
+        for (std::size_t i = column * size / tile.n_in; i < end && i < size; i += 64)
+            __builtin_prefetch(rows + i, 0, 2);
     }
 
     /// Up to kTileRows rows for up to kTileTokens tokens.
@@ -141,13 +139,14 @@ private:
         __builtin_memset(acc, 0, sizeof acc);
         GatheredTokens gathered;
         TokenTile tokens{activations_of(tile, first_token), activation_stride(tile.n_in), n_tokens};
-        if (tile.x_rows != nullptr) tokens = {gathered.block[0], kPanelBlocks + 1, n_tokens};
+        if (tile.x_rows != nullptr) tokens = {gathered[0], kPanelBlocks + 1, n_tokens};
         for (std::uint32_t column = 0; column < tile.n_in; column += kPanelColumns) {
             const std::uint32_t blocks_left = (tile.n_in - column) / ActivationBlock::kSize;
             const std::uint32_t n_blocks = blocks_left < kPanelBlocks ? blocks_left : kPanelBlocks;
             const std::size_t at = column / Type::kColumns * Type::kBlockBytes;
             if (first_token + n_tokens == tile.n_tokens) fetch_next_rows(tile, first_row, column);
-            if (tile.x_rows != nullptr) gather(tile, first_token, tokens, column / ActivationBlock::kSize, n_blocks);
+            if (tile.x_rows != nullptr)
+                gather(tile, first_token, n_tokens, column / ActivationBlock::kSize, n_blocks, gathered);
             for (std::uint32_t r = 0; r < n_rows; r += kGroups * kLanes) {
                 for (std::uint32_t group = 0; group < kGroups; ++group) {
                     // Past the end: rows of before once more, whose sums are not stored.
