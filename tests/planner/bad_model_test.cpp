@@ -207,7 +207,7 @@ TEST(ModelFile, OptionalPartsMayBeAbsent) {
 
 class BadModelTest : public testing::TestWithParam<BadModel> {};
 INSTANTIATE_TEST_SUITE_P(Cases, BadModelTest, testing::ValuesIn(bad_models()),
-                         [](const auto& info) { return info.param.name; });
+                         [](const auto& test) { return test.param.name; });
 
 TEST_P(BadModelTest, IsRefusedByName) {
     ModelFile file;

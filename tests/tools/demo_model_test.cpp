@@ -46,7 +46,7 @@ std::string repeated_eight(const std::vector<std::string>& words) {
 class DemoModel : public testing::TestWithParam<std::vector<std::string>> {};
 INSTANTIATE_TEST_SUITE_P(Sampling, DemoModel,
                          testing::Values(std::vector<std::string>{"--temp", "0"}, std::vector<std::string>{"-s", "7"}),
-                         [](const auto& info) { return info.index == 0 ? "greedy" : "recommended"; });
+                         [](const auto& test) { return test.index == 0 ? "greedy" : "recommended"; });
 
 TEST_P(DemoModel, TellsOfTheAnimalItWasAskedFor) {
     for (const std::string& animal : kAnimals) {

@@ -111,10 +111,10 @@ INSTANTIATE_TEST_SUITE_P(All, Attend,
                                                             cpu::available_kernels().end()),
                                           testing::Values(DType::kF32, DType::kF16, DType::kQ8_0),
                                           testing::Values(DType::kF32, DType::kF16, DType::kQ8_0)),
-                         [](const auto& info) {
-                             return std::string(std::get<0>(info.param)->name) + "_" +
-                                    std::string(dtype_name(std::get<1>(info.param))) + "_" +
-                                    std::string(dtype_name(std::get<2>(info.param)));
+                         [](const auto& test) {
+                             return std::string(std::get<0>(test.param)->name) + "_" +
+                                    std::string(dtype_name(std::get<1>(test.param))) + "_" +
+                                    std::string(dtype_name(std::get<2>(test.param)));
                          });
 
 TEST_P(Attend, MatchesF64) {

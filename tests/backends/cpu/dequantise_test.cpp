@@ -20,7 +20,7 @@ namespace {
 class Dequantise : public testing::TestWithParam<DTypeInfo> {};
 
 INSTANTIATE_TEST_SUITE_P(Types, Dequantise, testing::ValuesIn(all_dtypes().begin(), all_dtypes().end()),
-                         [](const auto& info) { return std::string(info.param.name); });
+                         [](const auto& test) { return std::string(test.param.name); });
 
 TEST_P(Dequantise, FollowsTheFormatWeightByWeight) {
     const DTypeInfo& type = GetParam();

@@ -21,7 +21,7 @@ class Elementwise : public testing::TestWithParam<const cpu::Kernels*> {};
 
 INSTANTIATE_TEST_SUITE_P(All, Elementwise,
                          testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& test) { return std::string(test.param->name); });
 
 double silu(double x) { return x / (1 + std::exp(-x)); }
 

@@ -140,7 +140,7 @@ class KernelTables : public testing::TestWithParam<const cpu::Kernels*> {};
 
 INSTANTIATE_TEST_SUITE_P(All, KernelTables,
                          testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& test) { return std::string(test.param->name); });
 
 TEST_P(KernelTables, ReadEveryFiniteF16) {
     const std::uint32_t n = 0x7c00;  // rows of one weight each

@@ -38,7 +38,7 @@ private:
 class Operations : public testing::TestWithParam<const cpu::Kernels*> {};
 INSTANTIATE_TEST_SUITE_P(Kernels, Operations,
                          testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& test) { return std::string(test.param->name); });
 
 TEST_P(Operations, ShortConvInAnyCutEqualsTheFormula) {
     constexpr std::uint32_t kTokens = 23, kWidth = 300;

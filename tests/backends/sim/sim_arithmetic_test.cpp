@@ -14,7 +14,7 @@ namespace {
 class SimArithmetic : public testing::TestWithParam<const cpu::Kernels*> {};
 INSTANTIATE_TEST_SUITE_P(Kernels, SimArithmetic,
                          testing::ValuesIn(cpu::available_kernels().begin(), cpu::available_kernels().end()),
-                         [](const auto& info) { return std::string(info.param->name); });
+                         [](const auto& test) { return std::string(test.param->name); });
 
 /// The little layer on the CPU, in memory of the host.
 class CpuRun {
