@@ -11,6 +11,7 @@
 // gcc 12 finds its own _mm512_undefined_*() uninitialised (GCC PR 105593).
 #if defined(__GNUC__) && !defined(__clang__)
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
 #endif
 
 namespace lfm::cpu::avx512 {

@@ -33,22 +33,24 @@ inline __m512i four_rows(const Rows& rows, std::uint32_t first, std::size_t at) 
     return _mm512_inserti32x4(v, load16(rows.row[first + 12] + at), 3);
 }
 
+inline __m512i header_rows(const Rows& rows, std::uint32_t first, std::size_t at) { return four_rows(rows, first, at); }
+
+/// The 16 bits at byte `at` of eight rows.
+inline __m128i eight_halves(const std::byte* const* row, std::size_t at) {
+    __m128i v = _mm_cvtsi32_si128(load_u16(row[0] + at));
+    v = _mm_insert_epi16(v, load_u16(row[1] + at), 1);
+    v = _mm_insert_epi16(v, load_u16(row[2] + at), 2);
+    v = _mm_insert_epi16(v, load_u16(row[3] + at), 3);
+    v = _mm_insert_epi16(v, load_u16(row[4] + at), 4);
+    v = _mm_insert_epi16(v, load_u16(row[5] + at), 5);
+    v = _mm_insert_epi16(v, load_u16(row[6] + at), 6);
+    return _mm_insert_epi16(v, load_u16(row[7] + at), 7);
+}
+
 /// The f16 at byte `at` of each row.
 inline __m512 row_halves(const Rows& rows, std::size_t at) {
-    __m128i h[2];
-#pragma GCC unroll 2
-    for (int half = 0; half < 2; ++half) {
-        const std::byte* const* row = rows.row + 8 * half;
-        __m128i v = _mm_cvtsi32_si128(load_u16(row[0] + at));
-        v = _mm_insert_epi16(v, load_u16(row[1] + at), 1);
-        v = _mm_insert_epi16(v, load_u16(row[2] + at), 2);
-        v = _mm_insert_epi16(v, load_u16(row[3] + at), 3);
-        v = _mm_insert_epi16(v, load_u16(row[4] + at), 4);
-        v = _mm_insert_epi16(v, load_u16(row[5] + at), 5);
-        v = _mm_insert_epi16(v, load_u16(row[6] + at), 6);
-        h[half] = _mm_insert_epi16(v, load_u16(row[7] + at), 7);
-    }
-    return widen_f16(_mm256_inserti128_si256(_mm256_castsi128_si256(h[0]), h[1], 1));
+    const __m128i low = eight_halves(rows.row, at), high = eight_halves(rows.row + 8, at);
+    return widen_f16(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
 
 /// Bytes within each 32-bit lane, the lowest first: `bytes` names a byte of the same lane, or zero by 0x80.

@@ -1,12 +1,12 @@
 // Q4_K and Q5_K, as described in avx2_q4_k.cpp: value d · scale · q - dmin · min, both per block of 32 columns.
 // d · scale and dmin · min are exact in f32 (11 by 6 bits), so taking them together changes no bit of the result.
+#include "backends/cpu/avx512_eight_rows.h"
 #include "backends/cpu/avx512_kernels.h"
-#include "backends/cpu/avx512_lanes.h"
 
 namespace lfm::cpu::LFM_AVX512_NAMESPACE {
 namespace {
 
-/// Of sixteen rows: scales and minima of four blocks in the bytes of a lane.
+/// Of sixteen lanes: scales and minima of four blocks in the bytes of a lane.
 struct KHeader {
     __m512 d, minus_dmin;
     __m512i scales[2], mins[2];
@@ -21,10 +21,11 @@ private:
 };
 
 /// The header is 16 bytes, so four words per row are transposed: d and dmin, then b[0..3], b[4..7], b[8..11].
-inline KHeader load_header(const Rows& rows, std::size_t at) {
+template <std::uint32_t kRows>
+KHeader load_header(const RowGroup<kRows>& rows, std::size_t at) {
     __m512i parts[4], words[4];
 #pragma GCC unroll 4
-    for (std::uint32_t first = 0; first < 4; ++first) parts[first] = four_rows(rows, first, at);
+    for (std::uint32_t first = 0; first < 4; ++first) parts[first] = header_rows(rows, first, at);
     transpose(parts, words);
 
     KHeader header;
@@ -120,9 +121,62 @@ struct Kx {
     }
 };
 
+template <int kBits>
+struct KxFew {
+    static constexpr std::uint32_t kLanes = 8;
+    using Type = Kx<kBits>;
+
+    static void dot(const EightRows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
+        const __m512i nibble = _mm512_set1_epi8(15);
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t column = 0, at = 0; column < n_in; column += Type::kColumns, at += Type::kBlockBytes, x += 8) {
+            const KHeader header = load_header(rows, at);
+            __m512i fifth[4] = {};
+            if constexpr (kBits == 5) {
+#pragma GCC unroll 4
+                for (std::uint32_t row = 0; row < 4; ++row) fifth[row] = two_rows(rows, row, at + Type::kFifthBits);
+            }
+#pragma GCC unroll 4
+            for (std::uint32_t group = 0; group < 4; ++group) {
+                rows.prefetch_next_group(at + group * (Type::kBlockBytes / 4), Type::kBlockBytes / 4);
+                __m512i sums[2][4];  // [block][row]
+#pragma GCC unroll 4
+                for (std::uint32_t row = 0; row < 4; ++row) {
+                    const __m512i q = two_rows(rows, row, at + Type::kNibbles + 32 * group);
+                    __m512i levels[2] = {_mm512_and_si512(q, nibble),
+                                         _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble)};
+#pragma GCC unroll 2
+                    for (std::uint32_t b = 0; b < 2; ++b) {
+                        if constexpr (kBits == 5) {
+                            const __m512i bit = _mm512_set1_epi8(static_cast<char>(1 << (2 * group + b)));
+                            const auto is_set = _mm512_test_epi8_mask(fifth[row], bit);
+                            levels[b] = _mm512_mask_add_epi8(levels[b], is_set, levels[b], _mm512_set1_epi8(16));
+                        }
+                        const __m512i x_block = block_twice(x[2 * group + b]);
+                        sums[b][row] = _mm512_dpbusd_epi32(_mm512_setzero_si512(), levels[b], x_block);
+                    }
+                }
+#pragma GCC unroll 2
+                for (std::uint32_t b = 0; b < 2; ++b) {
+                    const std::uint32_t block = 2 * group + b;
+                    const __m512 sum = to_float(add_quarters(add_items(sums[b])));
+                    acc = add_block(acc, x[block].scale, header.scale(block), sum, header.minus_min(block),
+                                    block_offset(x[block].sum, Type::kOffset));
+                }
+            }
+        }
+        store_rows(y, acc);
+    }
+};
+
+template <int kBits>
+void matmul(const MatmulTile& tile) {
+    tile.n_tokens < kFewestUnpacked ? multiply_few<KxFew<kBits>>(tile, 0) : LaneMatmul<Kx<kBits>>::run(tile);
+}
+
 }  // namespace
 
-void matmul_q4_k(const MatmulTile& tile) { LaneMatmul<Kx<4>>::run(tile); }
-void matmul_q5_k(const MatmulTile& tile) { LaneMatmul<Kx<5>>::run(tile); }
+void matmul_q4_k(const MatmulTile& tile) { matmul<4>(tile); }
+void matmul_q5_k(const MatmulTile& tile) { matmul<5>(tile); }
 
 }  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -1,7 +1,7 @@
 // Q6_K, as described in avx2_q6_k.cpp: value d · scale · (q - 32), a scale per 16 columns. Sums of 16 products start
 // from -32 · Σ x; they and their products with the scales stay below 2^24, where f32 holds every integer: all exact.
+#include "backends/cpu/avx512_eight_rows.h"
 #include "backends/cpu/avx512_kernels.h"
-#include "backends/cpu/avx512_lanes.h"
 
 namespace lfm::cpu::LFM_AVX512_NAMESPACE {
 namespace {
@@ -21,10 +21,11 @@ struct Q6_K {
         __m512 d;
     };
 
-    static void load_scales(const Rows& rows, std::size_t at, __m512i (&words)[4]) {
+    template <std::uint32_t kRows>
+    static void load_scales(const RowGroup<kRows>& rows, std::size_t at, __m512i (&words)[4]) {
         __m512i parts[4];
 #pragma GCC unroll 4
-        for (std::uint32_t first = 0; first < 4; ++first) parts[first] = four_rows(rows, first, at + kScales);
+        for (std::uint32_t first = 0; first < 4; ++first) parts[first] = header_rows(rows, first, at + kScales);
         transpose(parts, words);
     }
 
@@ -39,10 +40,11 @@ struct Q6_K {
     /// q of 16 columns from `column` (0 or 16) on in each of the four groups of a half.
     static void load_levels(const Rows& rows, std::uint32_t first, std::size_t at, std::uint32_t half,
                             std::uint32_t column, __m512i (&group)[4]) {
+        join_bits(four_rows(rows, first, at + 64 * half + column), four_rows(rows, first, at + 64 * half + column + 32),
+                  four_rows(rows, first, at + kHighBits + 32 * half + column), group);
+    }
+    static void join_bits(__m512i even, __m512i odd, __m512i high, __m512i (&group)[4]) {
         const __m512i nibble = _mm512_set1_epi8(15), high_bits = _mm512_set1_epi8(0x30);
-        const __m512i even = four_rows(rows, first, at + 64 * half + column);
-        const __m512i odd = four_rows(rows, first, at + 64 * half + column + 32);
-        const __m512i high = four_rows(rows, first, at + kHighBits + 32 * half + column);
         const auto join = [&](__m512i low, __m512i top) {
             return _mm512_or_si512(_mm512_and_si512(low, nibble), _mm512_and_si512(top, high_bits));
         };
@@ -106,8 +108,64 @@ struct Q6_K {
     }
 };
 
+struct Q6_KFew {
+    static constexpr std::uint32_t kLanes = 8;
+    using Type = Q6_K;
+
+    /// The scales of a block's quarters: `word` has those of two blocks, four bytes a row.
+    static __m512 quarter_scales(__m512i word, std::uint32_t block) {
+        const int first = 2 * static_cast<int>(block % 2), second = first + 1;
+        // The byte of each 32-bit lane goes to its top.
+        const auto top = [](int byte, int lane) { return (byte + 4 * lane) << 24 | 0x808080; };
+        const __m512i bytes = _mm512_setr_epi32(top(first, 0), top(first, 1), top(first, 2), top(first, 3),
+                                                top(second, 0), top(second, 1), top(second, 2), top(second, 3),
+                                                top(first, 0), top(first, 1), top(first, 2), top(first, 3),
+                                                top(second, 0), top(second, 1), top(second, 2), top(second, 3));
+        return to_float(top_byte_signed(_mm512_shuffle_epi8(word, bytes)));
+    }
+
+    /// -32 · Σ x of each quarter, in its first lane.
+    static __m512i start(const ActivationBlock& x) {
+        constexpr int kFirst = 0x0000ffe0, kSecond = static_cast<int>(0xffe00000);  // -32 in one of two halves
+        return _mm512_madd_epi16(
+            every_u32(x.sum), _mm512_setr_epi32(kFirst, 0, 0, 0, kSecond, 0, 0, 0, kFirst, 0, 0, 0, kSecond, 0, 0, 0));
+    }
+
+    static void dot(const EightRows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
+        __m512 acc = _mm512_setzero_ps();
+        for (std::size_t column = 0, at = 0; column < n_in; column += Type::kColumns, at += Type::kBlockBytes) {
+            const __m512 d = row_halves(rows, at + Type::kD);
+            __m512i words[4];
+            Type::load_scales(rows, at, words);
+#pragma GCC unroll 2
+            for (std::uint32_t half = 0; half < 2; ++half, x += 4) {
+                rows.prefetch_next_group(at + half * (Type::kBlockBytes / 2), Type::kBlockBytes / 2);
+                __m512i sums[4][4];  // [group][row]
+#pragma GCC unroll 4
+                for (std::uint32_t row = 0; row < 4; ++row) {
+                    __m512i levels[4];
+                    Type::join_bits(two_rows(rows, row, at + 64 * half), two_rows(rows, row, at + 64 * half + 32),
+                                    two_rows(rows, row, at + Type::kHighBits + 32 * half), levels);
+#pragma GCC unroll 4
+                    for (std::uint32_t group = 0; group < 4; ++group)
+                        sums[group][row] = _mm512_dpbusd_epi32(start(x[group]), levels[group], block_twice(x[group]));
+                }
+#pragma GCC unroll 4
+                for (std::uint32_t group = 0; group < 4; ++group) {
+                    const __m512 scales = quarter_scales(words[2 * half + group / 2], group);
+                    const __m512 sum = add_quarters(_mm512_mul_ps(to_float(add_items(sums[group])), scales));
+                    acc = add_block(acc, x[group].scale, d, sum);
+                }
+            }
+        }
+        store_rows(y, acc);
+    }
+};
+
 }  // namespace
 
-void matmul_q6_k(const MatmulTile& tile) { LaneMatmul<Q6_K>::run(tile); }
+void matmul_q6_k(const MatmulTile& tile) {
+    tile.n_tokens < kFewestUnpacked ? multiply_few<Q6_KFew>(tile, 0) : LaneMatmul<Q6_K>::run(tile);
+}
 
 }  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

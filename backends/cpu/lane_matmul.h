@@ -3,7 +3,7 @@
 //     acc = fma(activation scale, weight scale · sum, acc)
 // So one token or many, every cut of the work and every instruction set that uses this give the same bits.
 //
-// One token: weights go from memory through registers. Several: kLanes rows × 256 columns are unpacked once into a
+// Few tokens: weights go from memory through registers. More: kLanes rows × 256 columns are unpacked once into a
 // panel and serve a tile of tokens, whose activations stay in the first-level cache meanwhile.
 //
 // Type offers, for one block type and instruction set:
@@ -68,6 +68,32 @@ using TileSums = float[kTileTokens][kLanes];
 constexpr std::uint32_t kPanelColumns = 256;
 constexpr std::uint32_t kPanelBlocks = kPanelColumns / ActivationBlock::kSize;
 
+/// The lanes' results of one token, from `row` on.
+template <std::uint32_t kLanes>
+void store_lanes(const MatmulTile& tile, std::uint32_t row, std::uint32_t token, const float* lanes) {
+    const std::uint32_t left = tile.n_rows - row;
+    float* y = tile.y + token * tile.y_stride + row;
+    if (left >= kLanes) {
+        __builtin_memcpy(y, lanes, kLanes * sizeof(float));
+    } else {
+        for (std::uint32_t r = 0; r < left; ++r) y[r] = lanes[r];
+    }
+}
+
+/// The tokens from `first` on, weights straight from memory. Of Type it needs kLanes and dot.
+template <class Type>
+void multiply_few(const MatmulTile& tile, std::uint32_t first) {
+    for (std::uint32_t row = 0; row < tile.n_rows; row += Type::kLanes) {
+        const RowGroup<Type::kLanes> rows(tile, row);
+        rows.touch_next_pages();
+        for (std::uint32_t t = first; t < tile.n_tokens; ++t) {
+            alignas(64) float y[Type::kLanes];
+            Type::dot(rows, activations_of(tile, t), tile.n_in, y);
+            store_lanes<Type::kLanes>(tile, row, t, y);
+        }
+    }
+}
+
 template <class Type>
 struct LaneMatmul {
     // Sums 16 KiB, activations 20, panels 2 to 10: within 48 KiB. Unpacking takes 4 % of the time, with 32 tokens 9 %.
@@ -79,37 +105,13 @@ struct LaneMatmul {
             const std::uint32_t left = tile.n_tokens - token;
             const std::uint32_t n_tokens = left < kTileTokens ? left : kTileTokens;
             if constexpr (kHasDot) {
-                if (n_tokens < kFewestUnpacked) {
-                    for (std::uint32_t r = 0; r < tile.n_rows; r += kLanes) multiply_tokens(tile, r, token, n_tokens);
-                    continue;
-                }
+                if (n_tokens < kFewestUnpacked) return multiply_few<Type>(tile, token);
             }
             for (std::uint32_t r = 0; r < tile.n_rows; r += kTileRows) multiply_tile(tile, r, token, n_tokens);
         }
     }
 
 private:
-    static void store(const MatmulTile& tile, std::uint32_t row, std::uint32_t token, const float* lanes) {
-        const std::uint32_t left = tile.n_rows - row;
-        float* y = tile.y + token * tile.y_stride + row;
-        if (left >= kLanes) {
-            __builtin_memcpy(y, lanes, kLanes * sizeof(float));
-        } else {
-            for (std::uint32_t r = 0; r < left; ++r) y[r] = lanes[r];
-        }
-    }
-
-    static void multiply_tokens(const MatmulTile& tile, std::uint32_t row, std::uint32_t first,
-                                std::uint32_t n_tokens) {
-        const RowGroup<kLanes> rows(tile, row);
-        rows.touch_next_pages();
-        for (std::uint32_t t = first; t < first + n_tokens; ++t) {
-            alignas(64) float y[kLanes];
-            Type::dot(rows, activations_of(tile, t), tile.n_in, y);
-            store(tile, row, t, y);
-        }
-    }
-
     using GatheredTokens = ActivationBlock[kTileTokens][kPanelBlocks + 1];
 
     /// Rows from anywhere, side by side.
@@ -159,7 +161,7 @@ private:
         }
         for (std::uint32_t r = 0; r < n_rows; r += kLanes) {
             for (std::uint32_t t = 0; t < n_tokens; ++t)
-                store(tile, first_row + r, first_token + t, acc[r / kLanes][t]);
+                store_lanes<kLanes>(tile, first_row + r, first_token + t, acc[r / kLanes][t]);
         }
     }
 };
