@@ -46,9 +46,10 @@ public:
 
     ~GpuDevice() override {
         use();
+        // Copies that still wait are dropped: nobody promises their memory any more.
+        copies_.stop();
         // Kernels that still wait for the host or for copies go on, so that the device comes to rest.
         timelines_.open(Timeline::kHostSignals);
-        copies_.stop();
         ignore(api::synchronize_stream(copying_.handle()));
         timelines_.open(Timeline::kCopy);
         ignore(api::synchronize_stream(compute_.handle()));
