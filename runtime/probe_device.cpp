@@ -96,7 +96,6 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
     using enum HostPages;
     add_copy("copies from pinned memory", profile.h2d_pinned_gb_per_s, kHostToDevice, kPinned);
     add_copy("copies from pageable memory", profile.h2d_pageable_gb_per_s, kHostToDevice, kPageable);
-    profile.h2d_registered_gb_per_s.reset();
     if (device.registers_memory())
         add_copy("copies from registered memory", profile.h2d_registered_gb_per_s.emplace(), kHostToDevice,
                  kRegistered);

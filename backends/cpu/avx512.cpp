@@ -9,8 +9,8 @@ namespace lfm::cpu {
 #if defined(__x86_64__)
 namespace {
 
-/// For few tokens memory is the limit, and eight rows at a time come faster from there than sixteen did. With blocks of
-/// 32 AVX2's kernels are as fast as memory. The bits are the same.
+/// For few tokens memory is the limit, and eight rows at a time come faster from there than sixteen did: AVX2's kernels.
+/// The bits are the same.
 template <auto kFew, auto kMany>
 void matmul(const MatmulTile& tile) {
     tile.n_tokens < kFewestUnpacked ? kFew(tile) : kMany(tile);
