@@ -21,11 +21,11 @@ struct Q4_0 {
         const __m256i nibble = _mm256_set1_epi8(15), factor = _mm256_set1_epi16(kOffset);
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
-            rows.prefetch_next_group(at, kBlockBytes);
             const __m256i x_low = twice16(x[b].q), x_high = twice16(x[b].q + 16);
             __m256i sums[4];
 #pragma GCC unroll 8
             for (std::uint32_t pair = 0; pair < 4; ++pair) {
+                rows.prefetch_next_group(at, kBlockBytes, pair, 4);
                 const __m256i q = row_pair(rows, pair, at + 2);
                 const __m256i low = _mm256_maddubs_epi16(_mm256_and_si256(q, nibble), x_low);
                 const __m256i high = _mm256_maddubs_epi16(_mm256_and_si256(_mm256_srli_epi16(q, 4), nibble), x_high);
@@ -67,9 +67,7 @@ struct Q4_0 {
         __m256i w[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) w[quad] = load32(panel.w[block][quad]);
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
             float* acc = sums[0][t];
             __m256i products = _mm256_maddubs_epi16(w[0], every_u32(x.q));
 #pragma GCC unroll 8
@@ -80,7 +78,7 @@ struct Q4_0 {
             const __m256 sum = _mm256_cvtepi32_ps(_mm256_add_epi32(add_pairs(products), offset));
             const __m256 scale = _mm256_set1_ps(x.scale);
             _mm256_store_ps(acc, _mm256_fmadd_ps(scale, _mm256_mul_ps(d, sum), _mm256_load_ps(acc)));
-        }
+        });
     }
 };
 

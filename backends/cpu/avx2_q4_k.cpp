@@ -87,11 +87,11 @@ struct Kx {
             const Header header = load_header(rows, at);
 #pragma GCC unroll 4
             for (std::uint32_t group = 0; group < 4; ++group) {
-                rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4);
                 const ActivationBlock* pair_of_blocks = x + column / ActivationBlock::kSize + 2 * group;
                 __m256i sums[2][4];  // [block][row pair]
 #pragma GCC unroll 4
                 for (std::uint32_t pair = 0; pair < 4; ++pair) {
+                    rows.prefetch_next_group(at + group * (kBlockBytes / 4), kBlockBytes / 4, pair, 4);
                     __m256i left[2], right[2];
                     load_levels(rows, pair, at, group, 0, left);
                     load_levels(rows, pair, at, group, 16, right);
@@ -160,9 +160,7 @@ struct Kx {
         const auto products = [&w](const ActivationBlock& from, int quad) {
             return _mm256_maddubs_epi16(w[quad], every_u32(from.q + 4 * quad));
         };
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
             float* acc = sums[0][t];
             __m256i half[2] = {products(x, 0), products(x, 4)};
 #pragma GCC unroll 3
@@ -176,7 +174,7 @@ struct Kx {
             const __m256i min_sum = _mm256_madd_epi16(min, every_u32(x.sum));
             _mm256_store_ps(
                 acc, add_block(_mm256_load_ps(acc), _mm256_set1_ps(x.scale), panel.d, sum, panel.minus_dmin, min_sum));
-        }
+        });
     }
 };
 

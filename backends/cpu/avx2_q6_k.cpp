@@ -64,13 +64,14 @@ struct Q6_K {
             const __m256 d = row_halves(rows, at + kD);
             __m256i words[4];
             load_scales(rows, at, words);
+            __m256 panel_sum = _mm256_setzero_ps();
             for (std::uint32_t half = 0; half < 2; ++half) {
-                rows.prefetch_next_group(at + half * (kBlockBytes / 2), kBlockBytes / 2);
                 __m256i sums[2][4][4];  // [columns of 16][group][row pair]
 #pragma GCC unroll 2
                 for (std::uint32_t part = 0; part < 2; ++part) {
 #pragma GCC unroll 4
                     for (std::uint32_t pair = 0; pair < 4; ++pair) {
+                        rows.prefetch_next_group(at + half * (kBlockBytes / 2), kBlockBytes / 2, 4 * part + pair, 8);
                         __m256i levels[4];
                         load_levels(rows, pair, at, half, 16 * part, levels);
 #pragma GCC unroll 4
@@ -88,10 +89,10 @@ struct Q6_K {
                     __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x[b].sum));
                     sum = _mm256_add_epi32(sum, scale_units(sums[0][group], scales.first));
                     sum = _mm256_add_epi32(sum, scale_units(sums[1][group], scales.second));
-                    const __m256 scaled = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum));
-                    acc = _mm256_fmadd_ps(_mm256_set1_ps(x[b].scale), scaled, acc);
+                    panel_sum = _mm256_fmadd_ps(_mm256_set1_ps(x[b].scale), _mm256_cvtepi32_ps(sum), panel_sum);
                 }
             }
+            acc = _mm256_fmadd_ps(d, panel_sum, acc);
         }
         _mm256_store_ps(y, acc);
     }
@@ -125,28 +126,32 @@ struct Q6_K {
         }
     }
 
+    template <BlockPlace kPlace>
     static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
-                         TileSums<kLanes>* sums) {
+                         TileSums<kLanes>* panel_sums, TileSums<kLanes>* sums) {
         const Panel& panel = panels[0];
         const Scales scales = panel.scales[block];
         __m256i w[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) w[quad] = load32(panel.w[block][quad]);
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
-            float* acc = sums[0][t];
-            __m256i sum = _mm256_madd_epi16(scales.offset, every_u32(x.sum));
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
+            float *of_panel = panel_sums[0][t], *of_tile = sums[0][t];
+            __m256i products = _mm256_madd_epi16(scales.offset, every_u32(x.sum));
 #pragma GCC unroll 4
             for (int quad = 0; quad < 8; quad += 2) {
-                const __m256i products =
+                const __m256i pairs =
                     _mm256_add_epi16(_mm256_maddubs_epi16(w[quad], every_u32(x.q + 4 * quad)),
                                      _mm256_maddubs_epi16(w[quad + 1], every_u32(x.q + 4 * quad + 4)));
-                add_in_order32(sum, _mm256_madd_epi16(products, quad < 4 ? scales.first : scales.second));
+                add_in_order32(products, _mm256_madd_epi16(pairs, quad < 4 ? scales.first : scales.second));
             }
-            const __m256 scaled = _mm256_mul_ps(panel.d, _mm256_cvtepi32_ps(sum));
-            _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x.scale), scaled, _mm256_load_ps(acc)));
-        }
+            const __m256 sum = _mm256_cvtepi32_ps(products), x_scale = _mm256_set1_ps(x.scale);
+            const __m256 before = kPlace == BlockPlace::kFirst ? _mm256_setzero_ps() : _mm256_load_ps(of_panel);
+            const __m256 after = _mm256_fmadd_ps(x_scale, sum, before);
+            if constexpr (kPlace == BlockPlace::kLast)
+                _mm256_store_ps(of_tile, _mm256_fmadd_ps(panel.d, after, _mm256_load_ps(of_tile)));
+            else
+                _mm256_store_ps(of_panel, after);
+        });
     }
 };
 

@@ -23,11 +23,11 @@ struct Q8_0 {
     static void dot(const Rows& rows, const ActivationBlock* x, std::uint32_t n_in, float* y) {
         __m256 acc = _mm256_setzero_ps();
         for (std::size_t b = 0, at = 0; b < n_in / kColumns; ++b, at += kBlockBytes) {
-            rows.prefetch_next_group(at, kBlockBytes);
             const __m256i x_low = twice16(x[b].q), x_high = twice16(x[b].q + 16);
             __m256i sums[4];
 #pragma GCC unroll 4
             for (std::uint32_t pair = 0; pair < 4; ++pair) {
+                rows.prefetch_next_group(at, kBlockBytes, pair, 4);
                 const __m256i low = row_pair(rows, pair, at + 2), high = row_pair(rows, pair, at + 18);
                 sums[pair] = _mm256_add_epi32(multiply_quads(low, _mm256_abs_epi8(low), x_low),
                                               multiply_quads(high, _mm256_abs_epi8(high), x_high));
@@ -59,9 +59,7 @@ struct Q8_0 {
         __m256i magnitude[8];
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; ++quad) magnitude[quad] = _mm256_abs_epi8(load32(panel.w[block][quad]));
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
             float* acc = sums[0][t];
             __m256i sum = multiply_quads(load32(panel.w[block][0]), magnitude[0], every_u32(x.q));
 #pragma GCC unroll 8
@@ -71,7 +69,7 @@ struct Q8_0 {
             }
             const __m256 scaled = _mm256_mul_ps(d, _mm256_cvtepi32_ps(sum));
             _mm256_store_ps(acc, _mm256_fmadd_ps(_mm256_set1_ps(x.scale), scaled, _mm256_load_ps(acc)));
-        }
+        });
     }
 };
 

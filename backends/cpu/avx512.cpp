@@ -9,11 +9,10 @@ namespace lfm::cpu {
 #if defined(__x86_64__)
 namespace {
 
-/// For few tokens memory is the limit, and eight rows at a time come faster from there than sixteen did: AVX2's kernels.
+/// For few tokens memory is the limit, and eight rows at a time come faster from there than sixteen did: AVX2's kernel.
 /// The bits are the same.
-template <auto kFew, auto kMany>
-void matmul(const MatmulTile& tile) {
-    tile.n_tokens < kFewestUnpacked ? kFew(tile) : kMany(tile);
+void matmul_q8_0(const MatmulTile& tile) {
+    tile.n_tokens < kFewestUnpacked ? avx2::matmul_q8_0(tile) : avx512::matmul_q8_0(tile);
 }
 
 Kernels make_table(const Kernels& avx2) {
@@ -25,8 +24,8 @@ Kernels make_table(const Kernels& avx2) {
     use(DType::kF32, avx512::matmul_f32);
     use(DType::kF16, avx512::matmul_f16);
     use(DType::kBF16, avx512::matmul_bf16);
-    use(DType::kQ4_0, matmul<avx2::matmul_q4_0, avx512::matmul_q4_0>);
-    use(DType::kQ8_0, matmul<avx2::matmul_q8_0, avx512::matmul_q8_0>);
+    use(DType::kQ4_0, avx512::matmul_q4_0);
+    use(DType::kQ8_0, matmul_q8_0);
     use(DType::kQ4_K, avx512::matmul_q4_k);
     use(DType::kQ5_K, avx512::matmul_q5_k);
     use(DType::kQ6_K, avx512::matmul_q6_k);

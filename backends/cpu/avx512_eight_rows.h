@@ -29,11 +29,14 @@ inline __m512i header_rows(const EightRows& rows, std::uint32_t row, std::size_t
 /// A block's activations for both rows.
 inline __m512i block_twice(const ActivationBlock& x) { return _mm512_broadcast_i64x4(load32(x.q)); }
 
+/// Σ x of a block.
+inline __m512i block_sum(const ActivationBlock& x) { return _mm512_madd_epi16(every_u32(x.sum), _mm512_set1_epi16(1)); }
+
 /// The f16 at byte `at` of each row.
 inline __m512 row_halves(const EightRows& rows, std::size_t at) {
     const __m128i v = eight_halves(rows.row, at);
-    return widen_f16(_mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(v, v)),
-                                             _mm_unpackhi_epi64(v, v), 1));
+    return widen_f16(
+        _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(v, v)), _mm_unpackhi_epi64(v, v), 1));
 }
 
 /// Both quarters of a row added, in each of them.
@@ -41,15 +44,6 @@ inline __m512i add_quarters(__m512i v) { return _mm512_add_epi32(v, _mm512_shuff
 inline __m512 add_quarters(__m512 v) {
     const __m512i bits = _mm512_castps_si512(v);
     return _mm512_add_ps(v, _mm512_castsi512_ps(_mm512_shuffle_i32x4(bits, bits, 0xb1)));
-}
-
-/// The sum of the four 32-bit items of each row's quarters.
-inline __m512i add_items(const __m512i (&part)[4]) {
-    const __m512i a =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
-    const __m512i b =
-        _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
-    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
 }
 
 inline void store_rows(float* y, __m512 acc) {

@@ -69,13 +69,22 @@ inline void transpose(const __m512i (&part)[4], __m512i (&item)[4]) {
     item[3] = _mm512_unpackhi_epi64(c, d);
 }
 
+/// The sum of the four 32-bit items of each row's quarters.
+inline __m512i add_items(const __m512i (&part)[4]) {
+    const __m512i a =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(part[0], part[1]), _mm512_unpackhi_epi32(part[0], part[1]));
+    const __m512i b =
+        _mm512_add_epi32(_mm512_unpacklo_epi32(part[2], part[3]), _mm512_unpackhi_epi32(part[2], part[3]));
+    return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b));
+}
+
 inline void store_quads(std::uint8_t (*to)[64], const __m512i (&quads)[4]) {
     for (int quad = 0; quad < 4; ++quad) _mm512_storeu_si512(to[quad], quads[quad]);
 }
 
-/// factor · Σ x of a block, from its two sums.
+/// factor · Σ x of a block, from its two sums. Scalar, as the ports that multiply vectors are what is short.
 inline __m512i block_offset(const std::int16_t* sum, std::int32_t factor) {
-    return _mm512_madd_epi16(every_u32(sum), _mm512_set1_epi16(static_cast<short>(factor)));
+    return _mm512_set1_epi32((sum[0] + sum[1]) * factor);
 }
 
 /// acc + x scale · d · sum, the step of symmetric types.

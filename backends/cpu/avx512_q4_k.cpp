@@ -49,7 +49,6 @@ inline __m512 add_block(__m512 acc, float x_scale, __m512 scale, __m512 sum, __m
 template <int kBits>
 struct Kx {
     static constexpr std::uint32_t kLanes = 16, kGroups = 2;
-    static constexpr std::int32_t kOffset = 1;
     static constexpr std::size_t kColumns = 256, kFifthBits = 16, kNibbles = kBits == 5 ? 48 : 16;
     static constexpr std::size_t kBlockBytes = kNibbles + 128;
 
@@ -106,18 +105,16 @@ struct Kx {
         const Quads a(panels[0].w[block]), b(panels[1].w[block]);
         const __m512 scale[kGroups] = {panels[0].scale[block], panels[1].scale[block]};
         const __m512 minus_min[kGroups] = {panels[0].minus_min[block], panels[1].minus_min[block]};
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
             const TwoSums products(a, b, x.q, _mm512_setzero_si512(), _mm512_setzero_si512());
-            const __m512i x_sum = block_offset(x.sum, kOffset);
+            const __m512i x_sum = block_offset(x.sum, 1);
 #pragma GCC unroll 2
             for (std::uint32_t group = 0; group < kGroups; ++group) {
                 float* acc = sums[group][t];
                 _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x.scale, scale[group], products.all(group),
                                                 minus_min[group], x_sum));
             }
-        }
+        });
     }
 };
 
@@ -138,10 +135,10 @@ struct KxFew {
             }
 #pragma GCC unroll 4
             for (std::uint32_t group = 0; group < 4; ++group) {
-                rows.prefetch_next_group(at + group * (Type::kBlockBytes / 4), Type::kBlockBytes / 4);
                 __m512i sums[2][4];  // [block][row]
 #pragma GCC unroll 4
                 for (std::uint32_t row = 0; row < 4; ++row) {
+                    rows.prefetch_next_group(at + group * (Type::kBlockBytes / 4), Type::kBlockBytes / 4, row, 4);
                     const __m512i q = two_rows(rows, row, at + Type::kNibbles + 32 * group);
                     __m512i levels[2] = {_mm512_and_si512(q, nibble),
                                          _mm512_and_si512(_mm512_srli_epi16(q, 4), nibble)};
@@ -161,7 +158,7 @@ struct KxFew {
                     const std::uint32_t block = 2 * group + b;
                     const __m512 sum = to_float(add_quarters(add_items(sums[b])));
                     acc = add_block(acc, x[block].scale, header.scale(block), sum, header.minus_min(block),
-                                    block_offset(x[block].sum, Type::kOffset));
+                                    block_sum(x[block]));
                 }
             }
         }

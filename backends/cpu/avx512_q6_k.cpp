@@ -54,14 +54,6 @@ struct Q6_K {
         group[3] = join(_mm512_srli_epi16(odd, 4), _mm512_srli_epi16(high, 2));
     }
 
-    /// -32 times one of the two sums of a block.
-    static __m512i first_offset(const std::int16_t* sums) {
-        return _mm512_madd_epi16(every_u32(sums), _mm512_set1_epi32(0x0000ffe0));
-    }
-    static __m512i second_offset(const std::int16_t* sums) {
-        return _mm512_madd_epi16(every_u32(sums), _mm512_set1_epi32(static_cast<int>(0xffe00000)));
-    }
-
     static __m512 scale_sums(__m512i first, __m512i second, const Scales& scales) {
         return _mm512_fmadd_ps(to_float(second), scales.second, _mm512_mul_ps(to_float(first), scales.first));
     }
@@ -89,22 +81,26 @@ struct Q6_K {
         }
     }
 
+    template <BlockPlace kPlace>
     static void multiply(const Panel (&panels)[kGroups], std::uint32_t block, const TokenTile& tokens,
-                         TileSums<kLanes>* sums) {
+                         TileSums<kLanes>* panel_sums, TileSums<kLanes>* sums) {
         const Quads a(panels[0].w[block]), b(panels[1].w[block]);
         const Scales scales[kGroups] = {panels[0].scales[block], panels[1].scales[block]};
-        const __m512 d[kGroups] = {panels[0].d, panels[1].d};
-        const ActivationBlock* at = tokens.first + block;
-        for (std::uint32_t t = 0; t < tokens.n; ++t, at += tokens.stride) {
-            const ActivationBlock& x = *at;
-            const TwoSums products(a, b, x.q, first_offset(x.sum), second_offset(x.sum));
+        tokens.each(block, [&](const ActivationBlock& x, std::uint32_t t) {
+            const TwoSums products(a, b, x.q, _mm512_set1_epi32(-32 * x.sum[0]), _mm512_set1_epi32(-32 * x.sum[1]));
+            const __m512 x_scale = _mm512_set1_ps(x.scale);
 #pragma GCC unroll 2
             for (std::uint32_t group = 0; group < kGroups; ++group) {
+                float *of_panel = panel_sums[group][t], *of_tile = sums[group][t];
                 const __m512 sum = scale_sums(products.first[group], products.second[group], scales[group]);
-                float* acc = sums[group][t];
-                _mm512_storeu_ps(acc, add_block(_mm512_loadu_ps(acc), x.scale, d[group], sum));
+                const __m512 before = kPlace == BlockPlace::kFirst ? _mm512_setzero_ps() : _mm512_loadu_ps(of_panel);
+                const __m512 after = _mm512_fmadd_ps(x_scale, sum, before);
+                if constexpr (kPlace == BlockPlace::kLast)
+                    _mm512_storeu_ps(of_tile, _mm512_fmadd_ps(panels[group].d, after, _mm512_loadu_ps(of_tile)));
+                else
+                    _mm512_storeu_ps(of_panel, after);
             }
-        }
+        });
     }
 };
 
@@ -137,12 +133,13 @@ struct Q6_KFew {
             const __m512 d = row_halves(rows, at + Type::kD);
             __m512i words[4];
             Type::load_scales(rows, at, words);
+            __m512 panel_sum = _mm512_setzero_ps();
 #pragma GCC unroll 2
             for (std::uint32_t half = 0; half < 2; ++half, x += 4) {
-                rows.prefetch_next_group(at + half * (Type::kBlockBytes / 2), Type::kBlockBytes / 2);
                 __m512i sums[4][4];  // [group][row]
 #pragma GCC unroll 4
                 for (std::uint32_t row = 0; row < 4; ++row) {
+                    rows.prefetch_next_group(at + half * (Type::kBlockBytes / 2), Type::kBlockBytes / 2, row, 4);
                     __m512i levels[4];
                     Type::join_bits(two_rows(rows, row, at + 64 * half), two_rows(rows, row, at + 64 * half + 32),
                                     two_rows(rows, row, at + Type::kHighBits + 32 * half), levels);
@@ -154,9 +151,10 @@ struct Q6_KFew {
                 for (std::uint32_t group = 0; group < 4; ++group) {
                     const __m512 scales = quarter_scales(words[2 * half + group / 2], group);
                     const __m512 sum = add_quarters(_mm512_mul_ps(to_float(add_items(sums[group])), scales));
-                    acc = add_block(acc, x[group].scale, d, sum);
+                    panel_sum = _mm512_fmadd_ps(_mm512_set1_ps(x[group].scale), sum, panel_sum);
                 }
             }
+            acc = _mm512_fmadd_ps(d, panel_sum, acc);
         }
         store_rows(y, acc);
     }

@@ -12,7 +12,9 @@
 //     struct Panel;                                        // kLanes rows × 256 columns
 //     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);  // may lack
 //     static void unpack(const RowGroup<kLanes>&, std::size_t at, std::uint32_t n_blocks, Panel&);
-//     static void multiply(const Panel (&)[kGroups], std::uint32_t block, const TokenTile&, TileSums<kLanes>*);
+//     static void multiply(const Panel (&)[kGroups], std::uint32_t block, const TokenTile&, TileSums<kLanes>* sums);
+// or, if the last factor of all serves a whole panel (BlockPlace):
+//     template <BlockPlace> static void multiply(…, TileSums<kLanes>* panel_sums, TileSums<kLanes>* sums);
 #pragma once
 
 #include "backends/cpu/kernels.h"
@@ -34,10 +36,15 @@ struct RowGroup {
     }
 
     /// Many rows at a time look like many streams, which hardware does not follow. The next group lies right behind
-    /// this one. `at` bytes of each row are done, `bytes` more are next.
-    void prefetch_next_group(std::size_t at, std::size_t bytes) const {
+    /// this one. `at` bytes of each row are done, `bytes` more are next: one of `n_parts` of these, as a burst of lines
+    /// waits for itself.
+    void prefetch_next_group(std::size_t at, std::size_t bytes, std::uint32_t part = 0,
+                             std::uint32_t n_parts = 1) const {
         const std::byte* next = row[0] + kLanes * (stride + at);
-        for (std::size_t i = 0; i < kLanes * bytes; i += 64) __builtin_prefetch(next + i);
+        const std::size_t n_lines = (kLanes * bytes + 63) / 64;
+        for (std::size_t i = n_lines * part / n_parts; i < n_lines * (part + 1) / n_parts; ++i)
+            __builtin_prefetch(next + 64 * i);
+        __asm__ volatile("");  // A compiler would gather the parts.
     }
 
     /// Looks up the next group's addresses all at once, so that the page walks overlap.
@@ -52,21 +59,33 @@ inline const ActivationBlock* activations_of(const MatmulTile& tile, std::uint32
     return tile.xq + (tile.x_rows ? tile.x_rows[token] : token) * activation_stride(tile.n_in);
 }
 
-constexpr std::uint32_t kTileTokens = 64, kTileRows = 64;
+constexpr std::uint32_t kTileTokens = 128, kTileRows = 64;
+constexpr std::uint32_t kPanelColumns = 256;
+constexpr std::uint32_t kPanelBlocks = kPanelColumns / ActivationBlock::kSize;
 
 /// Tokens that are multiplied with a panel.
 struct TokenTile {
     const ActivationBlock* first;  // the panel's first block of the first token
     std::size_t stride;            // to the next token
     std::uint32_t n;
+
+    /// step(its block, token) for each. Fetches the next panel's block meanwhile, which lies behind this panel's.
+    template <class Step>
+    [[gnu::always_inline]] void each(std::uint32_t block, const Step& step) const {
+        const ActivationBlock* at = first + block;
+        for (std::uint32_t t = 0; t < n; ++t, at += stride) {
+            __builtin_prefetch(at + kPanelBlocks);
+            step(*at, t);
+        }
+    }
 };
 
 /// Of one group of rows: [token][row].
 template <std::uint32_t kLanes>
 using TileSums = float[kTileTokens][kLanes];
 
-constexpr std::uint32_t kPanelColumns = 256;
-constexpr std::uint32_t kPanelBlocks = kPanelColumns / ActivationBlock::kSize;
+/// Of a block in its panel: the first one starts the panel's sums, the last one adds d times these to the tile's.
+enum class BlockPlace { kFirst, kInside, kLast };
 
 /// The lanes' results of one token, from `row` on.
 template <std::uint32_t kLanes>
@@ -96,7 +115,8 @@ void multiply_few(const MatmulTile& tile, std::uint32_t first) {
 
 template <class Type>
 struct LaneMatmul {
-    // Sums 16 KiB, activations 20, panels 2 to 10: within 48 KiB. Unpacking took 9 % of the time with 32 tokens.
+    // Sums 32 KiB, a panel's activations 40, its weights 2 to 10: more than a first-level cache, but what comes from
+    // the second comes in time, and unpacking costs half of what it does with 64 tokens.
     static constexpr std::uint32_t kLanes = Type::kLanes, kGroups = Type::kGroups;
     static constexpr bool kHasDot = requires { &Type::dot; };
 
@@ -131,6 +151,19 @@ private:
             __builtin_prefetch(rows + i, 0, 2);
     }
 
+    static void multiply_panels(const typename Type::Panel (&panels)[kGroups], std::uint32_t n_blocks,
+                                const TokenTile& tokens, TileSums<kLanes>* sums) {
+        if constexpr (requires { &Type::template multiply<BlockPlace::kFirst>; }) {
+            alignas(64) TileSums<kLanes> panel_sums[kGroups];
+            Type::template multiply<BlockPlace::kFirst>(panels, 0, tokens, panel_sums, sums);
+            for (std::uint32_t b = 1; b < n_blocks - 1; ++b)
+                Type::template multiply<BlockPlace::kInside>(panels, b, tokens, panel_sums, sums);
+            Type::template multiply<BlockPlace::kLast>(panels, n_blocks - 1, tokens, panel_sums, sums);
+        } else {
+            for (std::uint32_t b = 0; b < n_blocks; ++b) Type::multiply(panels, b, tokens, sums);
+        }
+    }
+
     /// Up to kTileRows rows for up to kTileTokens tokens.
     static void multiply_tile(const MatmulTile& tile, std::uint32_t first_row, std::uint32_t first_token,
                               std::uint32_t n_tokens) {
@@ -138,7 +171,7 @@ private:
         const std::uint32_t n_rows = left < kTileRows ? left : kTileRows;
         alignas(64) TileSums<kLanes> acc[kTileRows / kLanes];
         typename Type::Panel panels[kGroups];
-        __builtin_memset(acc, 0, sizeof acc);
+        for (TileSums<kLanes>& group : acc) __builtin_memset(group, 0, n_tokens * sizeof group[0]);
         GatheredTokens gathered;
         TokenTile tokens{activations_of(tile, first_token), activation_stride(tile.n_in), n_tokens};
         if (tile.x_rows != nullptr) tokens = {gathered[0], kPanelBlocks + 1, n_tokens};
@@ -155,12 +188,12 @@ private:
                     const std::uint32_t row = r + group * kLanes < n_rows ? r + group * kLanes : r;
                     Type::unpack(RowGroup<kLanes>(tile, first_row + row), at, n_blocks, panels[group]);
                 }
-                for (std::uint32_t b = 0; b < n_blocks; ++b) Type::multiply(panels, b, tokens, acc + r / kLanes);
+                multiply_panels(panels, n_blocks, tokens, acc + r / kLanes);
             }
             if (tile.x_rows == nullptr) tokens.first += n_blocks;
         }
-        for (std::uint32_t r = 0; r < n_rows; r += kLanes) {
-            for (std::uint32_t t = 0; t < n_tokens; ++t)
+        for (std::uint32_t t = 0; t < n_tokens; ++t) {
+            for (std::uint32_t r = 0; r < n_rows; r += kLanes)
                 store_lanes<kLanes>(tile, first_row + r, first_token + t, acc[r / kLanes][t]);
         }
     }

@@ -183,7 +183,7 @@ void run_type(DType type, Activations& activations) {
         print("GB/s", bench.from_cache());
         print("GB/s", bench.from_memory(0, 1));
         print("GB/s", bench.from_memory_parallel(std::max(1u, std::thread::hardware_concurrency())));
-        for (const std::uint32_t n_tokens : {4u, 32u, 128u}) print("Gmac/s", bench.batch(n_tokens));
+        for (const std::uint32_t n_tokens : {4u, 32u, 128u, 512u}) print("Gmac/s", bench.batch(n_tokens));
         std::printf("\n");
         std::fflush(stdout);
     }
@@ -197,7 +197,7 @@ int main(int argc, char** argv) {
     std::printf(
         "type    table     one token: cache       memory             memory, all cores  4 tokens              "
         "32 tokens             128 tokens\n");
-    bench::Activations activations(128);
+    bench::Activations activations(512);
     for (const DTypeInfo& info : all_dtypes()) {
         const auto named = [&](const char* name) { return dtype_from_name(name) == info.type; };
         if (argc == 1 || std::any_of(argv + 1, argv + argc, named)) bench::run_type(info.type, activations);
