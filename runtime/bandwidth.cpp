@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/side_by_side.h"
+
 namespace lfm {
 namespace {
 
@@ -53,31 +55,14 @@ double measure_read_bandwidth(std::span<const std::byte> memory, std::uint32_t n
 }
 
 double read_bandwidth_once(std::span<const std::byte> memory, std::uint32_t n_threads) {
-    using Clock = std::chrono::steady_clock;
     if (memory.empty()) return 0;
     const std::size_t count = std::max<std::uint32_t>(n_threads, 1);
     const std::size_t share = memory.size() / count;
     std::atomic<std::uint64_t> kept_alive = 0;
-    std::atomic<std::size_t> n_waiting = 0;
-    std::atomic<bool> started = false;
-    std::vector<std::jthread> readers;
-    const struct Opening {  // also when no further thread can be started: those that wait must end
-        std::atomic<bool>& gate;
-        ~Opening() { gate = true; }
-    } opening{started};
-    for (std::size_t i = 0; i < count; ++i) {
-        const auto part = memory.subspan(i * share, i + 1 == count ? memory.size() - i * share : share);
-        readers.emplace_back([part, &kept_alive, &n_waiting, &started] {
-            ++n_waiting;
-            while (!started) std::this_thread::yield();
-            kept_alive += sum_words(part);
-        });
-    }
-    while (n_waiting < count) std::this_thread::yield();
-    const auto begin = Clock::now();
-    started = true;
-    readers.clear();  // joins
-    return static_cast<double>(memory.size()) / std::chrono::duration<double>(Clock::now() - begin).count();
+    const double seconds = seconds_side_by_side(static_cast<std::uint32_t>(count), [&](std::uint32_t i) {
+        kept_alive += sum_words(memory.subspan(i * share, i + 1 == count ? memory.size() - i * share : share));
+    });
+    return static_cast<double>(memory.size()) / seconds;
 }
 
 }  // namespace lfm

@@ -30,15 +30,8 @@ std::uint32_t to_step(double rows, std::uint32_t least, std::uint32_t most) {
     return std::clamp(steps, std::min(least, most), most);
 }
 
-/// `n_rows` rows of kWidth weights, as random_weights.h makes them for a model with this matrix alone.
 std::vector<std::byte> random_rows(DType type, std::uint32_t n_rows) {
-    const std::size_t size = row_bytes(type, kWidth) * n_rows;
-    ModelDescription model;
-    model.token_embd = {.name = "matrix", .type = type, .n_dims = 2, .dims = {kWidth, n_rows, 1, 1}, .bytes = {size}};
-    model.output_norm.n_dims = 1;  // of length 0
-    std::vector<std::byte> rows(size);
-    fill_random(model, rows, static_cast<std::uint64_t>(type) + 1);
-    return rows;
+    return random_matrix(type, kWidth, n_rows, static_cast<std::uint64_t>(type) + 1);
 }
 
 }  // namespace

@@ -175,4 +175,14 @@ void fill_random(const ModelDescription& model, std::span<std::byte> data, std::
     }
 }
 
+std::vector<std::byte> random_matrix(DType type, std::uint32_t n_in, std::uint32_t n_out, std::uint64_t seed) {
+    const std::size_t size = row_bytes(type, n_in) * n_out;
+    ModelDescription model;
+    model.token_embd = {.name = "matrix", .type = type, .n_dims = 2, .dims = {n_in, n_out, 1, 1}, .bytes = {size}};
+    model.output_norm.n_dims = 1;  // of length 0
+    std::vector<std::byte> data(size);
+    fill_random(model, data, seed);
+    return data;
+}
+
 }  // namespace lfm

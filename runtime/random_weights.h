@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "planner/model.h"
 
@@ -15,5 +16,8 @@ std::uint64_t data_section_size(const ModelDescription& model);
 /// stay finite: about 1/sqrt(row length) for matrices, around one for norms. Every page gets its own content.
 /// Repeatable by seed, whatever the number of threads.
 void fill_random(const ModelDescription& model, std::span<std::byte> data, std::uint64_t seed);
+
+/// A matrix alone, as fill_random makes it.
+std::vector<std::byte> random_matrix(DType type, std::uint32_t n_in, std::uint32_t n_out, std::uint64_t seed);
 
 }  // namespace lfm

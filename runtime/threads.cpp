@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include <hwloc.h>
 
@@ -30,8 +31,8 @@ struct Topology {
     }
 };
 
-/// Cores of the fastest kind among those this process may run on.
-std::uint32_t fast_cores(hwloc_topology_t topology) {
+/// A processor (one of its threads) of each core of the fastest kind among those this process may run on.
+std::vector<std::uint32_t> fast_cores(hwloc_topology_t topology) {
     hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(topology);
     const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> usable(hwloc_bitmap_dup(allowed),
                                                                            hwloc_bitmap_free);
@@ -47,17 +48,24 @@ std::uint32_t fast_cores(hwloc_topology_t topology) {
             efficiency >= 0 && hwloc_bitmap_intersects(kind.get(), usable.get()))
             hwloc_bitmap_and(usable.get(), usable.get(), kind.get());
     }
-    std::uint32_t n_cores = 0;
-    for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core)) != nullptr;)
-        if (hwloc_bitmap_intersects(core->cpuset, usable.get())) ++n_cores;
-    return n_cores;
+    std::vector<std::uint32_t> processors;
+    for (hwloc_obj_t core = nullptr; (core = hwloc_get_next_obj_by_type(topology, HWLOC_OBJ_CORE, core)) != nullptr;) {
+        hwloc_bitmap_and(bound.get(), core->cpuset, usable.get());
+        const int first = hwloc_bitmap_first(bound.get());
+        if (first >= 0) processors.push_back(static_cast<std::uint32_t>(first));
+    }
+    return processors;
 }
 
 }  // namespace
 
-std::uint32_t default_thread_count() {
+std::vector<std::uint32_t> core_processors() {
     const Topology topology;
-    std::uint32_t n = topology.loaded ? fast_cores(topology.handle) : 0;
+    return topology.loaded ? fast_cores(topology.handle) : std::vector<std::uint32_t>{};
+}
+
+std::uint32_t default_thread_count() {
+    auto n = static_cast<std::uint32_t>(core_processors().size());
     if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
     const std::uint32_t quota = cgroup_quota();
     return quota > 0 ? std::min(n, quota) : n;

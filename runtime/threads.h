@@ -3,12 +3,16 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 namespace lfm {
 
 /// One per physical core this process may use; on hybrid processors the fast cores only; never more than the cgroup's
 /// CPU quota. At least one.
 std::uint32_t default_thread_count();
+
+/// The system's number of one processor of each such core; empty when the system does not say.
+std::vector<std::uint32_t> core_processors();
 
 /// As the system calls it ("AMD EPYC 7763 64-Core Processor"); "unknown" when it does not say.
 std::string processor_name();

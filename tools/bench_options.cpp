@@ -117,6 +117,10 @@ po::options_description bench_options() {
     options.add_options()("arithmetic", text(),
                           "of --backend sim: run, or skip (default for a shape), which needs little memory; its times "
                           "are the simulated device's in both");
+    options.add_options()(
+        "roofline",
+        "instead: the CPU's kernels on the model's matrices (or the family's in the usual types), for "
+        "1, 32 and 512 tokens, beside what the memory and the arithmetic give in the same moments");
     options.add_options()("trace", text(), "write what ran when, warm-up included, for ui.perfetto.dev");
     options.add_options()("output,o", text()->default_value("md"), "md, csv or json");
     options.add(compute_options()).add(device_options());
@@ -129,7 +133,9 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     if (values.count("help") > 0) options.action = BenchAction::kHelp;
     if (values.count("version") > 0) options.action = BenchAction::kVersion;
     if (options.action != BenchAction::kRun) return options;
-    if (values.count("model") + values.count("shape") != 1)
+    if (values.count("roofline") > 0) options.action = BenchAction::kRoofline;
+    const std::size_t n_models = values.count("model") + values.count("shape");
+    if (n_models > 1 || (n_models == 0 && options.action == BenchAction::kRun))
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --shape");
     if (values.count("model") > 0) options.model_file = values["model"].as<std::string>();
     if (values.count("shape") > 0) options.shape = values["shape"].as<std::string>();

@@ -12,11 +12,11 @@
 
 namespace lfm::tools {
 
-enum class BenchAction { kRun, kHelp, kVersion };
+enum class BenchAction { kRun, kRoofline, kHelp, kVersion };
 
 struct BenchOptions {
     BenchAction action = BenchAction::kRun;
-    std::optional<std::string> model_file, shape;  // one of them
+    std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
     std::vector<BenchTest> tests;                  // at least one
     std::uint32_t repetitions = 1;
     bool warmup = true;

@@ -11,6 +11,7 @@
 #include "runtime/trace.h"
 #include "tools/bench_options.h"
 #include "tools/bench_prediction.h"
+#include "tools/bench_roofline.h"
 #include "tools/bench_routing.h"
 #include "tools/bench_run.h"
 #include "tools/machine_cache.h"
@@ -147,6 +148,7 @@ int run_action(const BenchOptions& options) {
     switch (options.action) {
         case BenchAction::kHelp: std::cout << bench_options(); return 0;
         case BenchAction::kVersion: std::cout << version_text("lfm-bench") << '\n'; return 0;
+        case BenchAction::kRoofline: run_roofline(options, std::cout); return std::cout.flush() ? 0 : 1;
         case BenchAction::kRun: break;
     }
     return run_bench(options);

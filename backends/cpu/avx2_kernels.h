@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/streams.h"
 
 namespace lfm::cpu::avx2 {
 
@@ -27,5 +28,6 @@ void quantise(const float* x, std::size_t n, ActivationBlock* to);
 void swiglu(const float* gate, const float* up, float* y, std::size_t n);
 /// head_dim a multiple of 8.
 void attend(const AttendTile& tile);
+MultiplyStream multiply_stream(DType type);
 
 }  // namespace lfm::cpu::avx2

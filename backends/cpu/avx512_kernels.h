@@ -4,6 +4,7 @@
 #pragma once
 
 #include "backends/cpu/kernels.h"
+#include "backends/cpu/streams.h"
 
 #ifdef LFM_AVX512_SIMDE  // avx512_intrinsics.h
 #define LFM_AVX512_NAMESPACE avx512_simde
@@ -21,5 +22,6 @@ void matmul_q8_0(const MatmulTile& tile);
 void matmul_q4_k(const MatmulTile& tile);
 void matmul_q5_k(const MatmulTile& tile);
 void matmul_q6_k(const MatmulTile& tile);
+MultiplyStream multiply_stream(DType type);
 
 }  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

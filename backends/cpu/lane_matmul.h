@@ -141,26 +141,43 @@ private:
             __builtin_memcpy(to[t], activations_of(tile, first + t) + block, n_blocks * sizeof(ActivationBlock));
     }
 
-    /// A panel's share of the rows right behind these, into the second-level cache: an expert's few tokens are done
-    /// sooner than memory answers.
-    static void fetch_next_rows(const MatmulTile& tile, std::uint32_t first_row, std::uint32_t column) {
-        const std::byte* rows = tile.weights + (first_row + kTileRows) * tile.row_bytes;
-        const std::size_t size = kTileRows * tile.row_bytes;
-        const std::size_t end = (column + kPanelColumns) * size / tile.n_in;
-        for (std::size_t i = column * size / tile.n_in; i < end && i < size; i += 64)
-            __builtin_prefetch(rows + i, 0, 2);
-    }
+    /// Fetches the rows right behind a tile into the second-level cache, a few lines a block: an expert's few tokens
+    /// are done sooner than memory answers.
+    class RowsAhead {
+    public:
+        RowsAhead(const MatmulTile& tile, std::uint32_t first_row)
+            : at_(tile.weights + (first_row + kTileRows) * tile.row_bytes), end_(at_ + kTileRows * tile.row_bytes) {
+            const std::size_t n_blocks = tile.n_in / ActivationBlock::kSize * (kTileRows / (kGroups * kLanes));
+            step_ = (kTileRows * tile.row_bytes / n_blocks + 63) / 64 * 64;
+        }
+        void fetch() {
+            const std::byte* end = at_ + step_ < end_ ? at_ + step_ : end_;
+            for (; at_ < end; at_ += 64) __builtin_prefetch(at_, 0, 2);
+        }
+        void leave_out() { at_ = end_; }
+
+    private:
+        const std::byte *at_, *end_;
+        std::size_t step_;
+    };
 
     static void multiply_panels(const typename Type::Panel (&panels)[kGroups], std::uint32_t n_blocks,
-                                const TokenTile& tokens, TileSums<kLanes>* sums) {
+                                const TokenTile& tokens, RowsAhead& ahead, TileSums<kLanes>* sums) {
         if constexpr (requires { &Type::template multiply<BlockPlace::kFirst>; }) {
             alignas(64) TileSums<kLanes> panel_sums[kGroups];
+            ahead.fetch();
             Type::template multiply<BlockPlace::kFirst>(panels, 0, tokens, panel_sums, sums);
-            for (std::uint32_t b = 1; b < n_blocks - 1; ++b)
+            for (std::uint32_t b = 1; b < n_blocks - 1; ++b) {
+                ahead.fetch();
                 Type::template multiply<BlockPlace::kInside>(panels, b, tokens, panel_sums, sums);
+            }
+            ahead.fetch();
             Type::template multiply<BlockPlace::kLast>(panels, n_blocks - 1, tokens, panel_sums, sums);
         } else {
-            for (std::uint32_t b = 0; b < n_blocks; ++b) Type::multiply(panels, b, tokens, sums);
+            for (std::uint32_t b = 0; b < n_blocks; ++b) {
+                ahead.fetch();
+                Type::multiply(panels, b, tokens, sums);
+            }
         }
     }
 
@@ -173,13 +190,14 @@ private:
         typename Type::Panel panels[kGroups];
         for (TileSums<kLanes>& group : acc) __builtin_memset(group, 0, n_tokens * sizeof group[0]);
         GatheredTokens gathered;
+        RowsAhead ahead(tile, first_row);
+        if (first_token + n_tokens < tile.n_tokens) ahead.leave_out();
         TokenTile tokens{activations_of(tile, first_token), activation_stride(tile.n_in), n_tokens};
         if (tile.x_rows != nullptr) tokens = {gathered[0], kPanelBlocks + 1, n_tokens};
         for (std::uint32_t column = 0; column < tile.n_in; column += kPanelColumns) {
             const std::uint32_t blocks_left = (tile.n_in - column) / ActivationBlock::kSize;
             const std::uint32_t n_blocks = blocks_left < kPanelBlocks ? blocks_left : kPanelBlocks;
             const std::size_t at = column / Type::kColumns * Type::kBlockBytes;
-            if (first_token + n_tokens == tile.n_tokens) fetch_next_rows(tile, first_row, column);
             if (tile.x_rows != nullptr)
                 gather(tile, first_token, n_tokens, column / ActivationBlock::kSize, n_blocks, gathered);
             for (std::uint32_t r = 0; r < n_rows; r += kGroups * kLanes) {
@@ -188,7 +206,7 @@ private:
                     const std::uint32_t row = r + group * kLanes < n_rows ? r + group * kLanes : r;
                     Type::unpack(RowGroup<kLanes>(tile, first_row + row), at, n_blocks, panels[group]);
                 }
-                multiply_panels(panels, n_blocks, tokens, acc + r / kLanes);
+                multiply_panels(panels, n_blocks, tokens, ahead, acc + r / kLanes);
             }
             if (tile.x_rows == nullptr) tokens.first += n_blocks;
         }

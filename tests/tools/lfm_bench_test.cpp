@@ -100,6 +100,22 @@ TEST(LfmBench, EveryFormatOnAShape) {
     EXPECT_NE(bench(common, {"md"}).out.find("tg2 @ d3"), std::string::npos);
 }
 
+TEST(LfmBench, TheRooflineOfAModelsMatrices) {
+    const std::string shape = "lfm2,n_layer=1,n_embd=1024,n_head=16,n_head_kv=8,n_ff=1024,n_vocab=600,attention=0:Q8_0";
+    const auto rows = rows_of({"--roofline", "--shape", shape, "-r", "1", "--kernels", "portable"});
+    ASSERT_EQ(rows.size(), 3u) << rows;  // attention and FFN: one matrix, three batches
+    EXPECT_EQ(rows[0]["type"], "Q8_0");
+    EXPECT_EQ(rows[0]["unit"], "GB/s");
+    EXPECT_EQ(rows[2]["n_tokens"], 512);
+    EXPECT_EQ(rows[2]["kernels"], "portable");
+    EXPECT_EQ(number(rows[2], "limit"), 0) << "plain loops have no stream";
+    EXPECT_GT(number(rows[0], "share"), 0);
+    const Result small = bench({"--roofline", "--shape", kSmall});
+    EXPECT_EQ(small.code, 2);
+    EXPECT_NE(small.err.find("--roofline: expected a model with a matrix of a megabyte"), std::string::npos)
+        << small.err;
+}
+
 TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
     ScratchDir dir;
     const std::string model = dir.file("made.gguf");

@@ -1,0 +1,50 @@
+// Streams of AVX-512's kernels: one instruction multiplies, sums and widens, whatever the type.
+#include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/avx512_lanes.h"
+
+namespace lfm::cpu::LFM_AVX512_NAMESPACE {
+namespace {
+
+constexpr std::uint32_t kChains = 16;
+
+void multiply_bytes(std::uint64_t rounds) {
+    const __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(5);
+    __m512i sums[kChains] = {};
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (__m512i& sum : sums) {
+            sum = _mm512_dpbusd_epi32(sum, w, x);
+            __asm__ volatile("" : "+v"(sum));
+        }
+    }
+}
+
+void multiply_floats(std::uint64_t rounds) {
+    const __m512 w = _mm512_set1_ps(0.5f), x = _mm512_set1_ps(0.25f);
+    __m512 sums[kChains] = {};
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (__m512& sum : sums) {
+            sum = _mm512_fmadd_ps(w, x, sum);
+            __asm__ volatile("" : "+v"(sum));
+        }
+    }
+}
+
+}  // namespace
+
+MultiplyStream multiply_stream(DType type) {
+    switch (type) {
+        case DType::kQ4_0:
+        case DType::kQ8_0:
+        case DType::kQ4_K:
+        case DType::kQ5_K:
+        case DType::kQ6_K: return {multiply_bytes, kChains * 64};
+        case DType::kF32:
+        case DType::kF16:
+        case DType::kBF16: return {multiply_floats, kChains * 16};
+        default: return {};
+    }
+}
+
+}  // namespace lfm::cpu::LFM_AVX512_NAMESPACE

@@ -1,0 +1,17 @@
+#include "backends/cpu/streams.h"
+
+#include "backends/cpu/avx2_kernels.h"
+#include "backends/cpu/avx512_kernels.h"
+
+namespace lfm::cpu {
+
+MultiplyStream multiply_stream(const Kernels& kernels, DType type) {
+#if defined(__x86_64__)
+    if (&kernels == avx2_kernels()) return avx2::multiply_stream(type);
+    if (&kernels == avx512_kernels()) return avx512::multiply_stream(type);
+#endif
+    (void)kernels, (void)type;
+    return {};
+}
+
+}  // namespace lfm::cpu
