@@ -85,6 +85,23 @@ Group group_of(const Context& context, const ExpertFfnArgs& args, std::uint32_t 
     return {{context.self, slot, slot + staged.up_offset, slot + staged.down_offset}, first, n};
 }
 
+/// Activations of the rows sorted by expert. They stand where later the experts' results do: 40 bytes for 32 values of
+/// these, which take 128.
+ActivationBlock* sorted_input(const Scratch& scratch) { return reinterpret_cast<ActivationBlock*>(scratch.expert_out); }
+
+/// Whether they are used: kernels for many tokens want rows side by side, and gathering them for every chunk of weight
+/// rows took a tenth of a prefill.
+bool sorts_input(const Context& context) { return context.step.n_tokens >= kFewestUnpacked; }
+
+void sort_input(const Context& context, std::uint32_t n_rows, std::uint32_t n_embd) {
+    const Scratch& scratch = context.scratch;
+    const std::size_t stride = activation_stride(n_embd);
+    context.team.for_each(n_rows, [&](std::uint32_t row) {
+        std::copy_n(scratch.input + scratch.token_of[row] * stride, n_embd / ActivationBlock::kSize,
+                    sorted_input(scratch) + row * stride);
+    });
+}
+
 /// hidden = silu(gate · x) ⊙ up · x for some weight rows of one expert, into scratch.gate.
 void run_gate_up(const Context& context, const ExpertFfnArgs& args, const Group& group, std::uint32_t row,
                  std::uint32_t n_rows) {
@@ -92,14 +109,16 @@ void run_gate_up(const Context& context, const ExpertFfnArgs& args, const Group&
     const std::uint32_t n_embd = args.x.n_cols;
     const auto multiply = [&](DType type, const std::byte* weights, float* out) {
         const std::size_t stride = row_bytes(type, n_embd);
-        context.kernels.matmul_for(type).run({
+        const MatmulKernel& kernel = context.kernels.matmul_for(type);
+        const bool sorted = kernel.activations == ActivationForm::kQ8 && sorts_input(context);
+        kernel.run({
             .weights = weights + row * stride,
             .row_bytes = stride,
             .n_rows = n_rows,
             .n_in = n_embd,
             .x = args.x.data,
-            .xq = scratch.input,
-            .x_rows = scratch.token_of + group.first,
+            .xq = sorted ? sorted_input(scratch) + group.first * activation_stride(n_embd) : scratch.input,
+            .x_rows = sorted ? nullptr : scratch.token_of + group.first,
             .n_tokens = group.n,
             .y = out + std::size_t{group.first} * args.n_ff + row,
             .y_stride = args.n_ff,
@@ -189,8 +208,10 @@ void run(const Context& context, const ExpertFfnArgs& args) {
     const std::uint32_t n_rows = scratch.expert_begin[args.experts->n_expert()];
 
     if (kernels.matmul_for(args.gate_type).activations == ActivationForm::kQ8 ||
-        kernels.matmul_for(args.up_type).activations == ActivationForm::kQ8)
+        kernels.matmul_for(args.up_type).activations == ActivationForm::kQ8) {
         quantise_rows(context, args.x.data, n_tokens, n_embd, scratch.input);
+        if (sorts_input(context)) sort_input(context, n_rows, n_embd);
+    }
     for_expert_chunks(
         context, args, n_active, args.n_ff, row_bytes(args.gate_type, n_embd),
         [&](const Group& group, std::uint32_t row, std::uint32_t n) { run_gate_up(context, args, group, row, n); });
