@@ -57,10 +57,10 @@ private:
         for (Vector& sum : sums) sum = Target::zero();
         std::uint32_t i = 0;
         for (; i + kWidth <= tile.n_in; i += kWidth) {
-            rows.prefetch_next_group(i * Weights::kBytes, kWidth * Weights::kBytes);
             const Vector x_part = Target::load(x + i);
 #pragma GCC unroll 8
             for (std::uint32_t row = 0; row < kGroup; ++row) {
+                rows.prefetch_next_group(i * Weights::kBytes, kWidth * Weights::kBytes, row, kGroup);
                 const Vector w = Weights::load(rows.row[row] + i * Weights::kBytes);
                 sums[row] = Target::add_product(sums[row], w, x_part);
             }
