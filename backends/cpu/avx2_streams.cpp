@@ -11,27 +11,33 @@ inline __m256i unknown(__m256i v) {
     return v;
 }
 
-/// Eight quads of columns of a block, eight rows side by side. kPerWidening products fit 16 bits.
+constexpr int kChains = 4;  // blocks side by side, so that latency does not show
+
+/// A round is a block of eight quads of columns, eight rows side by side, for each chain. kPerWidening products fit 16
+/// bits.
 template <int kPerWidening, bool kSigned>
 void multiply_blocks(std::uint64_t rounds) {
     const __m256i w = unknown(_mm256_set1_epi8(3)), x = unknown(_mm256_set1_epi8(5));
-    __m256i total = _mm256_setzero_si256();
+    const auto product = [&] {
+        return _mm256_maddubs_epi16(w, kSigned ? _mm256_sign_epi8(unknown(x), w) : unknown(x));
+    };
+    __m256i totals[kChains] = {};
     for (std::uint64_t i = 0; i < rounds; ++i) {
 #pragma GCC unroll 8
         for (int quad = 0; quad < 8; quad += kPerWidening) {
-            const auto product = [&] {
-                return _mm256_maddubs_epi16(w, kSigned ? _mm256_sign_epi8(unknown(x), w) : unknown(x));
-            };
-            __m256i sum = product();
+#pragma GCC unroll 4
+            for (__m256i& total : totals) {
+                __m256i sum = product();
 #pragma GCC unroll 8
-            for (int more = 1; more < kPerWidening; ++more) add_in_order16(sum, product());
-            if (kPerWidening == 8)
-                total = unknown(add_pairs(sum));
-            else
-                add_in_order32(total, add_pairs(sum));
+                for (int more = 1; more < kPerWidening; ++more) add_in_order16(sum, product());
+                if (kPerWidening == 8)
+                    total = unknown(add_pairs(sum));
+                else
+                    add_in_order32(total, add_pairs(sum));
+            }
         }
     }
-    unknown(total);
+    for (const __m256i& total : totals) unknown(total);
 }
 
 void multiply_floats(std::uint64_t rounds) {
@@ -48,7 +54,7 @@ void multiply_floats(std::uint64_t rounds) {
 }  // namespace
 
 MultiplyStream multiply_stream(DType type) {
-    constexpr std::uint32_t kBlocks = 8 * 32;
+    constexpr std::uint32_t kBlocks = kChains * 8 * 32;
     switch (type) {
         case DType::kQ4_0:
         case DType::kQ4_K: return {multiply_blocks<8, false>, kBlocks};
