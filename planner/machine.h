@@ -64,7 +64,7 @@ struct ThreadFigure {
 /// Gigabytes are 10^9 bytes, as in bandwidths; sizes are bytes.
 struct HostProfile {
     std::string name;                          // of the processor
-    std::string instruction_set;               // kernels chosen: "avx2", "avx512", "portable"; empty: not known
+    std::string instruction_set;               // kernels chosen: "avx2", "avx512", "neon", "portable"; empty: not known
     std::uint32_t n_cores = 0;                 // physical
     std::uint32_t n_threads = 0;               // threads that lfm-run uses by default
     Bytes memory;                              // installed

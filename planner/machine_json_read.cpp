@@ -73,7 +73,7 @@ HostProfile read_host(const JsonNode& node) {
     HostProfile host;
     host.name = node["name"].text();
     if (node["instruction_set"].exists())
-        host.instruction_set = node["instruction_set"].one_of({"portable", "avx2", "avx512"});
+        host.instruction_set = node["instruction_set"].one_of({"portable", "avx2", "avx512", "neon"});
     host.n_cores = static_cast<std::uint32_t>(node["n_cores"].whole(1, kMaxCores));
     host.n_threads = static_cast<std::uint32_t>(node["n_threads"].whole(1, kMaxCores));
     host.memory = read_bytes(node["memory_bytes"], 1, kMaxMemory);

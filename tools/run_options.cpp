@@ -35,7 +35,7 @@ Computing:
   -b, --batch-size N         prompt tokens in one step; default: 512
   -ctk, --cache-type-k TYPE, -ctv, --cache-type-v TYPE
                              KV cache in f16 (default), f32 or q8_0
-      --kernels NAME  --exact    portable, avx2, avx512 (CPU); slow reference
+      --kernels NAME  --exact    avx2, avx512, neon, portable; reference
       --backend NAME  --device N   auto (default), cpu, vulkan or sim; its Nth
       --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
       --profile FILE         to plan with; default: this machine, measured

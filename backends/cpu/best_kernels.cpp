@@ -7,13 +7,14 @@ namespace lfm::cpu {
 namespace {
 
 struct Available {
-    std::array<const Kernels*, 4> tables{};  // from the slowest to the fastest
+    std::array<const Kernels*, 5> tables{};  // from the slowest to the fastest
     std::size_t count = 0;
 };
 
 Available find_available() {
     Available available;
-    for (const Kernels* table : {&exact_kernels(), &portable_kernels(), avx2_kernels(), avx512_kernels()})
+    for (const Kernels* table :
+         {&exact_kernels(), &portable_kernels(), neon_kernels(), avx2_kernels(), avx512_kernels()})
         if (table) available.tables[available.count++] = table;
     return available;
 }

@@ -2,6 +2,9 @@
 
 #if defined(__x86_64__)
 #include <cpuid.h>
+#elif defined(__aarch64__) && defined(__linux__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
 #endif
 
 namespace lfm::cpu {
@@ -26,6 +29,8 @@ CpuFeatures cpu_features() {
                       __builtin_cpu_supports("avx512vnni");
     return features;
 }
+#elif defined(__aarch64__) && defined(__linux__)
+CpuFeatures cpu_features() { return {.neon_dot = (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0}; }
 #else
 CpuFeatures cpu_features() { return {}; }
 #endif

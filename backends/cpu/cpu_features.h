@@ -4,8 +4,9 @@
 namespace lfm::cpu {
 
 struct CpuFeatures {
-    bool avx2 = false;    // with FMA and F16C
-    bool avx512 = false;  // F, BW, DQ, VL and VNNI
+    bool avx2 = false;      // with FMA and F16C
+    bool avx512 = false;    // F, BW, DQ, VL and VNNI
+    bool neon_dot = false;  // ARM's dot products
 };
 
 CpuFeatures cpu_features();

@@ -95,6 +95,7 @@ const Kernels& portable_kernels();
 /// Null when this build or this machine lacks the instruction set.
 const Kernels* avx2_kernels();
 const Kernels* avx512_kernels();
+const Kernels* neon_kernels();
 /// The fastest of them here.
 const Kernels& best_kernels();
 /// Every table that can run here, for tests and `--kernels`.

@@ -2,6 +2,7 @@
 
 #include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx512_kernels.h"
+#include "backends/cpu/neon_kernels.h"
 
 namespace lfm::cpu {
 
@@ -9,6 +10,8 @@ MultiplyStream multiply_stream(const Kernels& kernels, DType type) {
 #if defined(__x86_64__)
     if (&kernels == avx2_kernels()) return avx2::multiply_stream(type);
     if (&kernels == avx512_kernels()) return avx512::multiply_stream(type);
+#elif defined(__aarch64__)
+    if (&kernels == neon_kernels()) return neon::multiply_stream(type);
 #endif
     (void)kernels, (void)type;
     return {};

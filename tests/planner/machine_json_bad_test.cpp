@@ -163,7 +163,7 @@ std::vector<BadProfile> bad_parts() {
         .set("/host/pinnable_bytes", 68719476737, "host.pinnable_bytes: expected a whole number from 0 to 68719476736")
         .set("/host/memory_gb", 64, "host.memory_gb: expected a key of")
         .set("/host/instruction_set", "mmx",
-             "host.instruction_set: expected one of portable, avx2, avx512, found \"mmx\"")
+             "host.instruction_set: expected one of portable, avx2, avx512, neon, found \"mmx\"")
         .set("/host/read_bandwidth", Json::array(), "host.read_bandwidth: expected 1 to 1024 bandwidths")
         .set("/host/read_bandwidth", 5, "host.read_bandwidth: expected")
         .set("/host/read_bandwidth/1", 5, "host.read_bandwidth[1]: expected n_threads and gb_per_s, found 5")

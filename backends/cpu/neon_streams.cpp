@@ -1,0 +1,50 @@
+// Streams of NEON's kernels: one instruction multiplies, sums and widens, whatever the type.
+#include "backends/cpu/neon_kernels.h"
+#include "backends/cpu/neon_lanes.h"
+
+namespace lfm::cpu::neon {
+namespace {
+
+constexpr std::uint32_t kChains = 16;
+
+void multiply_bytes(std::uint64_t rounds) {
+    const int8x16_t w = vdupq_n_s8(3), x = vdupq_n_s8(5);
+    int32x4_t sums[kChains] = {};
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (int32x4_t& sum : sums) {
+            sum = vdotq_laneq_s32(sum, w, x, 1);
+            __asm__ volatile("" : "+w"(sum));
+        }
+    }
+}
+
+void multiply_floats(std::uint64_t rounds) {
+    const float32x4_t w = vdupq_n_f32(0.5f), x = vdupq_n_f32(0.25f);
+    float32x4_t sums[kChains] = {};
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (float32x4_t& sum : sums) {
+            sum = vfmaq_f32(sum, w, x);
+            __asm__ volatile("" : "+w"(sum));
+        }
+    }
+}
+
+}  // namespace
+
+MultiplyStream multiply_stream(DType type) {
+    switch (type) {
+        case DType::kQ4_0:
+        case DType::kQ8_0:
+        case DType::kQ4_K:
+        case DType::kQ5_K:
+        case DType::kQ6_K: return {multiply_bytes, kChains * 16};
+        case DType::kF32:
+        case DType::kF16:
+        case DType::kBF16: return {multiply_floats, kChains * 4};
+        default: return {};
+    }
+}
+
+}  // namespace lfm::cpu::neon
