@@ -1,4 +1,5 @@
 // lfm-run: answers a prompt, or chats on a terminal.
+#include <chrono>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -60,11 +61,15 @@ Generation generate(const RunOptions& options, RunModel& model, const std::strin
     return Generator(model.session(), tokenizer).complete(tokens, model.generation(), sink);
 }
 
-int answer_once(const RunOptions& options, RunModel& model, const std::string& prompt, const Console& console) {
+using Clock = std::chrono::steady_clock;
+
+int answer_once(const RunOptions& options, RunModel& model, const std::string& prompt, const Console& console,
+                Clock::time_point start) {
     AnswerOutput output(reasoning_place(options));
     const SegmentSink sink = [&](const Segment& segment) { output.write(segment); };
     const bool streams = options.output == OutputFormat::kText;
     Generation generation;
+    const std::chrono::duration<double> ready = Clock::now() - start;
     try {
         generation = generate(options, model, prompt, streams ? sink : SegmentSink());
     } catch (const Error& error) {
@@ -72,23 +77,25 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
         if (error.code() != ErrorCode::kIo) output.finish();
         throw;
     }
+    const double first_token = ready.count() + generation.stats.prompt_seconds;
     if (streams)
         output.finish();
     else
-        write_stdout(json_report(generation, model));
+        write_stdout(json_report(generation, model, first_token));
 
     if (generation.end == EndReason::kContextFull)
         console.note("warning: context full after " + std::to_string(model.session().n_ctx()) +
                      " tokens, the answer is cut; -c makes it longer");
     if (generation.end == EndReason::kInterrupted) return stop_exit_code();
     if (console.verbosity() != Verbosity::kQuiet)
-        console.note(timing_text(generation.stats, model, measure_ram(model)));
+        console.note(timing_text(generation.stats, model, measure_ram(model)) + first_token_text(first_token));
     for (const std::string& line : {device_text(model), device_remarks(model)})
         if (!line.empty()) console.note(line);
     return 0;
 }
 
 int run(const RunOptions& options) {
+    const auto start = Clock::now();
     if (options.action == RunAction::kHelp) return write_stdout(run_help()), 0;
     if (options.action == RunAction::kVersion) return write_stdout(version_text("lfm-run") + "\n"), 0;
     const std::optional<std::string> prompt = find_prompt(options);
@@ -98,7 +105,7 @@ int run(const RunOptions& options) {
     try {
         RunModel model(options, console, ledger);
         const int code =
-            prompt ? answer_once(options, model, *prompt, console) : run_chat(options, model, ledger, console);
+            prompt ? answer_once(options, model, *prompt, console, start) : run_chat(options, model, ledger, console);
         if (options.trace_file) write_file(*options.trace_file, model.trace_json());
         return code;
     } catch (const Error& error) {

@@ -50,7 +50,9 @@ std::string timing_text(const GenerationStats& stats, const RunModel& model, std
            short_number(*ram_bandwidth / 1e9) + ")";
 }
 
-std::string json_report(const Generation& generation, const RunModel& model) {
+std::string first_token_text(double seconds) { return "; first token " + short_number(seconds) + " s after the start"; }
+
+std::string json_report(const Generation& generation, const RunModel& model, double first_token) {
     const GenerationStats& stats = generation.stats;
     const HyperParameters& hyper = model.model().hyper();
     const nlohmann::ordered_json report{
@@ -60,6 +62,7 @@ std::string json_report(const Generation& generation, const RunModel& model) {
         {"tokens", {{"prompt", stats.n_prompt}, {"reused", stats.n_reused}, {"generated", stats.n_generated}}},
         {"timings",
          {{"load_seconds", model.load_seconds()},
+          {"first_token_seconds", first_token},
           {"prompt_seconds", stats.prompt_seconds},
           {"prompt_tokens_per_second", prompt_rate(stats)},
           {"generation_seconds", stats.generation_seconds},

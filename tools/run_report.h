@@ -17,7 +17,11 @@ std::optional<double> measure_ram(const RunModel& model);
 /// the share only beside a measured bandwidth.
 std::string timing_text(const GenerationStats& stats, const RunModel& model, std::optional<double> ram_bandwidth);
 
-/// One object with the answer, why it ended, token counts, timings, model and seed; a line of UTF-8.
-std::string json_report(const Generation& generation, const RunModel& model);
+/// "; first token 0.79 s after the start".
+std::string first_token_text(double seconds);
+
+/// One object with the answer, why it ended, token counts, timings (first_token: seconds after the program's start),
+/// model and seed; a line of UTF-8.
+std::string json_report(const Generation& generation, const RunModel& model, double first_token);
 
 }  // namespace lfm::tools

@@ -60,6 +60,7 @@ TEST_F(LfmRun, AnswersAPipeWithTheAnswerAlone) {
     EXPECT_TRUE(result.out.ends_with('\n'));
     EXPECT_EQ(result.out.find("lfm-run"), std::string::npos);
     EXPECT_NE(result.err.find("tok/s"), std::string::npos);
+    EXPECT_NE(result.err.find("; first token "), std::string::npos) << result.err;
     EXPECT_EQ(result.out.find('\033'), std::string::npos);
     EXPECT_EQ(result.err.find('\033'), std::string::npos);
 }
