@@ -32,8 +32,7 @@ TEST(ProcessorLoad, AnotherProcessCounts) {
     const pid_t other = ::fork();
     ASSERT_GE(other, 0);
     if (other == 0)
-        for (volatile unsigned i = 0;; i = i + 1) {
-        }
+        for (volatile unsigned i = 0;;) i = i + 1;
     ::usleep(500'000);
     const ProcessorTimes after = processor_times();
     ::kill(other, SIGKILL);
