@@ -1,6 +1,7 @@
 // Streams of AVX2's kernels; how often sums are widened is what sets the types apart (avx2_q*.cpp say why).
 #include "backends/cpu/avx2_kernels.h"
 #include "backends/cpu/avx2_lanes.h"
+#include "backends/cpu/stream_chains.h"
 
 namespace lfm::cpu::avx2 {
 namespace {
@@ -40,15 +41,14 @@ void multiply_blocks(std::uint64_t rounds) {
     for (const __m256i& total : totals) unknown(total);
 }
 
+constexpr int kFloatChains = 12;
+
 void multiply_floats(std::uint64_t rounds) {
-    __m256 sums[12] = {}, w = _mm256_set1_ps(0.5f), x = _mm256_set1_ps(0.25f);
-    for (std::uint64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 12
-        for (__m256& sum : sums) {
-            sum = _mm256_fmadd_ps(w, x, sum);
-            __asm__ volatile("" : "+x"(sum));
-        }
-    }
+    const __m256 w = _mm256_set1_ps(0.5f), x = _mm256_set1_ps(0.25f);
+    run_chains<__m256, kFloatChains>(rounds, [&](__m256& sum) {
+        sum = _mm256_fmadd_ps(w, x, sum);
+        __asm__ volatile("" : "+x"(sum));
+    });
 }
 
 }  // namespace
@@ -63,7 +63,7 @@ MultiplyStream multiply_stream(DType type) {
         case DType::kQ8_0: return {multiply_blocks<1, true>, kBlocks};
         case DType::kF32:
         case DType::kF16:
-        case DType::kBF16: return {multiply_floats, 12 * 8};
+        case DType::kBF16: return {multiply_floats, kFloatChains * 8};
         default: return {};
     }
 }

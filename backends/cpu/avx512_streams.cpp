@@ -1,34 +1,27 @@
 // Streams of AVX-512's kernels: one instruction multiplies, sums and widens, whatever the type.
 #include "backends/cpu/avx512_kernels.h"
 #include "backends/cpu/avx512_lanes.h"
+#include "backends/cpu/stream_chains.h"
 
 namespace lfm::cpu::LFM_AVX512_NAMESPACE {
 namespace {
 
-constexpr std::uint32_t kChains = 16;
+constexpr int kChains = 16;
 
 void multiply_bytes(std::uint64_t rounds) {
     const __m512i w = _mm512_set1_epi8(3), x = _mm512_set1_epi8(5);
-    __m512i sums[kChains] = {};
-    for (std::uint64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-        for (__m512i& sum : sums) {
-            sum = _mm512_dpbusd_epi32(sum, w, x);
-            __asm__ volatile("" : "+v"(sum));
-        }
-    }
+    run_chains<__m512i, kChains>(rounds, [&](__m512i& sum) {
+        sum = _mm512_dpbusd_epi32(sum, w, x);
+        __asm__ volatile("" : "+v"(sum));
+    });
 }
 
 void multiply_floats(std::uint64_t rounds) {
     const __m512 w = _mm512_set1_ps(0.5f), x = _mm512_set1_ps(0.25f);
-    __m512 sums[kChains] = {};
-    for (std::uint64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-        for (__m512& sum : sums) {
-            sum = _mm512_fmadd_ps(w, x, sum);
-            __asm__ volatile("" : "+v"(sum));
-        }
-    }
+    run_chains<__m512, kChains>(rounds, [&](__m512& sum) {
+        sum = _mm512_fmadd_ps(w, x, sum);
+        __asm__ volatile("" : "+v"(sum));
+    });
 }
 
 }  // namespace

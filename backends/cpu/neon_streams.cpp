@@ -1,34 +1,27 @@
 // Streams of NEON's kernels: one instruction multiplies, sums and widens, whatever the type.
 #include "backends/cpu/neon_kernels.h"
 #include "backends/cpu/neon_lanes.h"
+#include "backends/cpu/stream_chains.h"
 
 namespace lfm::cpu::neon {
 namespace {
 
-constexpr std::uint32_t kChains = 16;
+constexpr int kChains = 16;
 
 void multiply_bytes(std::uint64_t rounds) {
     const int8x16_t w = vdupq_n_s8(3), x = vdupq_n_s8(5);
-    int32x4_t sums[kChains] = {};
-    for (std::uint64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-        for (int32x4_t& sum : sums) {
-            sum = vdotq_laneq_s32(sum, w, x, 1);
-            __asm__ volatile("" : "+w"(sum));
-        }
-    }
+    run_chains<int32x4_t, kChains>(rounds, [&](int32x4_t& sum) {
+        sum = vdotq_laneq_s32(sum, w, x, 1);
+        __asm__ volatile("" : "+w"(sum));
+    });
 }
 
 void multiply_floats(std::uint64_t rounds) {
     const float32x4_t w = vdupq_n_f32(0.5f), x = vdupq_n_f32(0.25f);
-    float32x4_t sums[kChains] = {};
-    for (std::uint64_t i = 0; i < rounds; ++i) {
-#pragma GCC unroll 16
-        for (float32x4_t& sum : sums) {
-            sum = vfmaq_f32(sum, w, x);
-            __asm__ volatile("" : "+w"(sum));
-        }
-    }
+    run_chains<float32x4_t, kChains>(rounds, [&](float32x4_t& sum) {
+        sum = vfmaq_f32(sum, w, x);
+        __asm__ volatile("" : "+w"(sum));
+    });
 }
 
 }  // namespace

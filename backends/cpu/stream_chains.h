@@ -1,0 +1,21 @@
+// The loop of a multiply_stream (streams.h), for every instruction set.
+#pragma once
+
+#include <cstdint>
+
+namespace lfm::cpu {
+namespace {  // each instruction set its own copy: none can win at link time
+
+/// step(sum) for kChains independent sums in turn, so that latency does not show. The step keeps its sum from being
+/// optimised away.
+template <class Vector, int kChains, class Step>
+[[gnu::always_inline]] inline void run_chains(std::uint64_t rounds, const Step& step) {
+    Vector sums[kChains] = {};
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+#pragma GCC unroll 16
+        for (Vector& sum : sums) step(sum);
+    }
+}
+
+}  // namespace
+}  // namespace lfm::cpu
