@@ -19,6 +19,7 @@ namespace {
 constexpr std::size_t kLeastMatrix = std::size_t{1} << 20;
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;  // random weights that are written again and again
 constexpr std::uint32_t kMostRows = 8192;                  // of many tokens: an output matrix would take seconds
+constexpr double kSample = 0.01;                           // seconds, where one product takes less
 
 double median(std::vector<double> values) {
     const auto middle = values.begin() + static_cast<std::ptrdiff_t>(values.size() / 2);
@@ -124,9 +125,12 @@ private:
         const std::uint32_t n_rows = std::min(matrix.n_out, kMostRows);
         const double multiply_adds = 1.0 * n_rows * matrix.n_in * result.n_tokens;
         step_ = {.n_tokens = result.n_tokens};
-        // As long as a burst of a neighbour at least.
-        const auto times = static_cast<std::size_t>(std::clamp(2e9 * options_.n_threads / multiply_adds, 1.0, 256.0));
-        const auto executor = record(std::vector<Operation>(times, multiply(matrix, 0, n_rows)));
+        const Operation once = multiply(matrix, 0, n_rows);
+        auto executor = record({once});
+        executor->run(options_.stop);  // wakes the threads
+        const double seconds = seconds_of([&] { executor->run(options_.stop); });
+        const auto times = static_cast<std::size_t>(std::clamp(kSample / seconds, 1.0, 256.0));
+        if (times > 1) executor = record(std::vector<Operation>(times, once));
         const double work = 2 * multiply_adds * static_cast<double>(times);
         const cpu::MultiplyStream stream = cpu::multiply_stream(kernels_, matrix.type);
         compare(
