@@ -2,10 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
-#include <chrono>
 #include <cstring>
-#include <thread>
-#include <vector>
 
 #include "runtime/side_by_side.h"
 
@@ -34,23 +31,8 @@ std::uint64_t sum_words(std::span<const std::byte> part) {
 }  // namespace
 
 double measure_read_bandwidth(std::span<const std::byte> memory, std::uint32_t n_threads) {
-    using Clock = std::chrono::steady_clock;
-    if (memory.empty()) return 0;
-    const std::size_t count = std::max<std::uint32_t>(n_threads, 1);
-    const std::size_t share = memory.size() / count;
-    std::atomic<std::uint64_t> kept_alive = 0;  // else the compiler may drop the reading
     double best = 0;
-    for (int pass = 0; pass < kPasses; ++pass) {
-        const auto begin = Clock::now();
-        std::vector<std::jthread> readers;
-        for (std::size_t i = 0; i < count; ++i) {
-            const auto part = memory.subspan(i * share, i + 1 == count ? memory.size() - i * share : share);
-            readers.emplace_back([part, &kept_alive] { kept_alive += sum_words(part); });
-        }
-        readers.clear();  // joins
-        const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-        best = std::max(best, static_cast<double>(memory.size()) / seconds);
-    }
+    for (int pass = 0; pass < kPasses; ++pass) best = std::max(best, read_bandwidth_once(memory, n_threads));
     return best;
 }
 
@@ -58,7 +40,7 @@ double read_bandwidth_once(std::span<const std::byte> memory, std::uint32_t n_th
     if (memory.empty()) return 0;
     const std::size_t count = std::max<std::uint32_t>(n_threads, 1);
     const std::size_t share = memory.size() / count;
-    std::atomic<std::uint64_t> kept_alive = 0;
+    std::atomic<std::uint64_t> kept_alive = 0;  // else the compiler may drop the reading
     const double seconds = seconds_side_by_side(static_cast<std::uint32_t>(count), [&](std::uint32_t i) {
         kept_alive += sum_words(memory.subspan(i * share, i + 1 == count ? memory.size() - i * share : share));
     });
