@@ -18,6 +18,7 @@ constexpr std::uint64_t kStepHeader = 40;
 // so exactly); ops_attention.cpp: how keys are split among groups, with what each leaves beside its row.
 constexpr std::uint64_t kGpuSpare = 16, kGpuAlignment = 256, kGpuUnit = std::uint64_t{2} << 20, kPinnedPage = 4096;
 constexpr std::uint32_t kGpuSplitKeys = 64, kGpuMostSplits = 256, kGpuPartWeight = 8;
+constexpr std::uint64_t kGpuTickets = 512;  // kernels/step.h
 
 // Of backends/vulkan. memory.cpp: what a block has more, and what drivers round up to; step_area.cpp: places for group
 // counts; ops_attention.cpp: how keys are split among groups; ops_moe.cpp and step_area.cpp: addresses of an expert.
@@ -50,14 +51,13 @@ public:
     }
     /// Of a MoE layer: the router's scores, choices and weights, rows by expert, and what experts leave. `n_in_order`
     /// addresses; `n_hidden` rows of hidden values a pair.
-    void add_experts(const HyperParameters& hyper, const OperationSizes& work, std::uint64_t n_batch,
-                     std::uint64_t n_in_order, std::uint64_t n_hidden) {
+    void add_experts(const HyperParameters& hyper, std::uint64_t n_batch, std::uint64_t n_in_order,
+                     std::uint64_t n_hidden) {
         const std::uint64_t n_pairs = n_batch * hyper.n_expert_used;
         add(n_batch * hyper.n_expert * sizeof(float));
         add(2 * n_pairs * sizeof(std::uint32_t));
         add(kEntryBytes * n_in_order + 4 * (std::uint64_t{hyper.n_expert} + 1));
         for (std::uint64_t i = 0; i < n_hidden; ++i) add(n_pairs * hyper.n_ff_exp * sizeof(float));
-        add_quantised(n_pairs, work.n_quantised_ff);
         add(n_pairs * hyper.n_embd * sizeof(float));
     }
     std::uint64_t bytes() const { return bytes_; }
@@ -96,8 +96,10 @@ void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         include(sizes, {&conv.in_proj, &conv.out_proj});
     }
-    if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn))
+    if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
+        sizes.n_dense_ff = std::max(sizes.n_dense_ff, dense->gate.dims[1]);
         return include(sizes, {&dense->gate, &dense->up, &dense->down});
+    }
     const auto& moe = std::get<MoeTensors>(layer.ffn);
     include(sizes, {&moe.router, &moe.gate, &moe.up});
     if (is_quantised(moe.down.type)) sizes.n_quantised_ff = std::max(sizes.n_quantised_ff, moe.down.dims[0]);
@@ -177,13 +179,20 @@ Bytes cpu_scratch(const HyperParameters& hyper, const OperationSizes& sizes, std
     return pieces.bytes();
 }
 
+/// Of all pairs, what lies quantised between an expert's matrices.
+std::uint64_t DeviceNeeds::hidden_values(const OperationSizes& work) const {
+    if (!work.computes_experts) return 0;
+    return sizes_.n_batch * model_.hyper.n_expert_used * (work.n_quantised_ff / 32 * 32);
+}
+
 Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
     const HyperParameters& hyper = model_.hyper;
     const std::uint64_t n_expert = hyper.n_expert;
     Areas areas;
     areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
     if (work.computes_experts)
-        areas.add_experts(hyper, work, sizes_.n_batch, std::max(hyper.n_expert, hyper.n_expert_used), 1);
+        areas.add_experts(hyper, sizes_.n_batch, std::max(hyper.n_expert, hyper.n_expert_used), 1);
+    areas.add_quantised(1, hidden_values(work));
     const std::uint64_t n_splits = std::clamp((sizes_.n_ctx + kSplitKeys - 1) / kSplitKeys, 1u, kMaxSplits);
     if (work.attends && n_splits > 1)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} + 2) * sizeof(float));
@@ -201,12 +210,14 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     const std::uint64_t n_expert = hyper.n_expert;
     Areas areas;
     areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
-    if (work.computes_experts) areas.add_experts(hyper, work, sizes_.n_batch, n_expert, 2);
+    if (work.computes_experts) areas.add_experts(hyper, sizes_.n_batch, n_expert, 2);
+    areas.add_quantised(1, std::max(hidden_values(work), std::uint64_t{work.n_dense_ff}));
     const std::uint64_t n_splits = std::min((sizes_.n_ctx + kGpuSplitKeys - 1) / kGpuSplitKeys, kGpuMostSplits);
     if (work.attends)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} * sizeof(float) + kGpuPartWeight));
     Pieces header;
     header.add(kStepHeader, 1);
+    header.add(kGpuTickets, sizeof(std::uint32_t));
     const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
     const GpuUnits units = kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{kGpuAlignment, kGpuAlignment};
     return {units.block(areas.bytes()) + units.mirrored((header.bytes() + step_bytes(work)).value) +

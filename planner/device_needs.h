@@ -16,6 +16,7 @@ struct OperationSizes {
     std::uint64_t n_input = 0;            // columns that a matmul reads
     std::uint64_t n_quantised_input = 0;  // columns that a matmul with quantised weights reads
     std::uint64_t n_quantised_ff = 0;     // as those of an expert's down matrix
+    std::uint64_t n_dense_ff = 0;         // of dense layers
     std::uint32_t n_routed = 0;           // MoE layers up to the last that chooses experts
     bool attends = false, computes_experts = false;
 };
@@ -58,6 +59,7 @@ private:
 
     Bytes vulkan_scratch(const OperationSizes& work) const;
     Bytes gpu_scratch(const OperationSizes& work) const;
+    std::uint64_t hidden_values(const OperationSizes& work) const;
     /// What a step is described with, without the header and what lies in its gap.
     Bytes step_bytes(const OperationSizes& work) const;
     Bytes other_scratch(const OperationSizes& work) const;

@@ -1,6 +1,8 @@
 // The operations: what scratch each needs, and how each becomes launches (one file per group: ops_*.cpp).
 #pragma once
 
+#include <array>
+
 #include "backends/backend.h"
 #include "backends/gpu/kernels/cache_type.h"
 #include "backends/gpu/recorder.h"
@@ -19,8 +21,18 @@ template <typename Args>
 void reserve(ScratchSizes&, const Args&) {}
 void reserve(ScratchSizes& sizes, const MatmulArgs& args);
 void reserve(ScratchSizes& sizes, const AttentionArgs& args);
+void reserve(ScratchSizes& sizes, const SwigluArgs& args);
 void reserve(ScratchSizes& sizes, const RouteArgs& args);
 void reserve(ScratchSizes& sizes, const ExpertFfnArgs& args);
+
+/// A norm with what is merged into its launch: sums before it, a copy after it.
+struct SumNorm {
+    std::uint32_t n_added = 0;            // 0: norm.x as it is
+    std::array<const float*, 2> added{};  // norm.x + added[0] (+ added[1])
+    float* sum = nullptr;                 // where the sum goes
+    float* out_too = nullptr;             // null: no copy
+    RmsNormArgs norm;
+};
 
 // Each throws Error{kUnsupportedModel} for what it cannot do.
 void lower(Recorder& recorder, const EmbedArgs& args);       // ops_matmul.cpp
@@ -28,7 +40,7 @@ void lower(Recorder& recorder, const MatmulArgs& args);      // ops_matmul.cpp
 void lower(Recorder& recorder, const RouteArgs& args);       // ops_moe.cpp
 void lower(Recorder& recorder, const ExpertFfnArgs& args);   // ops_moe.cpp
 void lower(Recorder& recorder, const AttentionArgs& args);   // ops_attention.cpp
-void lower(Recorder& recorder, const RmsNormArgs& args);     // ops_rows.cpp
+void lower(Recorder& recorder, const SumNorm& args);         // ops_rows.cpp
 void lower(Recorder& recorder, const SwigluArgs& args);      // ops_rows.cpp
 void lower(Recorder& recorder, const AddArgs& args);         // ops_rows.cpp
 void lower(Recorder& recorder, const CopyArgs& args);        // ops_rows.cpp

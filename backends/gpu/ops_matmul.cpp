@@ -30,7 +30,7 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs output
     const DType type = outputs[0].weight.type;
     const VectorShape shape = vector_shape(recorder, type, n_rows_of(outputs), args.x.n_cols, kVectorRows);
     VectorPush push{.step = recorder.step(),
-                    .x = args.x.data,
+                    .input = input_of(recorder, args.x),
                     .n_in = args.x.n_cols,
                     .row_set = row_set_of(args.rows),
                     .most_rows = rows.rows ? 0 : kFewOutputs,  // else the step has as many as there are groups
@@ -50,19 +50,24 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& ro
     }
 }
 
-void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output, std::uint32_t fewest_rows,
-                    Rounding rounding) {
+struct TileOptions {
+    Input input;
+    std::uint32_t fewest_rows;
+    Rounding rounding;
+};
+void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output,
+                    const TileOptions& options) {
     const WeightView& weight = output.weight;
-    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, rounding);
+    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, options.rounding);
     const TilePush push{.step = recorder.step(),
-                        .input = input_at(recorder, args.x.data, kInputAreas),
+                        .input = options.input,
                         .weight = weight.data,
                         .out = output.out.data,
                         .row_bytes = static_cast<std::uint32_t>(weight.row_bytes),
                         .n_in = weight.n_in,
                         .n_out = weight.n_out,
                         .row_set = row_set_of(args.rows),
-                        .fewest_rows = fewest_rows};
+                        .fewest_rows = options.fewest_rows};
     recorder.launch(tile.kernel, push,
                     {fixed(groups_of(weight.n_out, kTileRows)), fixed(1), per_row(args.rows, tile.tokens)});
 }
@@ -100,13 +105,27 @@ Input input_at(const Recorder& recorder, const float* x, const QuantisedAreas& a
     return {x, rows.q, rows.scales, rows.sums};
 }
 
-void quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
+Input input_of(const Recorder& recorder, const RowsView& x) {
+    const QuantisedAreas* areas = recorder.quantised(x);
+    return areas != nullptr ? input_at(recorder, x.data, *areas) : Input{x.data, nullptr, nullptr, nullptr};
+}
+
+QuantisedRows quantised_output(Recorder& recorder, const RowsView& rows, const QuantisedAreas& areas) {
+    if (!recorder.wants_quantised()) return {};
+    recorder.made_quantised(rows, areas);
+    return quantised_rows(recorder, areas);
+}
+
+Input quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
+    if (recorder.quantised(x) != nullptr) return input_of(recorder, x);
     const QuantisePush push{.step = recorder.step(),
                             .x = x.data,
                             .to = quantised_rows(recorder, kInputAreas),
                             .n_cols = x.n_cols,
                             .row_set = row_set_of(rows)};
     recorder.launch(quantise_kernel(), push, {per_row(rows), fixed(groups_of(x.n_cols, kQuantiseColumns)), fixed(1)});
+    recorder.made_quantised(x, kInputAreas);
+    return input_of(recorder, x);
 }
 
 TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type, Rounding rounding) {
@@ -154,10 +173,12 @@ void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding) {
         return;
     }
     const bool few_as_vectors = vectors && args.rows == RowSet::kOutputs;
-    if (std::ranges::any_of(outputs, [&](const auto& output) { return meets_quantised(recorder, output.weight.type); }))
-        quantise(recorder, args.x, args.rows);
-    for (const MatmulOutput& output : outputs)
-        multiply_tiles(recorder, args, output, few_as_vectors ? kFewOutputs + 1 : 1, rounding);
+    const bool quantises =
+        std::ranges::any_of(outputs, [&](const auto& output) { return meets_quantised(recorder, output.weight.type); });
+    const TileOptions options{.input = quantises ? quantise(recorder, args.x, args.rows) : input_of(recorder, args.x),
+                              .fewest_rows = few_as_vectors ? kFewOutputs + 1 : 1,
+                              .rounding = rounding};
+    for (const MatmulOutput& output : outputs) multiply_tiles(recorder, args, output, options);
     if (few_as_vectors) multiply_vectors(recorder, args, fixed(kFewOutputs));
 }
 

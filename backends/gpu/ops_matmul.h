@@ -17,14 +17,6 @@ constexpr bool is_quantised(DType type) { return type != DType::kF32 && type != 
 /// Throws when there are none.
 MatmulKernels kernels_for(std::string_view operation, DType type);
 
-/// The scratch areas of a quantised input.
-struct QuantisedAreas {
-    ScratchUse q, scales, sums;
-};
-inline constexpr QuantisedAreas kInputAreas{ScratchUse::kQuantised, ScratchUse::kQuantisedScale,
-                                            ScratchUse::kQuantisedSum};
-inline constexpr QuantisedAreas kHiddenAreas{ScratchUse::kHidden, ScratchUse::kHiddenScale, ScratchUse::kHiddenSum};
-
 void reserve_quantised(ScratchSizes& sizes, const QuantisedAreas& areas, std::size_t n_rows, std::size_t n_cols);
 
 /// Whether this device multiplies weights of the type with quantised activations.
@@ -33,9 +25,17 @@ inline bool meets_quantised(const Recorder& recorder, DType type) {
 }
 
 QuantisedRows quantised_rows(const Recorder& recorder, const QuantisedAreas& areas);
-/// Rows in both forms. Without launching anything.
+/// Where an operation writes its rows quantised too, as the recorder then knows; nowhere when nobody wants that.
+QuantisedRows quantised_output(Recorder& recorder, const RowsView& rows, const QuantisedAreas& areas = kInputAreas);
+
+// Inputs, without launching anything.
+/// Rows in both forms.
 Input input_at(const Recorder& recorder, const float* x, const QuantisedAreas& areas);
-void quantise(Recorder& recorder, const RowsView& x, RowSet rows);
+/// In the forms that there are.
+Input input_of(const Recorder& recorder, const RowsView& x);
+
+/// Rows in both forms: launches a kernel unless they are there.
+Input quantise(Recorder& recorder, const RowsView& x, RowSet rows);
 
 /// The kernel for many rows, and how many it takes at a time.
 struct TileKernel {

@@ -38,12 +38,12 @@ public:
 
     void many_tokens() {
         sort();
-        if (meets_quantised(recorder_, args_.gate_type) || meets_quantised(recorder_, args_.up_type))
-            quantise(recorder_, args_.x, RowSet::kTokens);
-        multiply_tiles(args_.gate_type, kGateMatrix);
-        multiply_tiles(args_.up_type, kUpMatrix);
+        const bool quantises = meets_quantised(recorder_, args_.gate_type) || meets_quantised(recorder_, args_.up_type);
+        const Input x = quantises ? quantise(recorder_, args_.x, RowSet::kTokens) : input_of(recorder_, args_.x);
+        multiply_tiles(args_.gate_type, kGateMatrix, x);
+        multiply_tiles(args_.up_type, kUpMatrix, x);
         gate();
-        multiply_tiles(args_.down_type, kDownMatrix);
+        multiply_tiles(args_.down_type, kDownMatrix, input_at(recorder_, hidden(), kHiddenAreas));
         combine();
     }
 
@@ -70,12 +70,17 @@ private:
     }
 
     void gate_up_vector() {
+        recorder_.claim(kHiddenAreas);
         const VectorShape shape =
             vector_shape(recorder_, args_.gate_type, args_.n_ff * args_.n_expert_used, n_embd_, 1);
         const GateUpPush push{.source = source(),
-                              .x = args_.x.data,
+                              .input = input_of(recorder_, args_.x),
                               .ids = args_.choice.ids,
                               .hidden = hidden(),
+                              .to = meets_quantised(recorder_, args_.down_type)
+                                        ? quantised_rows(recorder_, kHiddenAreas)
+                                        : QuantisedRows{},
+                              .tickets = recorder_.tickets(),
                               .row_bytes = bytes_of_row(args_.gate_type, n_embd_),
                               .n_in = n_embd_,
                               .n_ff = args_.n_ff,
@@ -88,7 +93,9 @@ private:
         const VectorShape shape =
             vector_shape(recorder_, args_.down_type, n_embd_, args_.n_ff * args_.n_expert_used, kVectorRows);
         const DownPush push{.source = source(),
-                            .hidden = hidden(),
+                            .hidden = meets_quantised(recorder_, args_.down_type)
+                                          ? input_at(recorder_, hidden(), kHiddenAreas)
+                                          : Input{hidden(), nullptr, nullptr, nullptr},
                             .ids = args_.choice.ids,
                             .weights = args_.choice.weights,
                             .out = args_.out.data,
@@ -117,7 +124,7 @@ private:
         recorder_.launch(sort_kernel(), push, {fixed(1), fixed(1), fixed(1)});
     }
 
-    void multiply_tiles(DType type, ExpertMatrix matrix) {
+    void multiply_tiles(DType type, ExpertMatrix matrix, const Input& input) {
         const TileKernel tile = tile_kernel(recorder_, "expert_ffn", type);
         const bool is_down = matrix == kDownMatrix;
         const std::uint32_t n_in = is_down ? args_.n_ff : n_embd_, n_out = is_down ? n_embd_ : args_.n_ff;
@@ -125,8 +132,7 @@ private:
                                : matrix == kUpMatrix ? ScratchUse::kUp
                                                      : ScratchUse::kGate;
         const TilePush push{.step = recorder_.step(),
-                            .input = is_down ? input_at(recorder_, hidden(), kHiddenAreas)
-                                             : input_at(recorder_, args_.x.data, kInputAreas),
+                            .input = input,
                             .experts = found(),
                             .begin = begin(),
                             .token_of = is_down ? nullptr : token_of(),
@@ -141,6 +147,7 @@ private:
     }
 
     void gate() {
+        recorder_.claim(kHiddenAreas);
         const GatePush push{.n_rows = begin() + n_expert_,
                             .gate = hidden(),
                             .up = recorder_.scratch<float>(ScratchUse::kUp),

@@ -4,7 +4,7 @@
 #include <span>
 
 #include "backends/gpu/kernels/rows.h"
-#include "backends/gpu/ops.h"
+#include "backends/gpu/ops_matmul.h"
 
 namespace lfm::gpu {
 namespace {
@@ -22,11 +22,27 @@ Grid by_elements(std::uint32_t n_cols, Columns columns, RowSet rows) {
 
 }  // namespace
 
-void lower(Recorder& recorder, const RmsNormArgs& args) {
-    const Columns columns = columns_of(args.x.n_cols, {args.x.data, args.weight, args.out.data});
-    const RmsNormPush push{
-        .x = args.x.data, .weight = args.weight, .out = args.out.data, .n_cols = args.x.n_cols, .eps = args.eps};
-    recorder.launch(rms_norm_kernel(columns), push, {per_row(args.rows), fixed(1), fixed(1)});
+void lower(Recorder& recorder, const SumNorm& args) {
+    const RmsNormArgs& norm = args.norm;
+    const std::uint32_t n_cols = norm.x.n_cols;
+    // What is not there is aligned.
+    const Columns columns = columns_of(
+        n_cols, {norm.x.data, args.added[0], args.added[1], args.sum, norm.weight, norm.out.data, args.out_too});
+    const NormPush push{.x = norm.x.data,
+                        .added = {args.added[0], args.added[1]},
+                        .sum = args.sum,
+                        .weight = norm.weight,
+                        .out = norm.out.data,
+                        .out_too = args.out_too,
+                        .to = columns == Columns::kFour ? quantised_output(recorder, norm.out) : QuantisedRows{},
+                        .n_cols = n_cols,
+                        .eps = norm.eps};
+    recorder.launch(norm_kernel(columns), push, {per_row(norm.rows), fixed(1), fixed(1)});
+}
+
+/// For the quantised form of one row.
+void reserve(ScratchSizes& sizes, const SwigluArgs& args) {
+    reserve_quantised(sizes, kHiddenAreas, 1, args.out.n_cols);
 }
 
 void lower(Recorder& recorder, const SwigluArgs& args) {

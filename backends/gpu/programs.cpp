@@ -4,6 +4,7 @@
 #include <string>
 #include <utility>
 
+#include "backends/gpu/fusion.h"
 #include "backends/gpu/ops.h"
 #include "memory/error.h"
 
@@ -83,13 +84,13 @@ void Programs::record_launches(const Program& program, StepClass step_class, std
     launches.clear();
     Recorder recorder({.step_class = step_class,
                        .step = areas_[program.area].step->address(),
+                       .tickets = areas_[program.area].step->tickets(),
                        .experts = &experts_,
                        .scratch = &scratch_sizes_,
                        .scratch_address = scratch_.address(),
                        .traits = traits_},
                       launches);
-    for (const Operation& operation : program.operations)
-        std::visit([&](const auto& args) { lower(recorder, args); }, operation);
+    lower_all(recorder, program.operations);
 }
 
 void Programs::send_step(Health& health, api::Stream stream) {

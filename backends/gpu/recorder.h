@@ -3,6 +3,7 @@
 // replays unchanged.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -19,7 +20,7 @@ namespace lfm::gpu {
 
 /// One kernel of a program. Launches of a program run one after another: each sees what those before wrote.
 struct Launch {
-    static constexpr std::size_t kMostPush = 160;
+    static constexpr std::size_t kMostPush = 192;
 
     Kernel kernel;
     Grid grid;
@@ -34,6 +35,14 @@ struct DeviceTraits {
     ActivationKind activations = ActivationKind::kQuantised;
 };
 
+/// The scratch areas of a quantised input.
+struct QuantisedAreas {
+    ScratchUse q, scales, sums;
+};
+inline constexpr QuantisedAreas kInputAreas{ScratchUse::kQuantised, ScratchUse::kQuantisedScale,
+                                            ScratchUse::kQuantisedSum};
+inline constexpr QuantisedAreas kHiddenAreas{ScratchUse::kHidden, ScratchUse::kHiddenScale, ScratchUse::kHiddenSum};
+
 class ExpertMirrors;
 
 /// Collects the launches of one program for one class of step.
@@ -41,7 +50,8 @@ class Recorder {
 public:
     struct Parts {
         StepClass step_class = StepClass::kOne;
-        const Step* step = nullptr;  // on the device
+        const Step* step = nullptr;        // on the device
+        std::uint32_t* tickets = nullptr;  // there too
         const ExpertMirrors* experts = nullptr;
         const ScratchSizes* scratch = nullptr;
         std::byte* scratch_address = nullptr;
@@ -56,6 +66,8 @@ public:
 
     // Device addresses.
     const Step* step() const { return parts_.step; }
+    /// kMostTickets (kernels/step.h).
+    std::uint32_t* tickets() const { return parts_.tickets; }
     /// An area that was reserved.
     template <typename T>
     T* scratch(ScratchUse use) const {
@@ -63,6 +75,26 @@ public:
     }
     /// [n_layer, n_expert]
     const ExpertEntry* expert_table(const ExpertTable* table) const;
+
+    // Rows that lie quantised besides, so that who reads them need not do it again.
+    /// Whether an operation after the one that is lowered reads the rows that this one makes in quantised form.
+    bool wants_quantised() const { return wants_quantised_; }
+    void want_quantised(bool wanted) { wants_quantised_ = wanted; }
+    /// The launch before wrote them there too; whatever was there is gone.
+    void made_quantised(const RowsView& rows, const QuantisedAreas& areas) { quantised_in(areas) = rows; }
+    void claim(const QuantisedAreas& areas) { quantised_in(areas) = {}; }
+    /// Null: they do not.
+    const QuantisedAreas* quantised(const RowsView& rows) const {
+        for (const auto& [areas, held] : quantised_)
+            if (held.data != nullptr && held.data == rows.data && held.n_cols == rows.n_cols) return &areas;
+        return nullptr;
+    }
+    /// Of those for which is_over(rows, n_cols).
+    template <typename Function>
+    void forget_quantised(const Function& is_over) {
+        for (auto& [areas, held] : quantised_)
+            if (held.data != nullptr && is_over(held.data, held.n_cols)) held = {};
+    }
 
     /// At most 65535 groups along y and z: throws Error{kUnsupportedModel} beyond that, with the largest step.
     template <typename Push>
@@ -76,8 +108,16 @@ private:
     /// Throws Error{kUsage} when the kernel takes other arguments.
     Launch& add(const Kernel& kernel, std::size_t push_bytes, const Grid& grid);
 
+    struct Quantised {
+        QuantisedAreas areas;
+        RowsView rows;  // null: nobody's
+    };
+    RowsView& quantised_in(const QuantisedAreas& areas) { return quantised_[areas.q == kInputAreas.q ? 0 : 1].rows; }
+
     Parts parts_;
     std::vector<Launch>& launches_;
+    bool wants_quantised_ = false;
+    std::array<Quantised, 2> quantised_{Quantised{kInputAreas, {}}, Quantised{kHiddenAreas, {}}};
 };
 
 }  // namespace lfm::gpu

@@ -11,7 +11,7 @@ static_assert(sizeof(Step) == sizeof(StepHeader) && offsetof(Step, token_ids) ==
               offsetof(Step, forced_experts) == offsetof(StepHeader, forced_experts));
 
 StepArea::StepArea(Memory& memory, const BackendLimits& limits, const StepParams& params, const StepNeeds& needs)
-    : source_(&params), image_(limits, needs, 0), block_(memory, image_.size()) {
+    : source_(&params), image_(limits, needs, kMostTickets * sizeof(std::uint32_t)), block_(memory, image_.size()) {
     std::fill_n(block_.host(), image_.size(), std::byte{0});
 }
 

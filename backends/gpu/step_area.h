@@ -41,6 +41,8 @@ public:
     /// Whether operations with these needs may use it as it is.
     bool holds(const StepNeeds& needs) const { return image_.needs().hold(needs); }
     const Step* address() const { return reinterpret_cast<const Step*>(block_.address()); }
+    /// kMostTickets (kernels/step.h): zero in each step that is sent.
+    std::uint32_t* tickets() const { return reinterpret_cast<std::uint32_t*>(block_.address() + image_.gap_at()); }
     /// Of the step last sent.
     const StepHeader& header() const { return header_; }
     /// Copies StepParams; nothing may be running. Throws Error{kUsage} when the step is larger than the limits.

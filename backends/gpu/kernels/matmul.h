@@ -29,6 +29,7 @@ std::optional<MatmulKernels> matmul_kernels(DType type);
 
 /// Rows of n activations: x [rows, n] f32; for quantised weights also q [rows, n] int8, scales [rows, n / 32] f32, and
 /// sums [rows, n / 32], the sums of 16 neighbouring q, two i16 a word (backends/cpu/kernels.h has the definition).
+/// Kernels of few rows take a null q as well: their groups quantise x themselves.
 struct Input {
     const float* x;
     const std::byte* q;
@@ -36,11 +37,18 @@ struct Input {
     const std::uint32_t* sums;
 };
 
+/// As `Input`, to write.
+struct QuantisedRows {
+    std::byte* q;
+    float* scales;
+    std::uint32_t* sums;
+};
+
 /// A group of kVectorThreads threads is kVectorThreads / 32 sets of lanes. sets_per_row of them, a power of two, share
 /// some rows of weights; the groups of the grid's x axis take turns until all rows are done.
 inline constexpr std::uint32_t kVectorThreads = 256;
 inline constexpr std::uint32_t kVectorSets = kVectorThreads / 32;
-/// The widest input that is quantised within a group.
+/// The widest input that a group can hold quantised.
 inline constexpr std::uint32_t kMostVectorInputs = 12288;
 /// Rows that a set of lanes multiplies at a time.
 inline constexpr std::uint32_t kVectorRows = 2;
@@ -56,7 +64,7 @@ struct VectorPush {
         std::uint32_t row_bytes, n_out;
     };
     const Step* step;
-    const float* x;
+    Input input;
     Output outputs[3];  // those left over have no rows
     std::uint32_t n_in, row_set;
     std::uint32_t most_rows;  // of x, else nothing is done; 0: as many as the grid has
@@ -74,23 +82,28 @@ struct ExpertSource {
 
 /// hidden[j] = silu(gate · x) ⊙ up · x for each choice j of the set, the grid's y. Both matrices are of one type.
 struct GateUpPush {
-    ExpertSource source;
-    const float* x;
+    ExpertSource source;         // without a table: the two matrices below are the only choice
+    const std::byte *gate, *up;  // of a dense layer
+    Input input;
     const std::int32_t* ids;
-    float* hidden;  // [n_used, n_ff]
+    float* hidden;           // [n_used, n_ff]
+    float* up_out;           // null, or where up · x goes
+    QuantisedRows to;        // null: hidden is not wanted quantised; else n_ff is a multiple of 32
+    std::uint32_t* tickets;  // for `to`: n_used · n_ff / 32
     std::uint32_t row_bytes, n_in, n_ff, sets_per_row;
 };
 
 /// out = Σ weight[j] · down(hidden[j]) over the choices j of the set; n_used · n_ff is at most kMostVectorInputs.
 struct DownPush {
     ExpertSource source;
-    const float* hidden;
+    Input hidden;  // [n_used, n_ff]
     const std::int32_t* ids;
     const float* weights;
     float* out;
     std::uint32_t row_bytes, n_ff, n_out, n_used, sets_per_row;
 };
 inline constexpr std::uint32_t kMostVectorChoices = 32;
+static_assert(kMostVectorInputs / 32 <= kMostTickets);
 
 /// Products of tiles of kTileRows weight rows with kTileTokens rows of x, on the grid {tiles of weight rows, experts,
 /// tiles of x}; groups take turns along z. For experts the rows are those of `begin`, sorted by expert.

@@ -3,17 +3,10 @@
 
 #include <cstdint>
 
-#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/platform/api.h"
 
 namespace lfm::gpu {
-
-/// As `Input` of matmul.h, to write.
-struct QuantisedRows {
-    std::byte* q;
-    float* scales;
-    std::uint32_t* sums;
-};
 
 inline constexpr std::uint32_t kQuantiseThreads = 256;
 inline constexpr std::uint32_t kQuantiseColumns = 4 * kQuantiseThreads;  // of a group

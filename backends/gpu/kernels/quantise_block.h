@@ -1,8 +1,10 @@
 // Activations to 8 bits in blocks of 32, as backends/cpu/kernels.h defines it: eight lanes a block.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
+#include "backends/gpu/kernels/wide.h"
 #include "backends/gpu/platform/arithmetic.h"
 #include "backends/gpu/platform/lanes.h"
 #include "backends/gpu/platform/loads.h"
@@ -14,6 +16,54 @@ struct QuantisedFour {
     float scale;              // of the block
     std::int32_t sum_of_run;  // of the 16 neighbours that begin at a multiple of 16
 };
+
+/// Divides by one number as the instruction would: rounded once. `by` is not zero, subnormal or beyond 2^120.
+///
+/// The quotient by a reciprocal, put right twice by what is left over: if the reciprocal is rounded to nearest and the
+/// quotient within a unit of its last place, the last step rounds correctly (Markstein, "Computation of elementary
+/// functions on the IBM RISC System/6000 processor", 1990, theorem 5). What is left over must be exact, so small
+/// numbers are moved away from the subnormals first.
+struct Divider {
+    __device__ explicit Divider(float by)
+        : factor(by < 0x1p-64f ? 0x1p64f : 1.0f), divisor(by * factor), reciprocal(1.0f / divisor) {}
+    __device__ float operator()(float value) const {
+        const float dividend = value * factor;
+        float quotient = dividend * reciprocal;
+        quotient = fmaf(fmaf(-quotient, divisor, dividend), reciprocal, quotient);
+        return fmaf(fmaf(-quotient, divisor, dividend), reciprocal, quotient);
+    }
+    float factor, divisor, reciprocal;
+};
+
+/// Of a block, from the bits of its largest magnitude.
+struct BlockScale {
+    __device__ explicit BlockScale(std::uint32_t largest)
+        : scale(largest < 0x7f800000 ? float_of_bits(largest) / 127.0f : 0.0f),
+          // A subnormal scale is too coarse to keep |q| within 127.
+          is_zero(scale < 1.17549435e-38f),
+          stored(largest >= 0x7f800000 ? float_of_bits(0x7fc00000)
+                 : is_zero             ? 0.0f
+                                       : scale),
+          divide(is_zero ? 1.0f : scale) {}
+    __device__ std::int32_t level_of(float value) const {
+        return is_zero ? 0 : static_cast<std::int32_t>(round_to_even(divide(value)));
+    }
+    float scale;
+    bool is_zero;
+    float stored;  // 0: all levels are; NaN: not all values were numbers
+    Divider divide;
+};
+
+/// Four neighbouring values from a column that is a multiple of 4; zeros where they are not wanted.
+__device__ inline void load_four(const float* x, std::uint32_t column, bool wanted, float (&four)[4]) {
+    if (wanted && (reinterpret_cast<std::uintptr_t>(x) & 15) == 0) {
+        const Floats4 values = *reinterpret_cast<const Floats4*>(x + column);
+        four[0] = values.x, four[1] = values.y, four[2] = values.z, four[3] = values.w;
+    } else {
+#pragma unroll
+        for (std::uint32_t i = 0; i < 4; ++i) four[i] = wanted ? x[column + i] : 0;
+    }
+}
 
 /// Four of 32 neighbouring values by each of eight neighbouring lanes. All lanes of the warp call it.
 __device__ inline QuantisedFour quantise_four(const float (&values)[4]) {
@@ -27,20 +77,36 @@ __device__ inline QuantisedFour quantise_four(const float (&values)[4]) {
         const std::uint32_t other = lane_xor(largest, mask);
         largest = other > largest ? other : largest;
     }
-    const bool is_finite = largest < 0x7f800000;
-    float scale = is_finite ? float_of_bits(largest) / 127.0f : 0.0f;
-    if (scale < 1.17549435e-38f) scale = 0;  // a subnormal scale is too coarse to keep |q| within 127
-    QuantisedFour result{0, is_finite ? scale : float_of_bits(0x7fc00000), 0};
-    if (scale != 0) {
+    const BlockScale scale(largest);
+    QuantisedFour result{0, scale.stored, 0};
 #pragma unroll
-        for (std::uint32_t i = 0; i < 4; ++i) {
-            const std::int32_t level = static_cast<std::int32_t>(round_to_even(values[i] / scale));
-            result.sum_of_run += level;
-            result.q |= (static_cast<std::uint32_t>(level) & 0xff) << 8 * i;
-        }
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        const std::int32_t level = scale.level_of(values[i]);
+        result.sum_of_run += level;
+        result.q |= (static_cast<std::uint32_t>(level) & 0xff) << 8 * i;
     }
     for (std::uint32_t mask = 1; mask < 4; mask *= 2) result.sum_of_run += lane_xor(result.sum_of_run, mask);
     return result;
+}
+
+/// Stores 32 neighbouring values, one by each lane, as block `block`. All lanes of the warp call it.
+__device__ inline void store_quantised(float value, std::uint32_t block, bool wanted, std::byte* q, float* scales,
+                                       std::uint32_t* sums) {
+    std::uint32_t largest = bits_of_float(value) & 0x7fffffff;
+    for (std::uint32_t mask = 1; mask < kLanes; mask *= 2) {
+        const std::uint32_t other = lane_xor(largest, mask);
+        largest = other > largest ? other : largest;
+    }
+    const BlockScale scale(largest);
+    const std::int32_t level = scale.level_of(value);
+    std::int32_t sum = level;
+    for (std::uint32_t mask = 1; mask < 16; mask *= 2) sum += lane_xor(sum, mask);
+    const std::int32_t other_run = lane_xor(sum, 16);
+    if (!wanted) return;
+    q[32 * std::size_t{block} + lane()] = static_cast<std::byte>(level & 0xff);
+    if (lane() != 0) return;
+    scales[block] = scale.stored;
+    sums[block] = (static_cast<std::uint32_t>(sum) & 0xffff) | static_cast<std::uint32_t>(other_run) << 16;
 }
 
 /// Stores what eight lanes made of block `block`; `of_block` says which of them this is. All lanes of the warp call it.

@@ -14,6 +14,9 @@ struct Step {
     const std::int32_t* forced_experts;  // [n_moe_layer, n_tokens, n_expert_used]
 };
 
+/// Tickets of arrivals.h, in device memory, that a launch may use. They are zero before a launch and after it.
+inline constexpr std::uint32_t kMostTickets = 512;
+
 /// One expert's matrices. A table has n_expert of them a layer.
 struct ExpertEntry {
     const std::byte *gate, *up, *down;

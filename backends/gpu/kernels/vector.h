@@ -1,5 +1,6 @@
-// Weights times one row of x. A group quantises x into its shared memory; each of its teams, some sets of lanes, takes
-// a few rows of weights at a time and spreads them over its lanes.
+// Weights times one row of x. A group holds x quantised in its shared memory: it copies what the operation that made x
+// left, or quantises x itself. Each of its teams, some sets of lanes, takes a few rows of weights at a time and spreads
+// them over its lanes.
 #pragma once
 
 #include "backends/gpu/kernels/find_expert.h"
@@ -74,15 +75,31 @@ struct VectorInput<Weight, false> {
         std::uint32_t sums[kMostVectorInputs / 32];
     };
 
-    /// Of n_rows · n values. The whole group calls it; sync_group() comes before the first product.
-    __device__ VectorInput(Shared& to, const float* x, std::uint32_t n_rows, std::uint32_t n)
+    /// Of n_rows · n values from row `row` on. The whole group calls it; sync_group() comes before the first product.
+    __device__ VectorInput(Shared& to, const Input& input, std::uint32_t row, std::uint32_t n_rows, std::uint32_t n)
         : shared(to), n_items(n / kItem) {
-        const std::uint32_t end = n_rows * n;
+        if (input.q != nullptr)
+            copy(to, input, row * n_items, n_rows * n_items);
+        else
+            quantise(to, input.x + std::size_t{row} * n, n_rows * n);
+    }
+
+    /// Blocks of 32 as another kernel left them: 16 bytes a load, all under way together.
+    __device__ static void copy(Shared& to, const Input& input, std::size_t first, std::uint32_t n_blocks) {
+        const auto* q = reinterpret_cast<const Words4*>(input.q) + 2 * first;
+        for (std::uint32_t i = thread_index(); i < 2 * n_blocks; i += kVectorThreads) to.q[i] = q[i];
+        for (std::uint32_t i = thread_index(); i < n_blocks; i += kVectorThreads) {
+            to.scales[i] = input.scales[first + i];
+            to.sums[i] = input.sums[first + i];
+        }
+    }
+
+    /// For whoever does not know what made x: as often as there are groups.
+    __device__ static void quantise(Shared& to, const float* x, std::uint32_t end) {
         for (std::uint32_t first = 0; first < end; first += 4 * kVectorThreads) {
             const std::uint32_t column = first + 4 * thread_index();
             float four[4];
-#pragma unroll
-            for (std::uint32_t i = 0; i < 4; ++i) four[i] = column < end ? x[column + i] : 0;
+            load_four(x, column, column < end, four);
             store_block(quantise_four(four), column / 32, column / 4 % 8, column < end, to.q, to.scales, to.sums);
         }
     }
@@ -119,8 +136,8 @@ template <class Weight>
 struct VectorInput<Weight, true> {
     struct Shared {};
 
-    __device__ VectorInput(Shared&, const float* from, std::uint32_t, std::uint32_t n)
-        : x(from), n_in(n), n_items((n + kFloatItem - 1) / kFloatItem) {}
+    __device__ VectorInput(Shared&, const Input& input, std::uint32_t row, std::uint32_t, std::uint32_t n)
+        : x(input.x + std::size_t{row} * n), n_in(n), n_items((n + kFloatItem - 1) / kFloatItem) {}
 
     /// Whether items of rows there and of x lie at multiples of 16 bytes and are whole.
     __device__ bool is_wide(const std::byte* weight, std::uint32_t row_bytes) const {
@@ -196,7 +213,7 @@ __device__ inline void multiply_rows(const VectorInput<Weight>& x, const Team& t
     }
 }
 
-/// Brings the first rows of weights nearer while x is quantised.
+/// Brings the first rows of weights nearer while x comes.
 __device__ inline void prefetch_row(const std::byte* row, std::uint32_t row_bytes) {
     constexpr std::uint32_t kLine = 128;
     for (std::uint32_t at = kLine * lane(); at < row_bytes; at += kLine * kLanes) prefetch(row + at);
@@ -243,7 +260,7 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
         const std::uint32_t n_x_rows = n_rows(*push.step, push.row_set);
         if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
     }
-    const VectorInput<Weight> x(shared.input, push.x + std::size_t{x_row} * push.n_in, 1, push.n_in);
+    const VectorInput<Weight> x(shared.input, push.input, x_row, 1, push.n_in);
     bool wide = true;
 #pragma unroll
     for (std::uint32_t i = 0; i < 3; ++i)
@@ -263,22 +280,53 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     }
 }
 
+/// Quantises the blocks of 32 hidden values that became whole with this group's rows: runs of `n_run` rows, a divisor
+/// of 32, from `first` on. Another group may have made the rest of a block: who comes last does it. Eight lanes take a
+/// run.
+__device__ inline void quantise_whole_blocks(const GateUpPush& push, std::uint32_t j, std::uint32_t first,
+                                             std::uint32_t n_run) {
+    fence_device();
+    sync_group();
+    const std::uint32_t n_blocks = push.n_ff / 32, of_block = thread_index() % 8, apart = n_groups().x * n_run;
+    const float* hidden = push.hidden + std::size_t{j} * push.n_ff;
+    for (; first < push.n_ff; first += kVectorThreads / 8 * apart) {
+        const std::uint32_t row = first + thread_index() / 8 * apart, block = row / 32;
+        std::uint32_t is_last = 0;
+        if (of_block == 0 && row < push.n_ff) {
+            std::uint32_t* ticket = push.tickets + j * n_blocks + block;
+            if (arrive(ticket, n_run) + n_run == 32) {
+                is_last = 1;
+                *ticket = 0;
+            }
+        }
+        is_last = lane_value(is_last, lane() / 8 * 8);
+        if (is_last != 0) fence_device();
+        float four[4];
+        load_four(hidden, 32 * block + 4 * of_block, is_last != 0, four);
+        store_block(quantise_four(four), j * n_blocks + block, of_block, is_last != 0,
+                    reinterpret_cast<Words4*>(push.to.q), push.to.scales, push.to.sums);
+    }
+}
+
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
     static_assert(kVectorRows == 2);  // one of each matrix
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
     const std::uint32_t j = group_index().y;
-    const ExpertEntry expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]));
+    const ExpertEntry expert = push.source.table != nullptr
+                                   ? find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]))
+                                   : ExpertEntry{push.gate, push.up, nullptr, 1};
     if (expert.held == 0) return;
     const Team team(push.sets_per_row);
-    std::uint32_t of_group = group_index().x * team.n_teams;
+    const std::uint32_t first = group_index().x * team.n_teams;
+    std::uint32_t of_group = first;
     if (of_group >= push.n_ff) return;
     const auto row_of = [&push](const std::byte* matrix, std::uint32_t row) {
         return matrix + std::size_t{row < push.n_ff ? row : push.n_ff - 1} * push.row_bytes;
     };
     prefetch_row(row_of(expert.gate, of_group + team.index), push.row_bytes);
     prefetch_row(row_of(expert.up, of_group + team.index), push.row_bytes);
-    const VectorInput<Weight> x(shared.input, push.x, 1, push.n_in);
+    const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     const bool wide = x.is_wide(expert.gate, push.row_bytes) && x.is_wide(expert.up, push.row_bytes);
     sync_group();
     for (; of_group < push.n_ff; of_group += n_groups().x * team.n_teams) {
@@ -287,8 +335,12 @@ __global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
         float sums[2] = {};
         multiply_rows(x, team, rows, wide, sums);
         add_up(team, shared.sums, sums);
-        if (team.leads() && row < push.n_ff) push.hidden[std::size_t{j} * push.n_ff + row] = silu(sums[0]) * sums[1];
+        if (team.leads() && row < push.n_ff) {
+            push.hidden[std::size_t{j} * push.n_ff + row] = silu(sums[0]) * sums[1];
+            if (push.up_out != nullptr) push.up_out[row] = sums[1];
+        }
     }
+    if (push.to.q != nullptr) quantise_whole_blocks(push, j, first, team.n_teams);
 }
 
 template <class Weight>
@@ -333,7 +385,7 @@ __global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
     gather_choices(push, shared);
     // Those of choices outside the set are whatever they are, and are not used.
-    const VectorInput<Weight> x(shared.vector.input, push.hidden, push.n_used, push.n_ff);
+    const VectorInput<Weight> x(shared.vector.input, push.hidden, 0, push.n_used, push.n_ff);
     sync_group();
     const std::uint32_t n_items = shared.n * x.n_items;
     bool wide = true;

@@ -41,6 +41,12 @@ __device__ inline T& shared_memory() {
 /// Returns what was there. In shared memory, or in the device's.
 __device__ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) { return atomicAdd(to, value); }
 
+/// What this thread wrote before is seen by all threads of the device before what it writes after; and what it reads
+/// after is no older than what it read before.
+__device__ inline void fence_device() { __threadfence(); }
+/// Adds to a ticket: a number in device memory that says how many have arrived. Returns what was there. Between fences.
+__device__ inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) { return atomicAdd(ticket, n); }
+
 /// What was written before is seen by the host and by other devices before what is written after.
 __device__ inline void fence_system() { __threadfence_system(); }
 /// Of pinned memory that the other side reads or writes at any time.
@@ -82,6 +88,11 @@ T& shared_memory() {
 }
 inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t value) {
     return __atomic_fetch_add(to, value, __ATOMIC_RELAXED);
+}
+// For ThreadSanitizer, which does not know fences, the ticket itself orders what is around it.
+inline void fence_device() {}
+inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) {
+    return __atomic_fetch_add(ticket, n, __ATOMIC_ACQ_REL);
 }
 inline void fence_system() { emulation::fence_system(); }
 inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }

@@ -14,6 +14,7 @@
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"
 #include "backends/gpu/emulation/schedule.h"
+#include "backends/gpu/fusion.h"
 #include "backends/gpu/ops.h"
 #include "backends/step_image.h"
 #include "tests/backends/cpu/guarded.h"
@@ -36,16 +37,17 @@ public:
         for (const Operation& operation : operations)
             std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
         Program program{.params = &params, .step = std::make_unique<Step>()};
+        program.tickets.resize(kMostTickets);
         program.scratch = std::make_unique<lfm::test::Guarded<std::byte>>(sizes.total());
         std::ranges::fill(program.scratch->span(), std::byte{0xff});  // NaN
         Recorder recorder({.step_class = class_of({.n_tokens = params.n_tokens, .n_outputs = params.n_outputs}),
                            .step = program.step.get(),
+                           .tickets = program.tickets.data(),
                            .scratch = &sizes,
                            .scratch_address = program.scratch->data(),
                            .traits = traits_},
                           program.launches);
-        for (const Operation& operation : operations)
-            std::visit([&](const auto& args) { lower(recorder, args); }, operation);
+        lower_all(recorder, operations);
         programs_.push_back(std::move(program));
         return {static_cast<std::uint32_t>(programs_.size() - 1)};
     }
@@ -79,6 +81,7 @@ private:
     struct Program {
         const StepParams* params;
         std::unique_ptr<Step> step;
+        std::vector<std::uint32_t> tickets;
         std::unique_ptr<lfm::test::Guarded<std::byte>> scratch;
         std::vector<Launch> launches;
     };
