@@ -11,7 +11,9 @@
 #include <cstdint>
 #include <functional>
 #include <span>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "backends/backend.h"
 #include "memory/ledger.h"
@@ -123,18 +125,38 @@ struct HostWork {
     const char* name = "";
 };
 
+/// What work on the compute lane does until the points it waits for are reached.
+enum class WaitKind : std::uint8_t {
+    kInQueue,   // nothing runs: it may take any time
+    kSpins,     // a kernel asks again and again, for DeviceLimits::spin_seconds at most: see Device::stalled
+    kByCaller,  // it cannot wait: points must be reached when a program that waits for them is submitted
+};
+
 struct DeviceLimits {
     Bytes largest_block;             // of one allocation
     bool copies_beside_work = true;  // false: the copy lane must not be used while a step is enqueued
     bool registers_memory = false;   // register_memory spares the host copying
+    WaitKind waits = WaitKind::kInQueue;
+    double spin_seconds = 0;  // kSpins
+    /// Launches that may be handed over and not done; with more, flush and copy block until the device has done some.
+    /// 0: any number.
+    std::uint32_t most_launches = 0;
 };
+
+/// Whether anybody waits for a program's point. One that nobody watches counts as reached with the next one that is
+/// watched; the last of a flush always is.
+enum class Watched : std::uint8_t { kYes, kNo };
+
+/// A step may be done again when it stalled. kFirst keeps what it will advance of the sequence's state on the device,
+/// kAgain puts that back first. kOnly: nothing in the step waits, so it cannot stall.
+enum class Attempt : std::uint8_t { kOnly, kFirst, kAgain };
 
 /// Programs are never forgotten: what they were recorded with (StepParams, expert tables) lives as long as the device
 /// runs steps, so a device serves one session.
 ///
-/// Calls come from one thread at a time, but for: signal and wait, from any thread at any time; copy, from any thread,
-/// one call at a time. Every call but signal and the destructor throws Error{kDeviceLost} once the device failed, and
-/// for ever after.
+/// Calls come from one thread at a time, but for: signal, wait and stalled, from any thread at any time; copy, from any
+/// thread, one call at a time; submit and flush, from another thread than the other calls. Every call but signal and
+/// the destructor throws Error{kDeviceLost} once the device failed, and for ever after.
 class Device : public Backend {
 public:
     virtual DeviceId id() const = 0;
@@ -160,12 +182,19 @@ public:
     /// pinned in RAM, which no budget of the device's counts. A refusal is no error. `memory` outlives the result.
     virtual HostRegistration register_memory(std::span<const std::byte> /*memory*/) { return {}; }
 
-    /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be running.
-    virtual void begin_step() = 0;
+    /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be submitted
+    /// or running: Error{kUsage}.
+    virtual void begin_step(Attempt attempt = Attempt::kOnly) = 0;
+    /// How many launches the program adds to those that limits() bounds, in the present step; 0 where there is no bound
+    /// or a flush of the step counts as one. Throws Error{kUsage} for an unknown program.
+    virtual std::uint32_t launches(ProgramId /*program*/) const { return 0; }
     /// Enqueues a program on the compute lane, to start when all `waits` are reached and what was submitted before has
-    /// finished. Returns the point it reaches: one after the last. Allocates nothing. Runs after flush.
-    virtual Point submit(ProgramId program, std::span<const Point> waits) = 0;
-    /// Hands everything submitted to the device.
+    /// finished. Returns the point it reaches: one after the last. Allocates nothing. Runs after flush. Throws
+    /// Error{kUsage} for an unknown program, and for points that it cannot wait for: later ones of its own lane, and
+    /// unreached ones of others with WaitKind::kByCaller.
+    virtual Point submit(ProgramId program, std::span<const Point> waits, Watched watched = Watched::kYes) = 0;
+    /// Hands everything submitted to the device. May block, as limits() says: so never call it from the thread that
+    /// reaches what the device waits for.
     virtual void flush() = 0;
     /// Enqueues copies on the copy lane, after all `waits`; no regions: only reaches its point. Starts by itself. The
     /// host memory stays as it is until the point is reached.
@@ -176,8 +205,15 @@ public:
     virtual void signal() = 0;
     /// Blocks the calling thread until the point, which need not be enqueued yet, is reached.
     virtual void wait(Point point) = 0;
+    /// WaitKind::kSpins: a kernel gave up waiting since the last begin_step. All points are still reached in time, but
+    /// what was computed since means nothing: the step is to be done again (Attempt::kAgain).
+    virtual bool stalled() const { return false; }
     /// Reported by whoever does the host's part of a step.
     virtual void host_worked(const HostWork&) {}
+
+    /// Where the device goes a slower way than it could, and why, one sentence each: "steps run kernel by kernel: the
+    /// driver refused a graph (NotSupported)". For people; may grow while steps run.
+    virtual std::vector<std::string> remarks() const { return {}; }
 
     // Backend's: one program, started at once, and the end of all work.
     void submit(ProgramId program) final {

@@ -71,7 +71,10 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
                           .trace = trace_ && simulated_ == nullptr ? &*trace_ : nullptr};
     if (in.device != nullptr) {
         streams_.emplace(ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, times_});
-        inputs.beside = {.device = in.device, .streams = &*streams_};
+        inputs.beside = {.device = in.device,
+                         .streams = &*streams_,
+                         .keep = [this] { state_.keep_host(); },
+                         .put_back = [this] { state_.put_back_host(); }};
         if (in.options.host_seconds)
             inputs.beside.host_seconds = [&options = in.options,
                                           &params = in.params](std::span<const Operation> operations) {

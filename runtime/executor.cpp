@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <limits>
 #include <mutex>
 
 #include <oneapi/tbb/flow_graph.h>
@@ -9,6 +10,7 @@
 #include <oneapi/tbb/task_arena.h>
 
 #include "memory/error.h"
+#include "runtime/launch_feeder.h"
 #include "runtime/point_watch.h"
 
 namespace lfm {
@@ -37,6 +39,7 @@ public:
         record();
         find_signals();
         if (device() != nullptr) {
+            feeder_.emplace(*device());
             compute_watch_.emplace(*device());
             if (std::ranges::any_of(in_.program, [](const Stage& s) { return s.kind == StageKind::kStaged; }))
                 copy_watch_.emplace(*device());
@@ -54,17 +57,14 @@ public:
 
     void run(const std::atomic<bool>* stop) {
         stop_ = stop;
-        interrupted_ = false;
-        failed_ = false;
-        failure_ = nullptr;
-        host_seconds_ = expert_seconds_ = 0;
         const auto begin = Clock::now();
-        device_free_ = begin;
-        if (device() != nullptr) enqueue_device();
-        arena_.execute([&] {
-            host_nodes_.front().try_put(Message{});
-            graph_->wait_for_all();
-        });
+        try_step(Attempt::kFirst);
+        if (stalled()) {
+            // What came after the device gave up means nothing, on either side.
+            ++n_stalled_;
+            if (in_.beside.put_back) in_.beside.put_back();
+            try_step(Attempt::kAgain);
+        }
         const auto end = Clock::now();
         times_ = {seconds(end - begin), host_seconds_, expert_seconds_};
         if (in_.trace != nullptr) in_.trace->record_step(in_.params.n_tokens, in_.params.position, begin, end);
@@ -74,6 +74,7 @@ public:
 
     std::vector<std::string> describe() const { return names_; }
     StepTimes last_times() const { return times_; }
+    std::uint64_t n_stalled() const { return n_stalled_; }
 
 private:
     Device* device() const { return in_.beside.device; }
@@ -89,6 +90,7 @@ private:
         copy_points_.resize(n_stages());
         waits_.reserve(8);
         begun_.resize(n_stages());
+        measured_.resize(n_stages());
     }
 
     /// Which host stages the device waits for, and which device stages the host.
@@ -97,7 +99,9 @@ private:
         watched_.resize(n_stages());
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             for (const std::uint32_t other : stage(i).after) (on_device(stage(i)) ? signals_ : watched_)[other] = true;
-            if (on_device(stage(i))) last_on_device_ = i;
+            if (!on_device(stage(i))) continue;
+            last_on_device_ = i;
+            waits_for_host_ = waits_for_host_ || !stage(i).after.empty() || stage(i).kind == StageKind::kStaged;
         }
         if (device() != nullptr && last_on_device_) watched_[*last_on_device_] = true;
     }
@@ -186,19 +190,53 @@ private:
 
     // A step.
 
-    void enqueue_device() {
+    bool stalled() const { return device() != nullptr && !failed_ && device()->stalled(); }
+
+    void try_step(Attempt attempt) {
+        interrupted_ = false;
+        failed_ = false;
+        failure_ = nullptr;
+        host_seconds_ = expert_seconds_ = 0;
+        device_free_ = Clock::now();
+        if (device() != nullptr) begin_device(attempt);
+        arena_.execute([&] {
+            host_nodes_.front().try_put(Message{});
+            graph_->wait_for_all();
+        });
+        if (device() == nullptr) return;
+        if (const std::exception_ptr failure = feeder_->finish()) fail(failure);
+    }
+
+    void begin_device(Attempt attempt) {
         Device& device = *this->device();
-        device.begin_step();
+        const WaitKind waits = device.limits().waits;
+        const bool may_stall = waits == WaitKind::kSpins && n_stalled_ == 0 && waits_for_host_;
+        if (attempt == Attempt::kFirst && !may_stall) attempt = Attempt::kOnly;
+        if (attempt == Attempt::kFirst && in_.beside.keep) in_.beside.keep();
+        device.begin_step(attempt);
         const StreamMode mode =
             in_.beside.streams != nullptr ? in_.beside.streams->begin_step(in_.params) : StreamMode::kNone;
+        plan_device(mode, may_stall || waits == WaitKind::kInQueue ? LaunchFeeder::Waits::kOnDevice
+                                                                   : LaunchFeeder::Waits::kHere);
+        feeder_->start();
+        if (mode == StreamMode::kAhead) enqueue_streams();
+    }
+
+    /// Which programs the step submits, and what each waits for.
+    void plan_device(StreamMode mode, LaunchFeeder::Waits waits) {
+        Device& device = *this->device();
         std::uint64_t host = device.last(Timeline::kHostSignals).value;
         std::uint64_t copy = device.last(Timeline::kCopy).value;
+        std::uint64_t compute = device.last(Timeline::kCompute).value;
+        double host_seconds = 0;  // that the device would wait, were it idle
+        feeder_->clear();
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             const Stage& stage = in_.program[i];
             if (!on_device(stage)) {
                 // What nobody waits for counts towards the next point: reports are put in order by it.
                 points_[i] = {Timeline::kHostSignals, host + 1};
                 if (signals_[i]) ++host;
+                host_seconds += expected_seconds(i);
                 continue;
             }
             waits_.clear();
@@ -209,10 +247,36 @@ private:
                 copy_points_[i] = {Timeline::kCopy, ++copy};
                 waits_.push_back(copy_points_[i]);
             }
-            points_[i] = device.submit(programs_[i], waits_);
+            points_[i] = {Timeline::kCompute, ++compute};
+            // Copies ahead wait for the rounds that used their slots before.
+            const bool watched = watched_[i] || (stage.kind == StageKind::kStaged && mode == StreamMode::kAhead);
+            const LatestPoints after = latest_points(waits_);
+            const bool too_long = host_seconds > longest_wait();
+            feeder_->add({.program = programs_[i],
+                          .after = after,
+                          .watched = watched ? Watched::kYes : Watched::kNo,
+                          .waits = too_long ? LaunchFeeder::Waits::kHere : waits,
+                          .launches = device.launches(programs_[i])});
+            if (after[static_cast<std::size_t>(Timeline::kHostSignals)] > 0) host_seconds = 0;
         }
-        device.flush();
-        if (mode == StreamMode::kAhead) enqueue_streams();
+    }
+
+    /// A kernel that waits keeps a whole device from anything else, and a display's driver from answering.
+    double longest_wait() const {
+        const DeviceLimits limits = device()->limits();
+        return limits.waits == WaitKind::kSpins ? limits.spin_seconds / 4 : std::numeric_limits<double>::infinity();
+    }
+
+    /// Of a host's stage in this step, by what it took last, else by the profile; not known: of one token nothing, of
+    /// many for ever.
+    double expected_seconds(std::uint32_t i) const {
+        if (device()->limits().waits != WaitKind::kSpins) return 0;
+        const Measured& last = measured_[i];
+        const double n = in_.params.n_tokens;
+        if (last.n_tokens > 0) return last.seconds * std::max(1.0, n / last.n_tokens);
+        if (in_.beside.host_seconds) return in_.beside.host_seconds(stage(i).operations);
+        constexpr double kFew = 4;
+        return n <= kFew ? 0 : std::numeric_limits<double>::infinity();
     }
 
     /// Every round's copies at once; each waits until its half of the slots was used.
@@ -239,13 +303,15 @@ private:
     void run_host(std::uint32_t i) {
         if (stop_ != nullptr && stop_->load(std::memory_order_relaxed)) interrupted_ = true;
         const auto begin = Clock::now();
-        if (!interrupted_ && !failed_) try {
+        const bool computes = !interrupted_ && !failed_ && !stalled();
+        if (computes) try {
                 in_.host.submit(programs_[i]);
                 in_.host.wait();
             } catch (...) {
                 fail(std::current_exception());
             }
         const auto end = Clock::now();
+        if (computes) measured_[i] = {in_.params.n_tokens, seconds(end - begin)};
         host_seconds_ += seconds(end - begin);
         if (stage(i).kind == StageKind::kExperts) expert_seconds_ += seconds(end - begin);
         if (in_.trace != nullptr) in_.trace->record(StepTrace::Lane::kOnHost, i, begin, end);
@@ -283,10 +349,18 @@ private:
     std::optional<std::uint32_t> last_on_device_;
     std::vector<Point> points_, copy_points_;  // [n_stages], of the present step
     std::vector<Point> waits_;
+    struct Measured {
+        std::uint32_t n_tokens = 0;  // 0: never
+        double seconds = 0;
+    };
+    std::vector<Measured> measured_;        // [n_stages]: the host's, in the last step
+    bool waits_for_host_ = false;           // any stage of the device does, or for copies
+    std::uint64_t n_stalled_ = 0;           // steps
     std::vector<Clock::time_point> begun_;  // [n_stages]: when the host began to wait for it
     Clock::time_point device_free_;         // of the watch's thread
     StepTimes times_;
     std::atomic<double> host_seconds_{0}, expert_seconds_{0};
+    std::optional<LaunchFeeder> feeder_;
     std::optional<PointWatch> compute_watch_, copy_watch_;
     tbb::global_control parallelism_;
     tbb::task_arena arena_;
@@ -306,6 +380,7 @@ Executor::~Executor() = default;
 
 void Executor::run(const std::atomic<bool>* stop) { graph_->run(stop); }
 
+std::uint64_t Executor::n_stalled() const { return graph_->n_stalled(); }
 StepTimes Executor::last_times() const { return graph_->last_times(); }
 
 std::vector<std::string> Executor::describe() const { return graph_->describe(); }

@@ -1,4 +1,4 @@
-// Runs the layer program on a oneTBB graph: the device's part of a step is enqueued whole, the host's part joins by
+// Runs the layer program on a oneTBB graph: the device's part of a step is handed over ahead, the host's part joins by
 // points of the device's timelines.
 #pragma once
 
@@ -19,9 +19,12 @@ namespace lfm {
 struct DeviceSide {
     Device* device = nullptr;
     ExpertStreams* streams = nullptr;
-    /// Seconds that operations take on the host by the machine profile, for devices that keep virtual time. May be
-    /// empty.
+    /// Seconds that operations take on the host by the machine profile, for devices that keep virtual time and to see
+    /// beforehand for how long a device would wait. May be empty.
     std::function<double(std::span<const Operation>)> host_seconds;
+    /// The host's part of the sequence's state, which a step advances in place: kept before a step that may have to be
+    /// done again, put back when it is. May be empty.
+    std::function<void()> keep, put_back;
 };
 
 struct ExecutorInputs {
@@ -48,10 +51,14 @@ public:
 
     /// One step with the present contents of the params. Blocks. When `stop` becomes true the host's remaining stages
     /// are left out and Error{kInterrupted} is thrown: sequence state is then half advanced. Rethrows what a device
-    /// throws; the device's part has ended, or the device is lost, in every case.
+    /// throws; the device's part has ended, or the device is lost, in every case. When the device gives up waiting
+    /// (Device::stalled) the step is done again, and from then on the device waits for nothing: each of its parts is
+    /// handed over when what it needs is there.
     void run(const std::atomic<bool>* stop);
 
     StepTimes last_times() const;
+    /// How many steps were done again.
+    std::uint64_t n_stalled() const;
     /// The graph's nodes in order, for people: "blk.3 (device)", "blk.3 cold (host, beside the device)".
     std::vector<std::string> describe() const;
 

@@ -127,4 +127,11 @@ void SequenceState::restore(const Checkpoint& checkpoint) {
     device_->upload({&region, 1});
 }
 
+void SequenceState::keep_host() {
+    const auto conv = conv_buffer_.as<float>();
+    kept_.assign(conv.begin(), conv.end());
+}
+
+void SequenceState::put_back_host() { std::ranges::copy(kept_, conv_buffer_.as<float>().begin()); }
+
 }  // namespace lfm

@@ -44,6 +44,11 @@ public:
     /// The checkpoint was taken from this state, and nothing before its position was overwritten since.
     void restore(const Checkpoint& checkpoint);
 
+    /// What a step advances in place on the host, kept for a step that may have to be done again (a device keeps its
+    /// part itself: Attempt). Allocates once.
+    void keep_host();
+    void put_back_host();
+
 private:
     void place_kv(const HyperParameters& hyper, KvTypes types, const StatePlaces& places);
 
@@ -57,6 +62,7 @@ private:
     std::size_t n_conv_floats_ = 0;           // of one layer
     std::vector<DeviceId> conv_places_;       // [n_conv_layer]
     mutable std::vector<float> device_copy_;  // of device_conv_, on its way
+    std::vector<float> kept_;                 // of conv_buffer_
     std::vector<KvView> kv_;                  // [n_layer], empty for conv layers
     std::vector<float*> conv_;                // [n_layer], null for attention layers
 };

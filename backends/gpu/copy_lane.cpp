@@ -13,9 +13,10 @@ CopyLane::CopyLane(Health& health, Memory& memory, Timelines& timelines, const L
       memory_(memory),
       timelines_(timelines),
       lane_(lane),
+      pins_(lane.pins_read_only),
       staging_(memory, MemoryKind::kShared, Purpose::kStaging, kStagingBytes) {
     for (std::size_t i = 0; i < halves_.size(); ++i) halves_[i].begin = staging_.host() + i * kHalfBytes;
-    std::memset(staging_.host() + 2 * kHalfBytes, 0, sizeof(std::uint64_t));
+    std::memset(staging_.host() + 2 * kHalfBytes, 0, 2 * sizeof(std::uint64_t));
     of_half_.reserve(64);
     require_created(api::load(raise_kernel()), raise_kernel().name);
     queue_ = std::make_unique<CopyQueue>(*this);
@@ -84,13 +85,24 @@ void CopyLane::send(Half& half, const Workers* workers) {
     raise(reinterpret_cast<std::uint64_t*>(staging_.address() + 2 * kHalfBytes), n_sent_);
 }
 
+bool CopyLane::send_direct(const CopyRegion& part, const std::atomic<bool>& stop) {
+    constexpr std::uint64_t kEvery = kMostOutstanding / 4;  // between two flags
+    const std::size_t flag = 2 * kHalfBytes + sizeof(std::uint64_t);
+    if (n_direct_ >= kMostOutstanding &&
+        !timelines_.wait_for_flag(staging_.host() + flag, (n_direct_ - kMostOutstanding) / kEvery * kEvery, stop))
+        return false;
+    send(part.to, part.from, part.size);
+    if (++n_direct_ % kEvery == 0) raise(reinterpret_cast<std::uint64_t*>(staging_.address() + flag), n_direct_);
+    return true;
+}
+
 void CopyLane::upload(const CopyJob& job, const std::atomic<bool>& stop) {
     Half* half = nullptr;
     for (const CopyRegion& region : job.regions)
         for (std::size_t at = 0; at < region.size;) {
             const HostPins::Part source = pins_.find(region.from + at, region.size - at);
             if (source.pinned) {
-                send(region.to + at, region.from + at, source.size);
+                if (!send_direct({region.to + at, region.from + at, source.size}, stop)) return;
                 at += source.size;
                 continue;
             }

@@ -24,6 +24,7 @@ public:
     struct Lane {
         int device;  // index
         api::Stream stream;
+        bool pins_read_only;
     };
     CopyLane(Health& health, Memory& memory, Timelines& timelines, const Lane& lane);
 
@@ -36,6 +37,8 @@ public:
     void download(std::span<std::byte> to, const std::byte* from);
     /// Memory that later copies read without staging.
     HostPins& pins() { return pins_; }
+    /// Of memory that was to be read without staging, and is not.
+    std::vector<std::string> remarks() const { return pins_.remarks(); }
     /// Ends the thread; what it had not begun stays undone.
     void stop() noexcept { queue_->stop(); }
 
@@ -47,7 +50,10 @@ private:
     void fail() noexcept override { health_.fail(); }
     void require_alive() const override { health_.require_alive(); }
 
-    static constexpr std::size_t kStagingBytes = 2 * kHalfBytes + sizeof(std::uint64_t);  // and a flag
+    static constexpr std::size_t kStagingBytes = 2 * kHalfBytes + 2 * sizeof(std::uint64_t);  // and flags
+    /// Copies that the device has not done, at most: far below the number after which a driver blocks its caller, and
+    /// with it every other call.
+    static constexpr std::uint64_t kMostOutstanding = 256;
 
     struct Half {
         std::byte* begin = nullptr;
@@ -63,6 +69,8 @@ private:
     void send(Half& half, const Workers* workers);
     /// The half whose turn it is, when the device has emptied it. Null when stopped.
     Half* next_half(const std::atomic<bool>& stop);
+    /// Of a job: waits while too many are under way. False when stopped.
+    bool send_direct(const CopyRegion& part, const std::atomic<bool>& stop);
     void send(void* to, const void* from, std::size_t size);
     void raise(std::uint64_t* flag, std::uint64_t value);
     void finish() { health_.check(api::synchronize_stream(lane_.stream), "copies"); }
@@ -76,6 +84,7 @@ private:
     std::array<Half, 2> halves_;
     std::size_t turn_ = 0;
     std::uint64_t n_sent_ = 0;          // halves; the flag says how many the device has emptied
+    std::uint64_t n_direct_ = 0;        // copies without staging; the other flag says how many are done
     std::vector<CopyRegion> of_half_;   // from the half being filled
     HostCopies copies_;                 // into it
     std::unique_ptr<CopyQueue> queue_;  // last: its thread uses all of the above

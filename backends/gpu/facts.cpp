@@ -1,5 +1,7 @@
 #include "backends/gpu/facts.h"
 
+#include <fstream>
+
 #include "backends/gpu/copy_lane.h"
 #include "backends/gpu/health.h"
 #include "backends/gpu/platform/free_memory.h"
@@ -17,10 +19,27 @@ std::string version_text(int version) {
     return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
+/// " 535.183.01" where the system says, as NVIDIA's kernel module does.
+std::string driver_release() {
+    std::ifstream file("/sys/module/nvidia/version");
+    std::string release;
+    return api::kNamesCapability && file >> release ? " " + release : "";
+}
+
 std::string driver_text() {
     int driver = 0, runtime = 0;
     if (api::driver_version(&driver) != api::kSuccess || api::runtime_version(&runtime) != api::kSuccess) return {};
     return std::string(api::kLanguage) + " driver " + version_text(driver) + ", runtime " + version_text(runtime);
+}
+
+/// A driver that is older than what the module was built with is the one reason that a user can mend.
+std::string why_no_device(api::Status status) {
+    int driver = 0, runtime = 0;
+    const bool told = api::driver_version(&driver) == api::kSuccess && api::runtime_version(&runtime) == api::kSuccess;
+    if (told && driver > 0 && driver < runtime)
+        return "the driver" + driver_release() + " knows " + api::kLanguage + " " + version_text(driver) +
+               ", this module needs " + version_text(runtime);
+    return std::string("no driver or device (") + api::error_name(status) + ")";
 }
 
 std::string why_unusable(const api::Properties& properties) {
@@ -41,6 +60,8 @@ GpuInfo info_of(std::uint32_t index, const api::Properties& properties) {
             .memory = Bytes{properties.memory},
             .context = Bytes{api::kContextBytes} + Timelines::memory_needed() + Submissions::memory_needed() +
                        CopyLane::memory_needed(),
+            .ticks_per_second = properties.ticks_per_second,
+            .pins_read_only = properties.pins_read_only != 0,
             .driver = driver_text(),
             .why_unusable = why_unusable(properties)};
 }
@@ -52,7 +73,7 @@ std::vector<GpuInfo> list_devices(std::string& why_none) {
     std::vector<GpuInfo> devices;
     if (const api::Status status = api::count_devices(&n); status != api::kSuccess) {
         api::forget_error();
-        why_none = std::string("no driver or device (") + api::error_name(status) + ")";
+        why_none = why_no_device(status);
         return devices;
     }
     for (int i = 0; i < n; ++i) {

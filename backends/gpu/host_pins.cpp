@@ -25,14 +25,22 @@ HostPins::Added HostPins::add(std::span<const std::byte> memory) {
     for (std::uintptr_t at = (begin + page - 1) / page * page; at < end;) {
         const std::size_t n = std::min<std::size_t>(end - at, kLargestChunk);
         const auto* from = reinterpret_cast<const std::byte*>(at);
+        at += n;
+        if (chunks_.contains(from)) continue;
         // Copies only read.
-        if (!chunks_.contains(from) && api::pin(const_cast<std::byte*>(from), n) == api::kSuccess) {
+        api::Status status = api::pin(const_cast<std::byte*>(from), n, read_only_);
+        if (read_only_ && status != api::kSuccess) {
+            api::forget_error();
+            status = api::pin(const_cast<std::byte*>(from), n, false);
+        }
+        if (status == api::kSuccess) {
             chunks_.emplace(from, Chunk{n, added.handle});
             added.bytes += Bytes{n};
         } else {
             api::forget_error();
+            refused_ += Bytes{n};
+            why_refused_ = api::error_name(status);
         }
-        at += n;
     }
     return added;
 }
@@ -50,6 +58,13 @@ void HostPins::remove(std::uint64_t handle, bool in_use) noexcept {
             unpin(chunk->first);
         chunk = chunks_.erase(chunk);
     }
+}
+
+std::vector<std::string> HostPins::remarks() const {
+    const std::lock_guard lock(mutex_);
+    if (refused_ == Bytes{}) return {};
+    return {"copies of " + format_bytes(refused_) +
+            " go through staging: the driver refused to register that memory (" + why_refused_ + ")"};
 }
 
 HostPins::Part HostPins::find(const std::byte* memory, std::size_t size) const {

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/gpu/platform/api.h"
@@ -19,7 +20,8 @@ public:
     /// Small enough that one refusal costs little.
     static constexpr std::size_t kLargestChunk = std::size_t{256} << 20;
 
-    HostPins() = default;
+    /// `read_only`: the driver takes memory that is mapped so.
+    explicit HostPins(bool read_only) : read_only_(read_only) {}
     HostPins(const HostPins&) = delete;
     HostPins& operator=(const HostPins&) = delete;
     ~HostPins();
@@ -38,6 +40,8 @@ public:
         std::size_t size = 0;  // that the above holds for
     };
     Part find(const std::byte* memory, std::size_t size) const;
+    /// What was refused, for people.
+    std::vector<std::string> remarks() const;
 
 private:
     struct Chunk {
@@ -46,6 +50,9 @@ private:
     };
     static void unpin(const std::byte* memory) noexcept;
 
+    const bool read_only_;
+    Bytes refused_;
+    std::string why_refused_;  // the last time
     mutable std::mutex mutex_;
     std::map<const std::byte*, Chunk> chunks_;  // by begin
     std::vector<const std::byte*> left_in_use_;

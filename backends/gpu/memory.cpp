@@ -24,7 +24,35 @@ Memory::Memory(Health& health, Ledger& ledger, DeviceId id, Bytes budget, Bytes 
     : health_(health), ledger_(ledger), id_(id), budget_(budget), poll_(free_memory) {
     require_within_budget(context, Purpose::kContext);
     context_ = LedgerEntry(ledger, {id, Purpose::kContext, context});
-    allocated_ = peak_ = context;
+    allocated_ = peak_ = context_bytes_ = assumed_context_ = context;
+}
+
+void Memory::take_context(std::optional<Bytes> free_before) {
+    const auto free_now = free_memory();
+    if (!free_before || !free_now) return;
+    const std::lock_guard lock(mutex_);
+    const std::int64_t taken = static_cast<std::int64_t>(free_before->value) - *free_now;
+    const auto blocks = static_cast<std::int64_t>(allocated_.value - context_bytes_.value);
+    const Bytes found{static_cast<std::uint64_t>(std::max<std::int64_t>(taken - blocks, 0))};
+    context_measured_ = true;
+    if (found <= context_bytes_) return;  // kernels are loaded later: what was assumed for them stays
+    const Bytes more{found.value - context_bytes_.value};
+    require_within_budget(more, Purpose::kContext);
+    context_ = LedgerEntry(ledger_, {id_, Purpose::kContext, found});
+    allocated_ += more;
+    peak_ = std::max(peak_, allocated_);
+    context_bytes_ = found;
+}
+
+std::vector<std::string> Memory::remarks() const {
+    const std::lock_guard lock(mutex_);
+    if (!context_measured_)
+        return {"the driver's own memory is assumed to be " + format_bytes(context_bytes_) +
+                ": it could not be measured"};
+    if (context_bytes_ > assumed_context_)
+        return {"the driver took " + format_bytes(context_bytes_) + " when the device was opened, " +
+                format_bytes(assumed_context_) + " were expected"};
+    return {};
 }
 
 Memory::~Memory() {

@@ -6,7 +6,10 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <optional>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "backends/device.h"
 #include "backends/free_memory_poll.h"
@@ -43,6 +46,11 @@ public:
     Bytes peak() const { return locked(peak_); }
     /// Less than configured while others hold memory that this process would need for it.
     Bytes budget() const { return locked(present_); }
+    /// What opening the device took turns out to be: `free_before` of what was free before, less what is free now and
+    /// what was allocated. More than was counted until now is counted from now on. Throws Error{kShortfall} when the
+    /// budget does not hold it.
+    void take_context(std::optional<Bytes> free_before);
+    std::vector<std::string> remarks() const;
     /// Once a step: asks the driver what is left, when it is time to.
     void look_for_others();
 
@@ -69,6 +77,8 @@ private:
     DeviceId id_;
     const Bytes budget_;  // as configured
     LedgerEntry context_;
+    Bytes context_bytes_, assumed_context_;
+    bool context_measured_ = false;
     FreeMemoryPoll poll_;
     mutable std::mutex mutex_;
     Blocks blocks_;  // by the device's address

@@ -1,11 +1,15 @@
 // A card as a device, and the module's entry.
 #include "backends/gpu/module.h"
 
+#include <cstdio>
+#include <optional>
 #include <string>
 #include <utility>
 
+#include "backends/gpu/abilities.h"
 #include "backends/gpu/copy_lane.h"
 #include "backends/gpu/facts.h"
+#include "backends/gpu/kept_state.h"
 #include "backends/gpu/memory.h"
 #include "backends/gpu/ops.h"
 #include "backends/gpu/programs.h"
@@ -28,6 +32,9 @@ private:
     api::Stream stream_{};
 };
 
+/// No manual gives the number: programs that enqueue more than about a thousand launches are seen to block.
+constexpr std::uint32_t kMostLaunches = 1000;
+
 class GpuDevice final : public Device {
 public:
     GpuDevice(const GpuInfo& info, const GpuOptions& options, Ledger& ledger)
@@ -35,13 +42,20 @@ public:
           id_(options.id),
           name_(std::string(api::kLanguage) + ", " + info.name),
           registers_memory_(options.registers_memory && !info.integrated),
+          spin_seconds_(options.spin_seconds),
           largest_block_(info.memory),
           memory_(health_, ledger, options.id, options.budget, Bytes{api::kContextBytes}),
           timelines_(health_, memory_),
           programs_(memory_, options.limits, traits_of(info, options.id, options.activations)),
+          kept_(memory_),
           submissions_(health_, memory_, timelines_, programs_, compute_.handle()),
-          copies_(health_, memory_, timelines_, {index_, copying_.handle()}) {
+          copies_(health_, memory_, timelines_, {index_, copying_.handle(), info.pins_read_only}) {
+        const Abilities abilities = try_out(memory_, {compute_.handle(), copying_.handle(), info.ticks_per_second});
+        why_no_waits_ = abilities.why_no_waits;
+        submissions_.behave({.most_ticks = static_cast<std::uint64_t>(spin_seconds_ * info.ticks_per_second),
+                             .why_no_graphs = abilities.why_no_graphs});
         timelines_.watch(compute_.handle(), copying_.handle());
+        memory_.take_context(info.free);
     }
 
     ~GpuDevice() override {
@@ -58,7 +72,14 @@ public:
     std::string_view name() const override { return name_; }
     bool supports(DType weight_type) const override { return supports_weight(weight_type); }
     DeviceId id() const override { return id_; }
-    DeviceLimits limits() const override { return {largest_block_, true, registers_memory_}; }
+    DeviceLimits limits() const override {
+        return {.largest_block = largest_block_,
+                .copies_beside_work = true,
+                .registers_memory = registers_memory_,
+                .waits = why_no_waits_ ? WaitKind::kByCaller : WaitKind::kSpins,
+                .spin_seconds = spin_seconds_,
+                .most_launches = kMostLaunches};
+    }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override {
         enter();
@@ -94,19 +115,34 @@ public:
     ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
         enter();
         wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
+        submissions_.make_room(programs_.size() + 1);
+        kept_.include(operations);
         return programs_.record(operations, params);
     }
-    void begin_step() override {
+    void begin_step(Attempt attempt) override {
         enter();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
         if (at_rest()) memory_.sweep();
         memory_.look_for_others();
         programs_.send_step(health_, compute_.handle());
+        if (timelines_.gave_up()) ++n_stalled_;
+        submissions_.begin_step();
+        if (attempt == Attempt::kFirst) kept_.keep(health_, compute_.handle());
+        if (attempt == Attempt::kAgain) kept_.put_back(health_, compute_.handle());
     }
-    Point submit(ProgramId program, std::span<const Point> waits) override {
+    std::uint32_t launches(ProgramId program) const override { return submissions_.launches(program); }
+    bool stalled() const override { return timelines_.gave_up(); }
+    std::vector<std::string> remarks() const override;
+    Point submit(ProgramId program, std::span<const Point> waits, Watched watched) override {
         enter();
-        return submissions_.add(program, waits);
+        if (why_no_waits_)
+            for (const Point& wait : waits)
+                if (wait.timeline != Timeline::kCompute && timelines_.value(wait.timeline) < wait.value)
+                    throw Error(ErrorCode::kUsage, "submit",
+                                "expected points that are reached, as kernels here must not wait (" + *why_no_waits_ +
+                                    "), found one that is not");
+        return submissions_.add(program, waits, watched);
     }
     void flush() override {
         enter();
@@ -146,15 +182,40 @@ private:
     DeviceId id_;
     std::string name_;
     bool registers_memory_;
+    double spin_seconds_;
+    std::optional<std::string> why_no_waits_;
+    std::uint64_t n_stalled_ = 0;  // steps
     Bytes largest_block_;
     Health health_;
     OwnStream compute_, copying_;
     Memory memory_;
     Timelines timelines_;
     Programs programs_;
+    KeptState kept_;
     Submissions submissions_;
     CopyLane copies_;
 };
+
+std::vector<std::string> GpuDevice::remarks() const {
+    std::vector<std::string> remarks;
+    const auto seconds = [](double value) {
+        char text[32];
+        std::snprintf(text, sizeof text, "%g", value);
+        return std::string(text);
+    };
+    if (why_no_waits_)
+        remarks.push_back("kernels wait for nothing, each part of a step is handed over when what it needs is there: " +
+                          *why_no_waits_);
+    if (const std::uint64_t n = n_stalled_ + (timelines_.gave_up() ? 1 : 0); n > 0)
+        remarks.push_back("the device gave up waiting for the host after " + seconds(spin_seconds_) + " s, " +
+                          std::to_string(n) + (n == 1 ? " time" : " times") +
+                          "; the step was done again, and kernels wait no more");
+    if (submissions_.why_no_graphs())
+        remarks.push_back("steps run kernel by kernel, without graphs: " + *submissions_.why_no_graphs());
+    for (const std::string& remark : copies_.remarks()) remarks.push_back(remark);
+    for (const std::string& remark : memory_.remarks()) remarks.push_back(remark);
+    return remarks;
+}
 
 std::unique_ptr<Device> open(const GpuOptions& options, Ledger& ledger) {
     const GpuInfo info = require_device(options.index);

@@ -19,12 +19,14 @@ namespace lfm::gpu {
 struct GpuInfo {
     std::uint32_t index = 0;  // in the vendor's order
     std::string name;
-    bool integrated = false;    // shares the host's memory
-    Bytes memory;               // the device's
-    std::optional<Bytes> free;  // of it, with what others hold now; nothing: not known before it is opened
-    Bytes context;              // that opening it takes, besides what is allocated
-    std::string driver;         // versions
-    std::string why_unusable;   // what it lacks; empty: usable
+    bool integrated = false;        // shares the host's memory
+    Bytes memory;                   // the device's
+    std::optional<Bytes> free;      // of it, with what others hold now; nothing: not known before it is opened
+    Bytes context;                  // that opening it takes, besides what is allocated
+    double ticks_per_second = 1e9;  // of the device's clock, at least
+    bool pins_read_only = false;    // memory that is mapped to be read only can be registered
+    std::string driver;             // versions
+    std::string why_unusable;       // what it lacks; empty: usable
 };
 
 struct GpuOptions {
@@ -34,10 +36,13 @@ struct GpuOptions {
     BackendLimits limits;
     ActivationKind activations = ActivationKind::kQuantised;
     bool registers_memory = true;  // where the driver can
+    /// For how long a kernel waits for the host or for copies before it gives up (Device::stalled). Drivers of displays
+    /// reset a device that shows nothing new for two seconds or more.
+    double spin_seconds = 1;
 };
 
 struct Module {
-    static constexpr std::uint32_t kVersion = 2;
+    static constexpr std::uint32_t kVersion = 3;
     std::uint32_t version = 0;
     const char* backend = "";  // "cuda", "hip"
     /// In the vendor's order. Without a driver or a device: empty, with the reason.

@@ -30,6 +30,7 @@ public:
     };
     /// What the program does in the present step. Throws Error{kUsage} when there is none.
     Present present(ProgramId program) const;
+    std::size_t size() const { return programs_.size(); }
     /// Rises when launches that were given out are no longer true.
     std::uint64_t generation() const { return generation_; }
 

@@ -3,7 +3,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "backends/gpu/kernels/points.h"
@@ -15,26 +17,47 @@ namespace lfm::gpu {
 
 class Submissions {
 public:
+    struct Manners {
+        std::uint64_t most_ticks = 0;  // that a kernel waits for the host or for copies
+        std::optional<std::string> why_no_graphs;
+    };
     Submissions(Health& health, Memory& memory, Timelines& timelines, const Programs& programs, api::Stream stream);
     Submissions(const Submissions&) = delete;
     Submissions& operator=(const Submissions&) = delete;
     ~Submissions() { forget_graphs(); }
-    static Bytes memory_needed() { return MirroredBlock::memory_needed(kParts * kMostBatches * sizeof(BatchPoints)); }
+    static Bytes memory_needed() { return MirroredBlock::memory_needed(bytes_for(kLeastPoints)); }
 
-    /// The point of the compute timeline that the program reaches. Throws Error{kUsage} when it waits for a later one,
-    /// and beyond kMostBatches programs at a time.
-    Point add(ProgramId program, std::span<const Point> waits);
+    /// Before the first program: what the driver turned out to be able to do.
+    void behave(const Manners& manners);
+    /// So many programs may be a graph. Nothing may be running. Throws Error{kShortfall}; then all is as before.
+    void make_room(std::size_t n_programs);
+    /// As Device::begin_step, after everything of the step before.
+    void begin_step();
+
+    /// Whether nothing waits for being handed over.
+    bool empty() const { return batches_.empty(); }
+    /// As Device::launches.
+    std::uint32_t launches(ProgramId program) const;
+    /// The point of the compute timeline that the program reaches. Throws Error{kUsage} when it waits for a later one.
+    Point add(ProgramId program, std::span<const Point> waits, Watched watched);
     /// Hands all over. Throws Error{kDeviceLost}.
     void flush();
+    /// Why steps of one token are no graphs; nothing when they are.
+    const std::optional<std::string>& why_no_graphs() const { return why_no_graphs_; }
+
+    // For those who wait for another flag of theirs.
+    GaveUp gave_up() const;
 
 private:
-    static constexpr std::uint32_t kMostBatches = 512;
-    static constexpr std::size_t kMostGraphs = 16;
-    static constexpr std::size_t kParts = 4;  // of the points' pinned memory: flushes that may be under way
+    static constexpr std::size_t kLeastPoints = 512;
+    static constexpr std::size_t kLeastGraphs = 16;
+    static constexpr std::size_t kParts = 4;      // of the points' pinned memory: flushes that may be under way
+    static constexpr std::size_t kPointsAt = 64;  // what says that a kernel gave up stands before
 
     struct Batch {
         ProgramId program;
         bool waits = false;
+        bool watched = true;
         bool operator==(const Batch&) const = default;
     };
     struct StepGraph {
@@ -42,21 +65,32 @@ private:
         std::uint32_t n_outputs = 0;
         api::GraphExec graph{};
     };
+    /// Where a launch finds its points.
+    enum class PointsIn : std::uint8_t { kPush, kMemory };
 
-    /// Copies the points to where kernels read them.
+    static constexpr std::size_t bytes_for(std::size_t n_points) {
+        return kPointsAt + kParts * n_points * sizeof(BatchPoints);
+    }
+    /// Copies the points to where the kernels of a graph read them.
     void send_points();
-    void launch_all();
+    void launch_all(PointsIn points);
     void launch(std::span<const Launch> launches, const StepHeader& step);
-    void meet(const BatchPoints* finished, const BatchPoints* next);
+    void launch(const Kernel& kernel, const GroupCounts& groups, const void* push);
+    /// Between batch i - 1 and batch i, where one is watched or the other waits.
+    void meet(std::size_t i, PointsIn points);
     /// The graph of what is collected; null where there can be none.
     api::GraphExec graph_of_step(const StepHeader& step);
     api::GraphExec capture();
     void forget_graphs() noexcept;
+    std::size_t most_graphs() const { return kLeastGraphs + most_points_; }
 
     Health& health_;
+    Memory& memory_;
     Timelines& timelines_;
     const Programs& programs_;
     api::Stream stream_;
+    Manners manners_;
+    std::size_t most_points_ = kLeastPoints;
     MirroredBlock points_;  // the device reads the first part of its side
     std::vector<Batch> batches_;
     std::vector<BatchPoints> batch_points_;
@@ -65,7 +99,8 @@ private:
     std::vector<StepGraph> graphs_;
     std::size_t next_graph_ = 0;  // to be replaced
     std::uint64_t generation_ = 0;
-    bool makes_graphs_ = true;
+    bool captures_ = false;
+    std::optional<std::string> why_no_graphs_, capture_failure_;
 };
 
 }  // namespace lfm::gpu

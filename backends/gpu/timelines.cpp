@@ -19,8 +19,8 @@ constexpr std::uint64_t kFar = std::uint64_t{1} << 62;
 }  // namespace
 
 Timelines::Timelines(Health& health, Memory& memory)
-    : health_(health), block_(memory, MemoryKind::kShared, Purpose::kScratch, kTimelines * kApart) {
-    std::memset(block_.host(), 0, kTimelines * kApart);
+    : health_(health), block_(memory, MemoryKind::kShared, Purpose::kScratch, kBytes) {
+    std::memset(block_.host(), 0, kBytes);
 }
 
 void Timelines::signal_host() {

@@ -1,4 +1,4 @@
-// The three timelines as flags in pinned memory: who has reached which point.
+// The three timelines as flags in pinned memory: who has reached which point; and whether a kernel gave up waiting.
 #pragma once
 
 #include <array>
@@ -14,7 +14,7 @@ namespace lfm::gpu {
 class Timelines {
 public:
     Timelines(Health& health, Memory& memory);
-    static Bytes memory_needed() { return Memory::counted(MemoryKind::kShared, kTimelines * kApart); }
+    static Bytes memory_needed() { return Memory::counted(MemoryKind::kShared, kBytes); }
 
     /// As kernels know the flag.
     std::uint64_t* flag(Timeline timeline) const {
@@ -34,6 +34,11 @@ public:
     void wait(Timeline timeline, std::uint64_t value) const { wait(timeline, value, never_); }
     /// The same for another flag in pinned memory.
     bool wait_for_flag(std::byte* flag, std::uint64_t value, const std::atomic<bool>& stop) const;
+    /// As kernels know the flag that says that one of them gave up waiting.
+    std::uint64_t* gave_up_flag() const { return reinterpret_cast<std::uint64_t*>(block_.address() + kGaveUpAt); }
+    bool gave_up() const { return of_host(kGaveUpAt).load(std::memory_order_acquire) != 0; }
+    void forget_that_it_gave_up() { of_host(kGaveUpAt).store(0, std::memory_order_release); }
+
     /// For the end: reaches far beyond every point that kernels may wait for.
     void open(Timeline timeline) noexcept;
 
@@ -44,10 +49,13 @@ public:
 
 private:
     static constexpr std::size_t kApart = 128;  // bytes: flags of different writers lie in different cache lines
+    static constexpr std::size_t kGaveUpAt = kTimelines * kApart;
+    static constexpr std::size_t kBytes = kGaveUpAt + kApart;
     static std::size_t place(Timeline timeline) { return static_cast<std::size_t>(timeline) * kApart; }
-    std::atomic_ref<std::uint64_t> host_flag(Timeline timeline) const {
-        return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(block_.host() + place(timeline)));
+    std::atomic_ref<std::uint64_t> of_host(std::size_t at) const {
+        return std::atomic_ref(*reinterpret_cast<std::uint64_t*>(block_.host() + at));
     }
+    std::atomic_ref<std::uint64_t> host_flag(Timeline timeline) const { return of_host(place(timeline)); }
     const std::atomic<std::uint64_t>& slot(Timeline timeline) const {
         return last_[static_cast<std::size_t>(timeline)];
     }

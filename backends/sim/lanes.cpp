@@ -90,9 +90,13 @@ void SimulatedDevice::run_compute_lane() {
         if (!run_unlocked(lock, [&] { operations = programs_.run(program, nan); })) continue;
         time_.batch_ran(operations);
         faults_.set_operations(programs_.n_operations());
+        const Watched watched = batches_.front().watched;
+        n_launches_ -= batches_.front().launches;
         batches_.pop();
         --n_flushed_;
-        points_.reach_next(Timeline::kCompute);
+        ++n_unseen_;
+        if (watched == Watched::kYes)
+            for (; n_unseen_ > 0; --n_unseen_) points_.reach_next(Timeline::kCompute);
         changed_.notify_all();
     }
 }

@@ -15,6 +15,8 @@ public:
     std::size_t size() const { return count_; }
     T& front() { return places_[first_]; }
     const T& front() const { return places_[first_]; }
+    /// Counted from the front.
+    T& operator[](std::size_t i) { return places_[(first_ + i) % places_.size()]; }
 
     /// A place at the end, as an earlier item left it. References to others may become invalid.
     T& push() {

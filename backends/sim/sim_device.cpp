@@ -8,6 +8,7 @@
 namespace lfm::sim {
 
 DeviceBlock SimulatedDevice::allocate(MemoryKind kind, Purpose purpose, std::size_t size) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     count_allocation(purpose_name(purpose));
     std::byte* address = memory_.allocate(purpose, size);
@@ -15,6 +16,7 @@ DeviceBlock SimulatedDevice::allocate(MemoryKind kind, Purpose purpose, std::siz
 }
 
 ProgramId SimulatedDevice::record(std::span<const Operation> operations, const StepParams& params) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     expect_idle("a program is recorded");
     const ProgramId program = programs_.record(operations, params);
@@ -32,18 +34,21 @@ ProgramId SimulatedDevice::record(std::span<const Operation> operations, const S
 }
 
 void SimulatedDevice::upload(std::span<const CopyRegion> regions) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     check(regions);
     carry_out(regions);
 }
 
 void SimulatedDevice::download(std::span<std::byte> to, const std::byte* from) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     check(from, to.size());
     if (!to.empty()) std::memcpy(to.data(), from, to.size());
 }
 
-void SimulatedDevice::begin_step() {
+void SimulatedDevice::begin_step(Attempt) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     expect_idle("a step begins");
     if (faults_.step()) memory_.shrink_budget(faults_.faults().shrunk_budget);
@@ -52,23 +57,43 @@ void SimulatedDevice::begin_step() {
     in_step_ = true;
 }
 
-Point SimulatedDevice::submit(ProgramId program, std::span<const Point> waits) {
+std::uint32_t SimulatedDevice::launches(ProgramId program) const {
+    const std::lock_guard lock(mutex_);
+    if (!programs_.knows(program)) throw misuse("a recorded program", std::to_string(program.value));
+    return options_.device.most_launches > 0 ? programs_.launches(program) : 0;
+}
+
+Point SimulatedDevice::submit(ProgramId program, std::span<const Point> waits, Watched watched) {
     const auto lock = enter();
     if (!programs_.knows(program)) throw misuse("a recorded program", std::to_string(program.value));
     Batch& batch = batches_.push();
     batch.program = program;
-    batch.waits.assign(waits.begin(), waits.end());
+    batch.watched = watched;
+    batch.launches = options_.device.most_launches > 0 ? programs_.launches(program) : 0;
+    batch.waits.clear();
+    for (const Point& wait : waits)  // those of its own lane come first anyway
+        if (wait.timeline != Timeline::kCompute) batch.waits.push_back(wait);
     time_.add_batch(program, waits);
     return points_.enqueue(Timeline::kCompute);
 }
 
 void SimulatedDevice::flush() {
-    const auto lock = enter();
-    n_flushed_ = batches_.size();
-    changed_.notify_all();
+    const std::lock_guard gate(gate_);
+    auto lock = enter();
+    if (n_flushed_ < batches_.size()) batches_[batches_.size() - 1].watched = Watched::kYes;
+    while (n_flushed_ < batches_.size()) {
+        const std::uint32_t launches = batches_[n_flushed_].launches;
+        changed_.wait(
+            lock, [&] { return lost_ || n_launches_ == 0 || n_launches_ + launches <= options_.device.most_launches; });
+        throw_if_lost(lock);
+        n_launches_ += launches;
+        ++n_flushed_;
+        changed_.notify_all();
+    }
 }
 
 Point SimulatedDevice::copy(std::span<const CopyRegion> regions, std::span<const Point> waits) {
+    const std::lock_guard gate(gate_);
     const auto lock = enter();
     check(regions);
     if (!options_.device.copies_beside_work && !batches_.empty())

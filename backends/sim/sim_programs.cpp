@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/sim/launches.h"
 #include "backends/sim/outputs.h"
 #include "memory/error.h"
 
@@ -56,6 +57,7 @@ void SimPrograms::add(std::span<const Operation> operations, const StepParams& p
     for (const Operation& operation : operations) {
         program.operations.push_back({operation, cpu_->record(std::span(&operation, 1), step.params())});
         note_table(operation);
+        program.launches += launches_of(operation);
     }
     timed_.reserve(std::max(timed_.capacity(), program.operations.size()));
     programs_.push_back(std::move(program));
@@ -74,6 +76,11 @@ ProgramId SimPrograms::record(std::span<const Operation> operations, const StepP
 void SimPrograms::drop_last() {
     programs_.pop_back();
     rebuild();
+}
+
+std::uint32_t SimPrograms::launches(ProgramId program) const {
+    const Program& known = programs_[program.value];
+    return known.step->params().n_tokens > 1 ? known.launches : 0;
 }
 
 void SimPrograms::begin_step() {

@@ -21,6 +21,8 @@ public:
     ProgramId record(std::span<const Operation> operations, const StepParams& params);
     /// Undoes the last record().
     void drop_last();
+    /// In the present step: 0 when it has one token, as such a step is handed over whole.
+    std::uint32_t launches(ProgramId program) const;
     bool knows(ProgramId program) const { return program.value < programs_.size(); }
     /// Working memory of all programs, copies of step parameters included.
     Bytes scratch() const { return scratch_ledger_.total(kHost); }
@@ -42,6 +44,7 @@ private:
         std::vector<Recorded> operations;
         const StepParams* source;
         StepSnapshot* step;
+        std::uint32_t launches = 1;  // of many tokens, with where it meets the next one
     };
     /// An expert table and its version when the step began.
     struct SeenTable {

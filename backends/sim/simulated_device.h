@@ -46,9 +46,10 @@ public:
     ProgramId record(std::span<const Operation> operations, const StepParams& params) override;
     void upload(std::span<const CopyRegion> regions) override;
     void download(std::span<std::byte> to, const std::byte* from) override;
-    void begin_step() override;
+    void begin_step(Attempt attempt) override;
     using SimDevice::submit;
-    Point submit(ProgramId program, std::span<const Point> waits) override;
+    std::uint32_t launches(ProgramId program) const override;
+    Point submit(ProgramId program, std::span<const Point> waits, Watched watched) override;
     void flush() override;
     Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits) override;
     void signal() override;
@@ -72,6 +73,8 @@ private:
     struct Batch {
         ProgramId program;
         std::vector<Point> waits;
+        Watched watched = Watched::kYes;
+        std::uint32_t launches = 0;
         void reserve() { waits.reserve(8); }
     };
     struct Copy {
@@ -118,6 +121,8 @@ private:
     /// Needs no lock.
     void carry_out(std::span<const CopyRegion> regions) const;
 
+    /// Held by a call that waits for room in the queue; others stand behind it.
+    std::mutex gate_;
     const SimOptions options_;
     const std::string where_;
     mutable std::mutex mutex_;
@@ -128,8 +133,10 @@ private:
     FaultCounter faults_;
     Points points_;
     Bytes scratch_;
-    Ring<Batch> batches_;        // submitted and not through
-    std::size_t n_flushed_ = 0;  // of them, the first ones: handed over
+    Ring<Batch> batches_;           // submitted and not through
+    std::size_t n_flushed_ = 0;     // of them, the first ones: handed over
+    std::uint32_t n_launches_ = 0;  // of those
+    std::uint32_t n_unseen_ = 0;    // points of programs that are through and that nobody watched
     Ring<Copy> copies_;
     std::uint32_t n_running_ = 0;  // lanes at work
     bool in_step_ = false;         // between begin_step and finish_step

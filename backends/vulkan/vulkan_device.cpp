@@ -104,7 +104,7 @@ public:
         wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
         return programs_.record(operations, params);
     }
-    void begin_step() override {
+    void begin_step(Attempt) override {
         gpu_.health().require_alive();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
@@ -112,7 +112,7 @@ public:
         memory_.look_for_others();
         programs_.begin_step();
     }
-    Point submit(ProgramId program, std::span<const Point> waits) override {
+    Point submit(ProgramId program, std::span<const Point> waits, Watched) override {
         gpu_.health().require_alive();
         return submissions_.add(programs_.commands(program), waits);
     }

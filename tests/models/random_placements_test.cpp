@@ -29,6 +29,12 @@ constexpr const char* kFlagshipRouting =
 constexpr const char* kFlagshipRoutingFile =
     "lfm2moe,n_layer=3,n_layer_dense=1,n_embd=32,n_head=2,n_head_kv=1,n_ff=64,n_ff_exp=1536,n_expert=64,"
     "n_expert_used=4,n_vocab=512:Q4_0";
+/// As many layers and experts as the flagship's, with small rows: steps of many tokens take thousands of launches.
+constexpr const char* kManyLaunches =
+    "lfm2moe,n_layer=40,n_layer_dense=2,n_embd=64,n_head=2,n_head_kv=1,n_ff=64,n_ff_exp=32,n_expert=64,"
+    "n_expert_used=4,n_vocab=512:Q8_0";
+constexpr std::uint32_t kLongStep = 512;
+constexpr SessionSizes kLongSizes{.n_ctx = kLongStep + 2, .n_batch = kLongStep, .n_outputs = 1};
 /// Instead of a golden one where there is none.
 constexpr const char* kSmallMoe =
     "lfm2moe,n_layer=6,n_layer_dense=2,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=64,n_expert=8,"
@@ -265,6 +271,68 @@ TEST_P(RandomPlacements, OfAMadeFileWithTheFlagshipsRouting) {
     EXPECT_EQ(description.hyper.n_expert_used, 4u);
     EXPECT_EQ(description.hyper.n_ff_exp, 1536u);
     check_all_ways(model);
+}
+
+/// Logits of a long step, and of two tokens after it.
+std::vector<float> run_long_step(const ModelDescription& description, const Plan& plan, Device* device) {
+    Ledger ledger;
+    const Model model = Model::random(description, plan, 11, ledger, {device});
+    SessionOptions options{.n_ctx = kLongSizes.n_ctx, .n_batch = kLongStep, .n_threads = 2};
+    options.after_loss = AfterLoss::kThrow;
+    Session session(model, options, ledger);
+    session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
+        return static_cast<std::int32_t>((layer * 7 + position * position + choice) % description.hyper.n_expert);
+    });
+    std::vector<std::int32_t> tokens;
+    for (std::uint32_t i = 0; i < kLongStep; ++i) tokens.push_back(static_cast<std::int32_t>(1 + i * 7919 % 400));
+    std::vector<float> logits;
+    const std::span<const std::int32_t> all(tokens);
+    for (const auto& part : {all, all.first(1), all.first(1)}) {
+        const std::span<const float> rows = session.append(part);
+        logits.insert(logits.end(), rows.begin(), rows.end());
+    }
+    return logits;
+}
+
+/// Launches of a long step: of each program that takes part in it.
+std::uint32_t launches_of_long_step(const ModelDescription& description, const Plan& plan) {
+    std::uint32_t n = 0;
+    const HyperParameters& hyper = description.hyper;
+    for (std::uint32_t layer = 0; layer < hyper.n_layer; ++layer) {
+        if (plan.layers[layer] != kDevice) continue;
+        constexpr std::uint32_t kLayer = 12, kHot = 8, kRound = 9;  // at least: backends/sim/launches.h
+        n += kLayer;
+        if (layer < hyper.n_layer_dense) continue;
+        std::uint32_t n_cold = 0;
+        for (std::uint32_t e = 0; e < hyper.n_expert; ++e)
+            n_cold += plan.experts[std::size_t{layer} * hyper.n_expert + e] == kHost ? 1 : 0;
+        const std::uint32_t n_per_round = plan.n_staged / 2;
+        n += kHot + kRound * ((std::min(plan.n_streamed[layer], n_cold) + n_per_round - 1) / n_per_round);
+    }
+    return n;
+}
+
+TEST_P(RandomPlacements, OfLongStepsWithThousandsOfLaunches) {
+    if (std::string(kind().name) == "Vulkan") GTEST_SKIP() << "its queue takes any number";
+    const ModelDescription description = describe_shape(kManyLaunches);
+    const auto expected = run_long_step(description, make_host_plan(description, kLongSizes), nullptr);
+    const bool is_sim = std::string(kind().name) == "Sim";
+    std::uint32_t most = 0;
+    // The third seed of five puts three quarters on the device.
+    const std::uint32_t step = is_sim ? 1 : 5;
+    const auto n = static_cast<std::uint32_t>(is_sim ? n_placements(10, 200) : n_placements(1, 8));
+    for (std::uint32_t i = 0; i < n; ++i) {
+        const std::uint32_t seed = 3 + i * step;
+        SCOPED_TRACE("seed " + std::to_string(seed));
+        const Plan plan = placed_plan(description, kLongSizes, Placing::kRandom, seed);
+        most = std::max(most, launches_of_long_step(description, plan));
+        Ledger ledger;
+        const auto device = kind().open({.budget = kBudget, .limits = {kLongStep, kLongSizes.n_ctx}}, ledger);
+        const auto logits = run_long_step(description, with_supported_only(plan, description, *device), device.get());
+        EXPECT_LE(nmse(logits, expected), kind().quantised_placement_nmse);
+    }
+    EXPECT_GT(most, 3000u);
+    std::cout << "up to " << most << " launches a step\n";
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, RandomPlacements, testing::ValuesIn(kDeviceKinds), kind_name);

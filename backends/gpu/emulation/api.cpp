@@ -60,6 +60,13 @@ Status not_captured(const char* name) {
     return refuse(Status::kStreamCaptureUnsupported, std::string(name) + ": expected no capture, found one");
 }
 
+/// Other calls stand behind one that blocks.
+void block_if_asked(Stream stream) {
+    if (stream->capturing() || device().machine().serialising != emulation::Serialising::kLaunchesBlock) return;
+    const std::lock_guard gate(device().gate());
+    stream->wait_until_idle();
+}
+
 Status check(const Kernel& kernel, const GroupCounts& groups) {
     const std::string name = "launch of " + std::string(kernel.name) + ": expected ";
     constexpr std::uint32_t kMostX = 0x7fffffff, kMostYz = 65535;
@@ -90,6 +97,7 @@ const char* error_name(Status status) {
         case Status::kInvalidValue: return "InvalidValue";
         case Status::kOutOfMemory: return "OutOfMemory";
         case Status::kInvalidConfiguration: return "InvalidConfiguration";
+        case Status::kInsufficientDriver: return "InsufficientDriver";
         case Status::kNoDevice: return "NoDevice";
         case Status::kInvalidDevice: return "InvalidDevice";
         case Status::kNotReady: return "NotReady";
@@ -106,7 +114,10 @@ const char* error_name(Status status) {
 void forget_error() {}
 
 Status count_devices(int* n) {
-    *n = device().machine().n_devices;
+    const emulation::Machine machine = device().machine();
+    *n = 0;
+    if (machine.driver_version < machine.runtime_version) return Status::kInsufficientDriver;
+    *n = machine.n_devices;
     return *n > 0 ? Status::kSuccess : Status::kNoDevice;
 }
 
@@ -115,11 +126,14 @@ Status set_device(int index) {
 }
 
 Status driver_version(int* version) {
-    *version = 12020;
+    *version = device().machine().driver_version;
     return Status::kSuccess;
 }
 
-Status runtime_version(int* version) { return driver_version(version); }
+Status runtime_version(int* version) {
+    *version = device().machine().runtime_version;
+    return Status::kSuccess;
+}
 
 Status properties(Properties* to, int index) {
     const emulation::Machine machine = device().machine();
@@ -132,13 +146,16 @@ Status properties(Properties* to, int index) {
     to->major = machine.major;
     to->minor = machine.minor;
     to->integrated = machine.integrated;
+    to->ticks_per_second = 1e9;
+    to->pins_read_only = machine.pins_read_only;
     return Status::kSuccess;
 }
 
 Status memory_info(std::size_t* free, std::size_t* total) {
     return call([&] {
         *total = device().machine().memory;
-        const std::size_t taken = device().memory().allocated();
+        const std::size_t taken =
+            device().memory().allocated() + (Streams::of_process().any() ? device().machine().context : 0);
         *free = taken < *total ? *total - taken : 0;
         return Status::kSuccess;
     });
@@ -173,8 +190,11 @@ Status device_address(void** to, void* pinned) {
     });
 }
 
-Status pin(void* memory, std::size_t size) {
-    return call_outside_capture("pin", [&] { return device().pin(memory, size); });
+Status pin(void* memory, std::size_t size, bool read_only) {
+    return call_outside_capture("pin", [&] {
+        if (read_only && device().machine().pins_read_only == 0) return Status::kNotSupported;
+        return device().pin(memory, size);
+    });
 }
 
 Status unpin(void* memory) {
@@ -254,6 +274,7 @@ Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push,
         work.groups = groups;
         std::memcpy(work.push, push, kernel.push_bytes);
         stream->enqueue(work);
+        block_if_asked(stream);
         return Status::kSuccess;
     });
 }
@@ -261,6 +282,7 @@ Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push,
 Status begin_capture(Stream stream) {
     return call_of_stream("begin_capture", stream, [&] {
         if (stream->capturing()) return not_captured("begin_capture");
+        if (device().refuses_capture()) return Status::kNotSupported;
         stream->begin_capture(std::make_unique<GraphState>().release());
         ++n_captures;
         return Status::kSuccess;
@@ -283,6 +305,7 @@ Status destroy_graph(Graph graph) {
 
 Status instantiate(GraphExec* to, Graph graph) {
     return call([&] {
+        if (device().refuses_graph()) return Status::kNotSupported;
         auto made = std::make_unique<GraphExecState>();
         made->works = graph->works;
         *to = made.release();
@@ -298,6 +321,7 @@ Status launch(GraphExec graph, Stream stream) {
         work.kind = Work::Kind::kGraph;
         work.graph = graph;
         stream->enqueue(work);
+        block_if_asked(stream);
         return Status::kSuccess;
     });
 }

@@ -26,6 +26,7 @@ enum class Status : int {
     kInvalidValue = 1,
     kOutOfMemory = 2,
     kInvalidConfiguration = 9,
+    kInsufficientDriver = 35,
     kNoDevice = 100,
     kInvalidDevice = 101,
     kNotReady = 600,
@@ -59,7 +60,7 @@ Status release(void* memory);
 Status allocate_pinned(void** to, std::size_t size);
 Status device_address(void** to, void* pinned);
 Status release_pinned(void* memory);
-Status pin(void* memory, std::size_t size);
+Status pin(void* memory, std::size_t size, bool read_only);
 Status unpin(void* memory);
 
 Status create_stream(Stream* stream);
@@ -87,6 +88,8 @@ struct Properties {
     int shared_bytes;
     int major, minor;
     int integrated;
+    double ticks_per_second;
+    int pins_read_only;
 };
 Status properties(Properties* to, int index);
 inline bool multiplies_tiles(const Properties&) { return LFM_EMULATED_WARP == 32; }

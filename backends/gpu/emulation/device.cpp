@@ -1,5 +1,7 @@
 #include "backends/gpu/emulation/device.h"
 
+#include <algorithm>
+
 namespace lfm::gpu::emulation {
 
 namespace {
@@ -19,10 +21,27 @@ EmulatedDevice& EmulatedDevice::of_process() {
 }
 
 Status EmulatedDevice::begin_call() {
+    const std::lock_guard gate(gate_);
     const std::unique_lock lock(mutex_);
     if (machine_.n_devices == 0) return Status::kNoDevice;
+    if (machine_.driver_version < machine_.runtime_version) return Status::kInsufficientDriver;
     if (++counts_.calls == faults_.lose_at_call) lose(faults_.loss);
     return status();
+}
+
+bool EmulatedDevice::refuses_capture() {
+    const std::lock_guard lock(mutex_);
+    return is_refused(++counts_.captures, faults_.refuse_captures_from, Recurrence::kForGood);
+}
+
+bool EmulatedDevice::refuses_graph() {
+    const std::lock_guard lock(mutex_);
+    return is_refused(++counts_.graphs, faults_.refuse_graph, Recurrence::kOnce);
+}
+
+void EmulatedDevice::count_waiting(std::size_t n) {
+    const std::lock_guard lock(mutex_);
+    counts_.most_waiting = std::max<std::uint64_t>(counts_.most_waiting, n);
 }
 
 void EmulatedDevice::lose(Status status) {

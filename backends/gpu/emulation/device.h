@@ -17,7 +17,8 @@ class EmulatedDevice {
 public:
     static EmulatedDevice& of_process();
 
-    /// Counts a call of the runtime; what it returns instead of doing its work, when not kSuccess.
+    /// Counts a call of the runtime; what it returns instead of doing its work, when not kSuccess. Stands behind a call
+    /// that waits for room in a stream's queue.
     api::Status begin_call();
     api::Status status() const { return status_.load(std::memory_order_acquire); }
     bool lost() const { return lost_.load(std::memory_order_relaxed); }
@@ -25,6 +26,12 @@ public:
     const std::atomic<bool>& lost_flag() const { return lost_; }
     /// The first reason stays.
     void lose(api::Status status);
+
+    /// Held by a call while it waits for room in a queue.
+    std::mutex& gate() { return gate_; }
+    bool refuses_capture();
+    bool refuses_graph();
+    void count_waiting(std::size_t n);
 
     api::Status allocate(void** to, std::size_t size, MemoryKind kind);
     api::Status pin(void* memory, std::size_t size);
@@ -38,6 +45,7 @@ public:
     void reset(const Machine& machine);
 
 private:
+    std::mutex gate_;
     mutable std::mutex mutex_;
     Machine machine_;
     Faults faults_;

@@ -17,6 +17,8 @@ struct Faults {
     /// That pin() is refused.
     std::uint64_t refuse_pin = 0;
     Recurrence pin_refusal = Recurrence::kOnce;
+    /// From that begin_capture() on all are refused; that graph is refused when it is instantiated.
+    std::uint64_t refuse_captures_from = 0, refuse_graph = 0;
     /// The device is lost at that call of the runtime, of any kind but those that need no device (error_name,
     /// forget_error, count_devices, set_device, versions, properties).
     std::uint64_t lose_at_call = 0;
@@ -25,7 +27,8 @@ struct Faults {
 
 /// How far the counts of Faults have come.
 struct Counts {
-    std::uint64_t allocations = 0, pins = 0, calls = 0;
+    std::uint64_t allocations = 0, pins = 0, calls = 0, captures = 0, graphs = 0;
+    std::uint64_t most_waiting = 0;  // launches, graphs and copies of one stream that were not done, at most
     std::uint64_t launches = 0, graph_launches = 0, copies = 0;  // enqueued, or collected by a capture
     bool operator==(const Counts&) const = default;
 };

@@ -2,11 +2,23 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 
 namespace lfm::gpu::emulation {
 
+/// What lets one kernel run at a time on real machines: settings, profilers, sanitizers.
+enum class Serialising : std::uint8_t {
+    kNot,
+    kLaunchesBlock,  // a launch returns when its kernel has ended
+    kOneQueue,       // what streams are given runs in the order of the calls, whatever the stream
+};
+
 struct Machine {
-    int n_devices = 1;  // or 0
+    int n_devices = 1;                                    // or 0
+    int driver_version = 13000, runtime_version = 13000;  // an older driver than runtime has no devices
+    Serialising serialising = Serialising::kNot;
+    std::size_t context = 0;  // of its memory, that the first stream takes
+    int pins_read_only = 1;
     std::size_t memory = std::size_t{8} << 30;
     int n_processors = 4;
     int shared_bytes = 48 << 10;

@@ -52,6 +52,23 @@ void forget(const Work& work) {
 
 }  // namespace
 
+std::uint64_t OneQueue::take_turn() {
+    const std::lock_guard lock(mutex_);
+    unfinished_.insert(++n_taken_);
+    return n_taken_;
+}
+
+void OneQueue::await_turn(std::uint64_t order) {
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [&] { return *unfinished_.begin() == order; });
+}
+
+void OneQueue::finish(std::uint64_t order) {
+    const std::lock_guard lock(mutex_);
+    unfinished_.erase(order);
+    changed_.notify_all();
+}
+
 }  // namespace emulation
 
 namespace api {
@@ -70,19 +87,26 @@ StreamState::~StreamState() {
     thread_.join();
 }
 
-void StreamState::enqueue(const Work& work) {
+void StreamState::enqueue(const Work& given) {
     if (captured_ != nullptr) {
-        captured_->works.push_back(work);
+        captured_->works.push_back(given);
         return;
     }
+    Work work = given;
     if (work.kind == Work::Kind::kGraph) {
         const std::lock_guard lock(work.graph->mutex);
         ++work.graph->n_queued;
     }
-    {
-        const std::lock_guard lock(mutex_);
-        waiting_.push_back(work);
-    }
+    emulation::EmulatedDevice& device = emulation::EmulatedDevice::of_process();
+    const std::lock_guard gate(device.gate());  // as a driver's lock is held, so that all others stand behind this one
+    std::unique_lock lock(mutex_);
+    device.count_waiting(n_not_done_ + 1);
+    changed_.wait(lock, [this] { return n_not_done_ < kMostWaiting; });
+    if (device.machine().serialising == emulation::Serialising::kOneQueue)
+        work.order = Streams::of_process().one_queue().take_turn();
+    waiting_.push_back(work);
+    ++n_not_done_;
+    lock.unlock();
     changed_.notify_all();
 }
 
@@ -120,6 +144,11 @@ bool Streams::has(Stream stream) {
     return all_.contains(stream);
 }
 
+bool Streams::any() {
+    const std::lock_guard lock(mutex_);
+    return !all_.empty();
+}
+
 void Streams::wait_until_idle() {
     // Without the lock: what they wait for may be another call.
     std::vector<Stream> present;
@@ -142,8 +171,15 @@ void StreamState::work_off() {
         state_ = State::kBusy;
         lock.unlock();
         for (const Work& work : works) {
+            emulation::OneQueue& one_queue = Streams::of_process().one_queue();
+            if (work.order > 0) one_queue.await_turn(work.order);
             emulation::run(work, runner);
             emulation::forget(work);
+            if (work.order > 0) one_queue.finish(work.order);
+            lock.lock();
+            const bool was_full = n_not_done_-- == kMostWaiting;
+            lock.unlock();
+            if (was_full) changed_.notify_all();
         }
         works.clear();
         lock.lock();

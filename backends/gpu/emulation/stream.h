@@ -31,6 +31,22 @@ struct Work {
     const void* from = nullptr;
     std::size_t size = 0;
     api::GraphExec graph = nullptr;
+    std::uint64_t order = 0;  // among the works of all streams
+};
+
+/// Turns of works that run in the order of the calls, whatever their stream.
+class OneQueue {
+public:
+    std::uint64_t take_turn();
+    /// Blocks until all works before are done.
+    void await_turn(std::uint64_t order);
+    void finish(std::uint64_t order);
+
+private:
+    std::mutex mutex_;
+    std::condition_variable changed_;
+    std::uint64_t n_taken_ = 0;
+    std::set<std::uint64_t> unfinished_;
 };
 
 }  // namespace emulation
@@ -38,11 +54,16 @@ struct Work {
 namespace api {
 
 struct StreamState {
+    /// What it takes before a call that adds more blocks, and with it every other call: as many works as a driver's
+    /// queue has room for, more or less. A graph is one.
+    static constexpr std::size_t kMostWaiting = 1000;
+
     StreamState();
     /// Waits for what is left to do.
     ~StreamState();
 
-    /// Collected instead, during a capture. When the device is lost it is dropped sooner or later.
+    /// Collected instead, during a capture. When the device is lost it is dropped sooner or later. Blocks while
+    /// kMostWaiting works are not done.
     void enqueue(const emulation::Work& work);
     void wait_until_idle();
     bool idle();
@@ -58,6 +79,7 @@ private:
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<emulation::Work> waiting_;  // taken by the thread all at once
+    std::size_t n_not_done_ = 0;            // of these, and of those it took
     enum class State : std::uint8_t { kIdle, kBusy } state_ = State::kIdle;
     bool ending_ = false;
     Graph captured_ = nullptr;
@@ -72,11 +94,14 @@ public:
     /// Nothing: there is no such stream.
     std::unique_ptr<StreamState> remove(Stream stream);
     bool has(Stream stream);
+    bool any();
     void wait_until_idle();
+    emulation::OneQueue& one_queue() { return one_queue_; }
 
 private:
     std::mutex mutex_;
     std::set<Stream> all_;
+    emulation::OneQueue one_queue_;
 };
 
 struct GraphState {

@@ -1,6 +1,7 @@
 #include "backends/gpu/emulation/threads.h"
 
 #include <atomic>
+#include <chrono>
 
 #include "backends/gpu/emulation/group_runner.h"
 
@@ -21,6 +22,10 @@ void fence_system() {
 }
 void show_to_lanes(const void* mine, SourcePlace place) { GroupRunner::current()->show(mine, place); }
 const void* shown_by_lane(std::uint32_t from) { return GroupRunner::current()->shown_by(from); }
+std::uint64_t device_ticks() {
+    return static_cast<std::uint64_t>(
+        std::chrono::nanoseconds(std::chrono::steady_clock::now().time_since_epoch()).count());
+}
 void pause() { GroupRunner::current()->pause(); }
 
 }  // namespace lfm::gpu::emulation

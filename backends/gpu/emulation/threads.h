@@ -54,6 +54,8 @@ void show_to_lanes(const void* mine, SourcePlace place);
 const void* shown_by_lane(std::uint32_t from);
 
 void fence_system();
+/// Nanoseconds.
+std::uint64_t device_ticks();
 /// Lets other operating-system threads run. Ends the kernel when the device is lost.
 void pause();
 

@@ -8,20 +8,30 @@
 
 namespace lfm::gpu {
 
-/// The points of one program as submitted. In device memory.
+/// The points of one program as submitted; 0: none.
 struct BatchPoints {
-    std::uint64_t host;  // values to wait for before it; 0: none
+    std::uint64_t host;  // values to wait for before it
     std::uint64_t copy;
     std::uint64_t reached;  // of the compute timeline, after it
 };
 
-/// Says that one program has finished, then waits for what the next one needs. One group.
+/// What says that a kernel gave up waiting. Those after it in the step then wait no more.
+struct GaveUp {
+    std::uint64_t* here;  // in the device's memory: every waiting kernel reads it
+    std::uint64_t* host;  // a flag in pinned memory
+};
+
+/// Says that programs have finished, then waits for what the next one needs, for most_ticks at most. One group.
 struct MeetPush {
-    const BatchPoints* finished;  // null: none before
-    const BatchPoints* next;      // null: none after
-    std::uint64_t* compute;       // flags
+    // Where a launch serves many steps, as part of a graph, its points lie in device memory.
+    const BatchPoints* finished;  // null: as in `points`
+    const BatchPoints* next;
+    BatchPoints points;
+    std::uint64_t* compute;  // flags
     const std::uint64_t* copy;
     const std::uint64_t* host;
+    GaveUp gave_up;
+    std::uint64_t most_ticks;  // of device_ticks() (platform/kernel.h)
 };
 Kernel meet_kernel();
 

@@ -97,12 +97,11 @@ inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
 #else
 inline Status release_pinned(void* memory) { return hipHostFree(memory); }
 #endif
-/// Pins memory of the process for copies from it; where the driver can, also memory that is mapped to be read only.
-inline Status pin(void* memory, std::size_t size) {
+/// Pins memory of the process for copies from it. `read_only`: memory that may be mapped so, where
+/// Properties::pins_read_only.
+inline Status pin(void* memory, std::size_t size, [[maybe_unused]] bool read_only) {
 #if defined(LFM_GPU_CUDA)
-    if (cudaHostRegister(memory, size, cudaHostRegisterPortable | cudaHostRegisterReadOnly) == kSuccess)
-        return kSuccess;
-    forget_error();
+    if (read_only) return cudaHostRegister(memory, size, cudaHostRegisterPortable | cudaHostRegisterReadOnly);
 #endif
     return LFM_GPU(HostRegister)(memory, size, LFM_GPU(HostRegisterPortable));
 }
@@ -153,9 +152,11 @@ struct Properties {
     char name[256];
     std::size_t memory;
     int n_processors;
-    int shared_bytes;  // of a group
-    int major, minor;  // of CUDA's compute capability
-    int integrated;    // shares the host's memory
+    int shared_bytes;         // of a group
+    int major, minor;         // of CUDA's compute capability
+    int integrated;           // shares the host's memory
+    double ticks_per_second;  // of device_ticks() (platform/kernel.h), at least
+    int pins_read_only;       // memory that is mapped to be read only can be pinned
 };
 inline Status properties(Properties* to, int index) {
 #if defined(LFM_GPU_CUDA)
@@ -172,6 +173,16 @@ inline Status properties(Properties* to, int index) {
     to->major = found.major;
     to->minor = found.minor;
     to->integrated = found.integrated;
+#if defined(LFM_GPU_CUDA)
+    to->ticks_per_second = 1e9;
+    if (cudaDeviceGetAttribute(&to->pins_read_only, cudaDevAttrHostRegisterReadOnlySupported, index) != kSuccess) {
+        forget_error();
+        to->pins_read_only = 0;
+    }
+#else
+    to->ticks_per_second = 1e3 * found.clockRate;  // kHz, of the highest clock
+    to->pins_read_only = 0;
+#endif
     return status;
 }
 

@@ -56,6 +56,16 @@ __device__ inline std::uint64_t load_flag(const std::uint64_t* flag) {
 __device__ inline void store_flag(std::uint64_t* flag, std::uint64_t value) {
     *static_cast<volatile std::uint64_t*>(flag) = value;
 }
+/// A clock that goes on whatever the device does: api::ticks_per_second().
+__device__ inline std::uint64_t device_ticks() {
+#if defined(LFM_GPU_CUDA)
+    std::uint64_t nanoseconds;
+    asm volatile("mov.u64 %0, %globaltimer;" : "=l"(nanoseconds));
+    return nanoseconds;
+#else
+    return static_cast<std::uint64_t>(clock64());
+#endif
+}
 /// A thread that asks memory again and again leaves room for others.
 __device__ inline void pause() {
 #if defined(LFM_GPU_CUDA)
@@ -97,6 +107,7 @@ inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) {
 inline void fence_system() { emulation::fence_system(); }
 inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
 inline void store_flag(std::uint64_t* flag, std::uint64_t value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
+inline std::uint64_t device_ticks() { return emulation::device_ticks(); }
 inline void pause() { emulation::pause(); }
 
 #endif

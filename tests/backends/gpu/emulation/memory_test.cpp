@@ -178,11 +178,11 @@ TEST_F(MemoryTest, TheDeviceReachesPinnedMemoryAlone) {
     const std::span host = std::span(around).subspan(64, 64);
     void *address = nullptr, *pinned = nullptr, *memory = nullptr;
     EXPECT_EQ(api::device_address(&address, host.data()), Status::kInvalidValue);
-    EXPECT_EQ(api::pin(host.data(), host.size()), Status::kSuccess);
+    EXPECT_EQ(api::pin(host.data(), host.size(), false), Status::kSuccess);
     EXPECT_EQ(api::device_address(&address, host.data() + 63), Status::kSuccess);
     EXPECT_EQ(address, host.data() + 63);
-    EXPECT_EQ(api::pin(host.data() + 32, 64), Status::kHostMemoryAlreadyRegistered);
-    EXPECT_EQ(api::pin(host.data() - 32, 33), Status::kHostMemoryAlreadyRegistered);
+    EXPECT_EQ(api::pin(host.data() + 32, 64, false), Status::kHostMemoryAlreadyRegistered);
+    EXPECT_EQ(api::pin(host.data() - 32, 33, false), Status::kHostMemoryAlreadyRegistered);
     EXPECT_EQ(api::unpin(host.data() + 1), Status::kHostMemoryNotRegistered);
     EXPECT_EQ(api::unpin(host.data()), Status::kSuccess);
     EXPECT_EQ(api::device_address(&address, host.data()), Status::kInvalidValue);
@@ -212,8 +212,8 @@ TEST_F(MemoryTest, AllocationsAreRefusedOnDemand) {
 TEST_F(MemoryTest, PinsAreRefusedOnDemand) {
     emulation::set_faults({.refuse_pin = 1});
     std::array<std::byte, 64> host;
-    EXPECT_EQ(api::pin(host.data(), host.size()), Status::kNotSupported);
-    EXPECT_EQ(api::pin(host.data(), host.size()), Status::kSuccess);
+    EXPECT_EQ(api::pin(host.data(), host.size(), false), Status::kNotSupported);
+    EXPECT_EQ(api::pin(host.data(), host.size(), false), Status::kSuccess);
     EXPECT_EQ(api::unpin(host.data()), Status::kSuccess);
 }
 

@@ -1,0 +1,29 @@
+// What the driver and what stands between it and the program allow, tried out when a device is opened: environments
+// that run one kernel at a time, drivers that make graphs which do not do what was captured. What is not there has a
+// slower way, and a remark that says so.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "backends/gpu/health.h"
+#include "backends/gpu/memory.h"
+
+namespace lfm::gpu {
+
+struct Abilities {
+    /// Why kernels must not wait for the host or for copies; nothing where they may.
+    std::optional<std::string> why_no_waits;
+    /// Why there are no graphs; nothing where there are.
+    std::optional<std::string> why_no_graphs;
+};
+
+struct Trial {
+    api::Stream compute, copies;
+    double ticks_per_second;  // api::Properties
+};
+/// Between two streams that have nothing to do. Takes some 100 µs, up to half a second where kernels do not run side by
+/// side. Throws what a device that cannot run any kernel throws.
+Abilities try_out(Memory& memory, const Trial& trial);
+
+}  // namespace lfm::gpu
