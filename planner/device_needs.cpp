@@ -95,6 +95,7 @@ void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t
     } else {
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         include(sizes, {&conv.in_proj, &conv.out_proj});
+        ++sizes.n_conv;
     }
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
         sizes.n_dense_ff = std::max(sizes.n_dense_ff, dense->gate.dims[1]);
@@ -220,8 +221,11 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     header.add(kGpuTickets, sizeof(std::uint32_t));
     const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
     const GpuUnits units = kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{kGpuAlignment, kGpuAlignment};
+    // Kept for a step that has to be done again (backends/gpu/kept_state.h).
+    const std::uint64_t kept =
+        std::uint64_t{work.n_conv} * (hyper.l_cache > 0 ? hyper.l_cache - 1 : 0) * hyper.n_embd * sizeof(float);
     return {units.block(areas.bytes()) + units.mirrored((header.bytes() + step_bytes(work)).value) +
-            units.mirrored(table)};
+            units.mirrored(table) + units.block(kept)};
 }
 
 Bytes DeviceNeeds::step_bytes(const OperationSizes& work) const {
