@@ -32,8 +32,10 @@ void Memory::take_context(std::optional<Bytes> free_before) {
     if (!free_before || !free_now) return;
     const std::lock_guard lock(mutex_);
     const std::int64_t taken = static_cast<std::int64_t>(free_before->value) - *free_now;
-    const auto blocks = static_cast<std::int64_t>(allocated_.value - context_bytes_.value);
-    const Bytes found{static_cast<std::uint64_t>(std::max<std::int64_t>(taken - blocks, 0))};
+    std::int64_t own = 0;  // pinned memory is the host's
+    for (const auto& [address, block] : blocks_)
+        if (block.kind == MemoryKind::kOwn) own += static_cast<std::int64_t>(block.counted.value);
+    const Bytes found{static_cast<std::uint64_t>(std::max<std::int64_t>(taken - own, 0))};
     context_measured_ = true;
     if (found <= context_bytes_) return;  // kernels are loaded later: what was assumed for them stays
     const Bytes more{found.value - context_bytes_.value};

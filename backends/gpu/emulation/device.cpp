@@ -31,7 +31,7 @@ Status EmulatedDevice::begin_call() {
 
 bool EmulatedDevice::refuses_capture() {
     const std::lock_guard lock(mutex_);
-    return is_refused(++counts_.captures, faults_.refuse_captures_from, Recurrence::kForGood);
+    return is_refused(++counts_.captures, faults_.refuse_captures_from, Recurrence::kForGood) || !machine_.captures;
 }
 
 bool EmulatedDevice::refuses_graph() {
@@ -64,7 +64,8 @@ Status EmulatedDevice::allocate(void** to, std::size_t size, MemoryKind kind) {
 Status EmulatedDevice::pin(void* memory, std::size_t size) {
     {
         const std::lock_guard lock(mutex_);
-        if (is_refused(++counts_.pins, faults_.refuse_pin, faults_.pin_refusal)) return Status::kNotSupported;
+        if (is_refused(++counts_.pins, faults_.refuse_pin, faults_.pin_refusal) || !machine_.pins)
+            return Status::kNotSupported;
     }
     return memory_.pin(memory, size);
 }

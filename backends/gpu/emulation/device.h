@@ -47,7 +47,7 @@ public:
 private:
     std::mutex gate_;
     mutable std::mutex mutex_;
-    Machine machine_;
+    Machine machine_ = machine_of_environment();
     Faults faults_;
     Counts counts_;
     MemoryTable memory_;

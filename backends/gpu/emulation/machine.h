@@ -19,12 +19,18 @@ struct Machine {
     Serialising serialising = Serialising::kNot;
     std::size_t context = 0;  // of its memory, that the first stream takes
     int pins_read_only = 1;
+    bool captures = true, pins = true;  // or refuses to
     std::size_t memory = std::size_t{8} << 30;
     int n_processors = 4;
     int shared_bytes = 48 << 10;
     int major = 8, minor = 0;
     int integrated = 0;
 };
+
+/// The machine that LFM_EMULATION_MACHINE describes, for programs that a test starts: words separated by commas, of
+/// "launches-block", "one-queue", "no-graphs", "no-registration", "old-driver", "no-device"; others are ignored, and
+/// reported.
+Machine machine_of_environment();
 
 /// As after a restart of the process: no error stays, no report and no fault is left, counts begin anew, threads run
 /// forward. Allocations and streams that are still there remain theirs who made them; no stream may have something to

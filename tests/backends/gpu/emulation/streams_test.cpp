@@ -229,4 +229,35 @@ TEST_F(StreamsTest, StreamsThatAreGoneAreRefused) {
     EXPECT_EQ(emulation::take_reports().size(), 3u);
 }
 
+TEST_F(StreamsTest, AFullQueueBlocksItsCallerAndEveryOtherCall) {
+    const FlagPush wait{flag(), 1};
+    ASSERT_EQ(api::launch(kWait, {}, &wait, stream()), Status::kSuccess);
+    const DeviceArray<std::uint32_t> value(1, 0);
+    std::atomic<int> n_launched = 1;
+    std::atomic<bool> asked = false;
+    std::thread launcher([&] {
+        const StepPush push{value.data(), 1, 1};
+        for (int i = 0; i < 1005; ++i) {
+            EXPECT_EQ(api::launch(kStep, {}, &push, stream()), Status::kSuccess);
+            ++n_launched;
+        }
+    });
+    while (n_launched < 1000) std::this_thread::yield();
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_EQ(n_launched, 1000);
+    std::thread other([&] {
+        std::size_t free = 0, total = 0;
+        EXPECT_EQ(api::memory_info(&free, &total), Status::kSuccess);
+        asked = true;
+    });
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    EXPECT_FALSE(asked) << "it stands behind the launch";
+    store_flag(flag(), 1);
+    launcher.join();
+    other.join();
+    ASSERT_EQ(api::synchronize_stream(stream()), Status::kSuccess);
+    EXPECT_EQ(value[0], 1005u);
+    EXPECT_EQ(emulation::counts().most_waiting, 1001u);
+}
+
 }  // namespace lfm::gpu::test
