@@ -90,6 +90,28 @@ TEST_P(DeviceContract, AStepIsSubmittedAheadAndMeetsTheHostAtPoints) {
     }
 }
 
+TEST_P(DeviceContract, PointsThatNobodyWatchesAreReachedWithTheNext) {
+    Ledger ledger;
+    const auto device = this->device(ledger);
+    Doubling work(*device);
+    for (std::uint32_t step = 0; step < 3; ++step) {
+        work.set(1);
+        work.step.n_tokens = 1 + step % 2;
+        device->begin_step();
+        const Point host{Timeline::kHostSignals, device->last(Timeline::kHostSignals).value + 1};
+        const Point first = device->submit(work.program, {}, Watched::kNo);
+        const Point watched = device->submit(work.program, {}, Watched::kYes);
+        const Point last = device->submit(work.program, Waits{host}, Watched::kNo);
+        device->flush();
+        device->wait(watched);
+        device->wait(first);
+        EXPECT_EQ(work.host()[0], 4);
+        device->signal();
+        device->wait(last);  // the last of a flush always is
+        EXPECT_EQ(work.host()[0], 8);
+    }
+}
+
 TEST_P(DeviceContract, WorkWaitsForCopiesThatWaitForWork) {
     Ledger ledger;
     const auto device = this->device(ledger);
