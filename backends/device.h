@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <span>
 #include <string>
 #include <utility>
@@ -132,6 +133,22 @@ enum class WaitKind : std::uint8_t {
     kByCaller,  // it cannot wait: points must be reached when a program that waits for them is submitted
 };
 
+/// What the last step was on a device that runs kernels, for people and for measurements.
+struct StepNodes {
+    struct Kind {
+        std::string kernel;
+        std::uint32_t n = 0;
+    };
+    std::vector<Kind> kinds;  // launches of the compute lane, by kernel
+    bool is_graph = false;    // handed over at once, all of them
+
+    std::uint32_t total() const {
+        std::uint32_t n = 0;
+        for (const Kind& kind : kinds) n += kind.n;
+        return n;
+    }
+};
+
 struct DeviceLimits {
     Bytes largest_block;             // of one allocation
     bool copies_beside_work = true;  // false: the copy lane must not be used while a step is enqueued
@@ -214,6 +231,8 @@ public:
     /// Where the device goes a slower way than it could, and why, one sentence each: "steps run kernel by kernel: the
     /// driver refused a graph (NotSupported)". For people; may grow while steps run.
     virtual std::vector<std::string> remarks() const { return {}; }
+    /// Of the steps' launches since begin_step. Nothing: this device has none, or does not count them.
+    virtual std::optional<StepNodes> step_nodes() const { return std::nullopt; }
 
     // Backend's: one program, started at once, and the end of all work.
     void submit(ProgramId program) final {

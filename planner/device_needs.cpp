@@ -96,9 +96,10 @@ void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         include(sizes, {&conv.in_proj, &conv.out_proj});
         ++sizes.n_conv;
+        sizes.n_between = std::max(sizes.n_between, conv.in_proj.dims[0]);
     }
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
-        sizes.n_dense_ff = std::max(sizes.n_dense_ff, dense->gate.dims[1]);
+        sizes.n_between = std::max(sizes.n_between, dense->gate.dims[1]);
         return include(sizes, {&dense->gate, &dense->up, &dense->down});
     }
     const auto& moe = std::get<MoeTensors>(layer.ffn);
@@ -212,7 +213,7 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     Areas areas;
     areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
     if (work.computes_experts) areas.add_experts(hyper, sizes_.n_batch, n_expert, 2);
-    areas.add_quantised(1, std::max(hidden_values(work), std::uint64_t{work.n_dense_ff}));
+    areas.add_quantised(1, std::max(hidden_values(work), std::uint64_t{work.n_between}));
     const std::uint64_t n_splits = std::min((sizes_.n_ctx + kGpuSplitKeys - 1) / kGpuSplitKeys, kGpuMostSplits);
     if (work.attends)
         areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} * sizeof(float) + kGpuPartWeight));

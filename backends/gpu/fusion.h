@@ -2,14 +2,25 @@
 // after it would do with its results. What they leave in memory is the same, to the bit.
 #pragma once
 
+#include <cstddef>
+#include <cstdint>
 #include <span>
+#include <vector>
 
 #include "backends/backend.h"
 #include "backends/gpu/recorder.h"
 
 namespace lfm::gpu {
 
-/// Records operations that run one after another.
-void lower_all(Recorder& recorder, std::span<const Operation> operations);
+/// Where the device meets others between two operations.
+struct Meeting {
+    std::size_t before;  // this operation; borders come in order
+    bool tells = false;  // somebody waits for what is done until here
+    bool waits = false;  // what comes now needs what somebody else does
+};
+
+/// Records operations that run one after another. Returns how many launches come before each meeting.
+std::vector<std::uint32_t> lower_all(Recorder& recorder, std::span<const Operation> operations,
+                                     std::span<const Meeting> meetings = {});
 
 }  // namespace lfm::gpu

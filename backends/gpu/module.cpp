@@ -133,6 +133,7 @@ public:
     }
     std::uint32_t launches(ProgramId program) const override { return submissions_.launches(program); }
     bool stalled() const override { return timelines_.gave_up(); }
+    std::optional<StepNodes> step_nodes() const override { return submissions_.nodes(); }
     std::vector<std::string> remarks() const override;
     Point submit(ProgramId program, std::span<const Point> waits, Watched watched) override {
         enter();

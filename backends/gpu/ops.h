@@ -22,6 +22,7 @@ void reserve(ScratchSizes&, const Args&) {}
 void reserve(ScratchSizes& sizes, const MatmulArgs& args);
 void reserve(ScratchSizes& sizes, const AttentionArgs& args);
 void reserve(ScratchSizes& sizes, const SwigluArgs& args);
+void reserve(ScratchSizes& sizes, const ShortConvArgs& args);
 void reserve(ScratchSizes& sizes, const RouteArgs& args);
 void reserve(ScratchSizes& sizes, const ExpertFfnArgs& args);
 
@@ -34,10 +35,20 @@ struct SumNorm {
     RmsNormArgs norm;
 };
 
+/// A router's choice that goes to a second place too, where that is not null.
+struct MergedRoute {
+    RouteArgs route;
+    ExpertChoice out_too;
+};
+
+/// Whether a rotation and what keeps its keys can be one launch (ops_mixers.cpp).
+bool can_merge(const QkNormRopeArgs& rope, const KvAppendArgs& append);
+void lower(Recorder& recorder, const QkNormRopeArgs& rope, const KvAppendArgs& append);
+
 // Each throws Error{kUnsupportedModel} for what it cannot do.
 void lower(Recorder& recorder, const EmbedArgs& args);       // ops_matmul.cpp
 void lower(Recorder& recorder, const MatmulArgs& args);      // ops_matmul.cpp
-void lower(Recorder& recorder, const RouteArgs& args);       // ops_moe.cpp
+void lower(Recorder& recorder, const MergedRoute& args);     // ops_moe.cpp
 void lower(Recorder& recorder, const ExpertFfnArgs& args);   // ops_moe.cpp
 void lower(Recorder& recorder, const AttentionArgs& args);   // ops_attention.cpp
 void lower(Recorder& recorder, const SumNorm& args);         // ops_rows.cpp

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "backends/gpu/kernels/attention.h"
-#include "backends/gpu/ops.h"
+#include "backends/gpu/ops_matmul.h"
 #include "memory/error.h"
 
 namespace lfm::gpu {
@@ -86,17 +86,16 @@ AttentionPush push_of(const Recorder& recorder, const AttentionArgs& args) {
 void split_keys(Recorder& recorder, const AttentionArgs& args) {
     AttentionPush push = push_of(recorder, args);
     push.n_splits = n_splits(args, recorder.limits().n_ctx, recorder.traits().n_processors);
-    if (push.n_splits > 1) push.out = recorder.scratch<float>(ScratchUse::kAttention);
+    push.parts = recorder.scratch<float>(ScratchUse::kAttention);
+    push.tickets = recorder.tickets();
+    const std::uint32_t by_share = groups_of(push.heads_share, kHeadsOfSplit);
+    if (push.n_head_kv * by_share > kMostTickets)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected at most " + std::to_string(kMostTickets) + " key/value heads, found " +
+                        std::to_string(push.n_head_kv));
+    if (push.head_dim % 32 == 0) push.to = quantised_output(recorder, args.out);
     recorder.launch(attention_split_kernel(reads_of(args.cache), push.head_dim), push,
-                    {fixed(push.n_splits), fixed(push.n_head_kv), fixed(groups_of(push.heads_share, kHeadsOfSplit))});
-    if (push.n_splits == 1) return;
-    const AttentionJoinPush join{.step = push.step,
-                                 .parts = push.out,
-                                 .out = args.out.data,
-                                 .n_head = push.n_head_kv * push.heads_share,
-                                 .head_dim = push.head_dim,
-                                 .n_splits = push.n_splits};
-    recorder.launch(attention_join_kernel(), join, {fixed(join.n_head), fixed(1), fixed(1)});
+                    {fixed(push.n_splits), fixed(push.n_head_kv), fixed(by_share)});
 }
 
 void tile_tokens(Recorder& recorder, const AttentionArgs& args) {

@@ -72,6 +72,16 @@ void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutp
                     {fixed(groups_of(weight.n_out, kTileRows)), fixed(1), per_row(args.rows, tile.tokens)});
 }
 
+void check_outputs(const MatmulArgs& args) {
+    for (const MatmulOutput& output : Outputs(args.outputs).first(args.n_outputs)) {
+        check_weight("matmul", output.weight);
+        if (output.weight.n_in != args.x.n_cols)
+            throw Error(
+                ErrorCode::kUnsupportedModel, "matmul",
+                "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(output.weight.n_in));
+    }
+}
+
 /// Whether a group can hold the input in the form that these weights meet.
 bool can_be_vectors(const Recorder& recorder, const MatmulArgs& args) {
     if (recorder.traits().activations == ActivationKind::kFloat) return false;
@@ -158,15 +168,70 @@ void reserve(ScratchSizes& sizes, const MatmulArgs& args) {
 
 void lower(Recorder& recorder, const MatmulArgs& args) { multiply(recorder, args, Rounding::kAllowed); }
 
+bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swiglu) {
+    const auto goes = [](const RowsView& a, const RowsView& b) { return a.data == b.data && a.n_cols == b.n_cols; };
+    const MatmulOutput &gate = matmul.outputs[0], &up = matmul.outputs[1];
+    return recorder.step_class() == StepClass::kOne && can_be_vectors(recorder, matmul) && matmul.n_outputs == 2 &&
+           matmul.rows == RowSet::kTokens && goes(gate.out, swiglu.gate) && goes(up.out, swiglu.up) &&
+           goes(swiglu.out, swiglu.gate) && gate.weight.type == up.weight.type &&
+           gate.weight.n_out == up.weight.n_out && gate.weight.row_bytes == up.weight.row_bytes;
+}
+
+void lower(Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swiglu) {
+    check_outputs(matmul);
+    const WeightView &gate = matmul.outputs[0].weight, &up = matmul.outputs[1].weight;
+    const VectorShape shape = vector_shape(recorder, gate.type, gate.n_out, matmul.x.n_cols, 1);
+    const Input input = input_of(recorder, matmul.x);
+    const bool is_blocks = gate.n_out % 32 == 0 && gate.n_out / 32 <= kMostTickets;
+    const GateUpPush push{.gate = gate.data,
+                          .up = up.data,
+                          .input = input,
+                          .hidden = swiglu.out.data,
+                          .up_out = swiglu.up.data,
+                          .to = is_blocks ? quantised_output(recorder, swiglu.out, kHiddenAreas) : QuantisedRows{},
+                          .tickets = recorder.tickets(),
+                          .row_bytes = static_cast<std::uint32_t>(gate.row_bytes),
+                          .n_in = matmul.x.n_cols,
+                          .n_ff = gate.n_out,
+                          .sets_per_row = shape.sets_per_row};
+    recorder.launch(kernels_for("matmul", gate.type).gate_up, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+}
+
+bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv) {
+    const MatmulOutput& output = matmul.outputs[0];
+    const std::uint32_t n_embd = conv.out.n_cols;
+    const QuantisedAreas* areas = recorder.quantised(matmul.x);
+    // What comes out goes to other areas than what all groups read.
+    return recorder.step_class() == StepClass::kOne && can_be_vectors(recorder, matmul) && matmul.n_outputs == 1 &&
+           matmul.rows == RowSet::kTokens && meets_quantised(recorder, output.weight.type) && areas != nullptr &&
+           areas->q == kInputAreas.q && output.out.data == conv.bcx.data && conv.bcx.n_cols == 3 * n_embd &&
+           output.weight.n_out == 3 * n_embd && n_embd % 32 == 0 && n_embd / 32 <= kMostTickets && conv.l_cache > 0;
+}
+
+void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv) {
+    check_outputs(matmul);
+    const WeightView& weight = matmul.outputs[0].weight;
+    const VectorShape shape = vector_shape(recorder, weight.type, weight.n_out, matmul.x.n_cols, kVectorRows);
+    const VectorConvPush push{.step = recorder.step(),
+                              .input = input_at(recorder, matmul.x.data, kInputAreas),
+                              .weight = weight.data,
+                              .bcx = conv.bcx.data,
+                              .taps = conv.taps,
+                              .state = conv.state,
+                              .out = conv.out.data,
+                              .to = quantised_output(recorder, conv.out, kHiddenAreas),
+                              .tickets = recorder.tickets(),
+                              .row_bytes = static_cast<std::uint32_t>(weight.row_bytes),
+                              .n_in = matmul.x.n_cols,
+                              .n_embd = conv.out.n_cols,
+                              .l_cache = conv.l_cache,
+                              .sets_per_row = shape.sets_per_row};
+    recorder.launch(kernels_for("matmul", weight.type).vector_conv, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+}
+
 void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding) {
     const Outputs outputs = Outputs(args.outputs).first(args.n_outputs);
-    for (const MatmulOutput& output : outputs) {
-        check_weight("matmul", output.weight);
-        if (output.weight.n_in != args.x.n_cols)
-            throw Error(
-                ErrorCode::kUnsupportedModel, "matmul",
-                "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(output.weight.n_in));
-    }
+    check_outputs(args);
     const bool vectors = can_be_vectors(recorder, args), is_one = recorder.step_class() == StepClass::kOne;
     if (vectors && is_one) {
         multiply_vectors(recorder, args, per_row(args.rows));

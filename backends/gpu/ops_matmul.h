@@ -47,6 +47,14 @@ enum class Rounding : std::uint8_t { kNone, kAllowed };
 TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type,
                        Rounding rounding = Rounding::kAllowed);
 
+/// Whether both can be one launch: silu(gate · x) ⊙ up · x.
+bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swiglu);
+void lower(Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swiglu);
+
+/// Whether a product and the short convolution of what comes out can be one launch.
+bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv);
+void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv);
+
 /// As lower(recorder, args).
 void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding);
 

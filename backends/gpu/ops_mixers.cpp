@@ -3,7 +3,7 @@
 #include <string>
 
 #include "backends/gpu/kernels/mixers.h"
-#include "backends/gpu/ops.h"
+#include "backends/gpu/ops_matmul.h"
 #include "memory/error.h"
 
 namespace lfm::gpu {
@@ -16,6 +16,21 @@ KvAppendPush::Part part_of(const RowsView& x, std::byte* cache, DType type) {
         throw Error(ErrorCode::kUnsupportedModel, "kv_append",
                     "expected rows of a multiple of 32, found " + std::to_string(x.n_cols));
     return {x.data, cache, cache_type("kv_append", type), static_cast<std::uint32_t>(row_bytes(type, x.n_cols))};
+}
+
+QkNormRopePush push_of(const Recorder& recorder, const QkNormRopeArgs& args) {
+    if (args.head_dim == 0 || args.head_dim % 2 != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "qk_norm_rope",
+                    "expected heads of a multiple of 2, found " + std::to_string(args.head_dim));
+    return {.step = recorder.step(),
+            .q = args.q.data,
+            .k = args.k.data,
+            .q_norm = args.q_norm,
+            .k_norm = args.k_norm,
+            .n_head = args.q.n_cols / args.head_dim,
+            .n_head_kv = args.k.n_cols / args.head_dim,
+            .head_dim = args.head_dim,
+            .eps = args.eps};
 }
 
 }  // namespace
@@ -32,21 +47,25 @@ CacheType cache_type(const char* operation, DType type) {
 }
 
 void lower(Recorder& recorder, const QkNormRopeArgs& args) {
-    if (args.head_dim == 0 || args.head_dim % 2 != 0)
-        throw Error(ErrorCode::kUnsupportedModel, "qk_norm_rope",
-                    "expected heads of a multiple of 2, found " + std::to_string(args.head_dim));
-    const QkNormRopePush push{.step = recorder.step(),
-                              .q = args.q.data,
-                              .k = args.k.data,
-                              .q_norm = args.q_norm,
-                              .k_norm = args.k_norm,
-                              .n_head = args.q.n_cols / args.head_dim,
-                              .n_head_kv = args.k.n_cols / args.head_dim,
-                              .head_dim = args.head_dim,
-                              .eps = args.eps};
+    const QkNormRopePush push = push_of(recorder, args);
     recorder.launch(
         qk_norm_rope_kernel(), push,
         {fixed(groups_of(push.n_head + push.n_head_kv, kHeadsOfGroup)), per_row(RowSet::kTokens), fixed(1)});
+}
+
+bool can_merge(const QkNormRopeArgs& rope, const KvAppendArgs& append) {
+    const auto blocks_fit = [&](DType type) { return type != DType::kQ8_0 || rope.head_dim % 64 == 0; };
+    return append.k.data == rope.k.data && append.k.n_cols == rope.k.n_cols && append.v.n_cols == rope.k.n_cols &&
+           blocks_fit(append.cache.k_type) && blocks_fit(append.cache.v_type);
+}
+
+void lower(Recorder& recorder, const QkNormRopeArgs& rope, const KvAppendArgs& append) {
+    const RopeAppendPush push{.rope = push_of(recorder, rope),
+                              .k = part_of(append.k, append.cache.k, append.cache.k_type),
+                              .v = part_of(append.v, append.cache.v, append.cache.v_type)};
+    recorder.launch(rope_append_kernel(), push,
+                    {fixed(groups_of(push.rope.n_head + 2 * push.rope.n_head_kv, kHeadsOfGroup)),
+                     per_row(RowSet::kTokens), fixed(1)});
 }
 
 void lower(Recorder& recorder, const KvAppendArgs& args) {
@@ -62,19 +81,26 @@ void lower(Recorder& recorder, const KvAppendArgs& args) {
                     {fixed(groups_of(push.n_cols, kAppendColumns)), per_row(RowSet::kTokens), fixed(2)});
 }
 
+/// For the quantised form of one row.
+void reserve(ScratchSizes& sizes, const ShortConvArgs& args) {
+    reserve_quantised(sizes, kHiddenAreas, 1, args.out.n_cols);
+}
+
 void lower(Recorder& recorder, const ShortConvArgs& args) {
     if (args.l_cache == 0)
         throw Error(ErrorCode::kUnsupportedModel, "short_conv", "expected at least one tap, found none");
+    const bool is_one = recorder.step_class() == StepClass::kOne;
     const ShortConvPush push{.step = recorder.step(),
                              .bcx = args.bcx.data,
                              .taps = args.taps,
                              .state = args.state,
                              .out = args.out.data,
+                             .to = is_one ? quantised_output(recorder, args.out) : QuantisedRows{},
                              .n_embd = args.out.n_cols,
                              .l_cache = args.l_cache,
                              .n_run = std::max(kRun, args.l_cache - 1)};
     const Axis channels = fixed(groups_of(push.n_embd, kConvChannels));
-    if (recorder.step_class() == StepClass::kOne)
+    if (is_one)
         recorder.launch(short_conv_one_kernel(), push, {channels, fixed(1), fixed(1)});
     else
         recorder.launch(short_conv_many_kernel(), push, {channels, per_row(RowSet::kTokens, push.n_run), fixed(1)});

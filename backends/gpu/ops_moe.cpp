@@ -181,6 +181,25 @@ MatmulArgs router_matmul(const RouteArgs& args, float* logits) {
     return matmul;
 }
 
+/// Product and choice in one launch.
+void route_one(Recorder& recorder, const RouteArgs& args, const RoutePush& choice) {
+    const WeightView& router = args.router;
+    check_weight("route", router);
+    if (router.n_in != args.x.n_cols)
+        throw Error(ErrorCode::kUnsupportedModel, "route",
+                    "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(router.n_in));
+    const VectorShape shape = vector_shape(recorder, router.type, router.n_out, router.n_in, kVectorRows);
+    const RouteVectorPush push{.route = choice,
+                               .logits = recorder.scratch<float>(ScratchUse::kRouterLogits),
+                               .x = args.x.data,
+                               .router = router.data,
+                               .ticket = recorder.tickets(),
+                               .row_bytes = static_cast<std::uint32_t>(router.row_bytes),
+                               .n_in = router.n_in,
+                               .sets_per_row = shape.sets_per_row};
+    recorder.launch(kernels_for("route", router.type).route, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+}
+
 }  // namespace
 
 void reserve(ScratchSizes& sizes, const RouteArgs& args) {
@@ -201,7 +220,8 @@ void reserve(ScratchSizes& sizes, const ExpertFfnArgs& args) {
     sizes.need(ScratchUse::kExpertOut, sizeof(float) * n_pairs * args.x.n_cols);
 }
 
-void lower(Recorder& recorder, const RouteArgs& args) {
+void lower(Recorder& recorder, const MergedRoute& merged) {
+    const RouteArgs& args = merged.route;
     const std::uint32_t n_expert = args.router.n_out;
     if (args.n_expert_used == 0 || args.n_expert_used > n_expert)
         throw Error(ErrorCode::kUnsupportedModel, "route",
@@ -213,17 +233,24 @@ void lower(Recorder& recorder, const RouteArgs& args) {
                         " experts a token, found " + std::to_string(args.n_expert_used) + " of " +
                         std::to_string(n_expert));
     float* logits = recorder.scratch<float>(ScratchUse::kRouterLogits);
-    // Rounded, scores that lie close together would change places.
-    multiply(recorder, router_matmul(args, logits), Rounding::kNone);
     const RoutePush push{.step = recorder.step(),
                          .logits = logits,
                          .bias = args.bias,
                          .ids = args.out.ids,
                          .weights = args.out.weights,
+                         .ids_too = merged.out_too.ids,
+                         .weights_too = merged.out_too.weights,
                          .scale = args.scale,
                          .n_expert = n_expert,
                          .n_expert_used = args.n_expert_used,
                          .moe_layer = args.moe_layer};
+    if (recorder.step_class() == StepClass::kOne && !is_quantised(args.router.type) &&
+        recorder.traits().activations == ActivationKind::kQuantised) {
+        route_one(recorder, args, push);
+        return;
+    }
+    // Rounded, scores that lie close together would change places.
+    multiply(recorder, router_matmul(args, logits), Rounding::kNone);
     recorder.launch(route_kernel(), push, {per_row(RowSet::kTokens), fixed(1), fixed(1)});
 }
 

@@ -9,6 +9,13 @@
 #include "memory/error.h"
 
 namespace lfm::gpu {
+namespace {
+
+// A session has few, or one for each piece of a step; beyond these, those that were not used for longest are made
+// again.
+constexpr std::size_t kLeastSequences = 16;
+
+}  // namespace
 
 ProgramId Programs::record(std::span<const Operation> operations, const StepParams& params) {
     const auto area = std::ranges::find(areas_, &params, &Area::params);
@@ -59,6 +66,7 @@ void Programs::prepare() {
 
 void Programs::take_memory(const ScratchSizes& scratch, std::span<const StepNeeds> needs) {
     ++generation_;
+    sequences_.clear();
     // What was too small goes before the larger is taken, so that both never count at once.
     const bool regrow = !scratch.within(scratch_sizes_) || scratch_.size() < scratch_sizes_.total();
     if (regrow) {
@@ -76,21 +84,23 @@ void Programs::take_memory(const ScratchSizes& scratch, std::span<const StepNeed
 }
 
 void Programs::record_both(Program& program) {
-    record_launches(program, StepClass::kOne, program.one);
-    record_launches(program, StepClass::kMany, program.many);
+    for (const auto& [step_class, launches] :
+         {std::pair{StepClass::kOne, &program.one}, {StepClass::kMany, &program.many}}) {
+        launches->clear();
+        Recorder recorder = this->recorder(program.area, step_class, *launches);
+        lower_all(recorder, program.operations);
+    }
 }
 
-void Programs::record_launches(const Program& program, StepClass step_class, std::vector<Launch>& launches) {
-    launches.clear();
-    Recorder recorder({.step_class = step_class,
-                       .step = areas_[program.area].step->address(),
-                       .tickets = areas_[program.area].step->tickets(),
-                       .experts = &experts_,
-                       .scratch = &scratch_sizes_,
-                       .scratch_address = scratch_.address(),
-                       .traits = traits_},
-                      launches);
-    lower_all(recorder, program.operations);
+Recorder Programs::recorder(std::size_t area, StepClass step_class, std::vector<Launch>& launches) const {
+    return Recorder({.step_class = step_class,
+                     .step = areas_[area].step->address(),
+                     .tickets = areas_[area].step->tickets(),
+                     .experts = &experts_,
+                     .scratch = &scratch_sizes_,
+                     .scratch_address = scratch_.address(),
+                     .traits = traits_},
+                    launches);
 }
 
 void Programs::send_step(Health& health, api::Stream stream) {
@@ -99,15 +109,50 @@ void Programs::send_step(Health& health, api::Stream stream) {
     experts_.send(health, stream);
 }
 
-Programs::Present Programs::present(ProgramId program) const {
+const Programs::Program& Programs::find(ProgramId program) const {
     if (program.value >= programs_.size())
         throw Error(ErrorCode::kUsage, "submit",
                     "expected a program below " + std::to_string(programs_.size()) + ", found " +
                         std::to_string(program.value));
     if (!recorded_) throw Error(ErrorCode::kShortfall, "submit", "expected memory for the programs, found none left");
-    const Program& found = programs_[program.value];
+    return programs_[program.value];
+}
+
+Programs::Present Programs::present(ProgramId program) const {
+    const Program& found = find(program);
     const StepHeader& step = areas_[found.area].step->header();
     return {class_of(step) == StepClass::kOne ? found.one : found.many, &step};
+}
+
+const Programs::Sequence& Programs::present(std::span<const Link> links) {
+    auto found =
+        std::ranges::find_if(sequences_, [&](const Sequence& each) { return std::ranges::equal(each.links, links); });
+    if (found == sequences_.end()) {
+        for (const Link& link : links) find(link.program);
+        if (sequences_.size() >= kLeastSequences + programs_.size())
+            sequences_.erase(std::ranges::min_element(sequences_, {}, &Sequence::used));
+        Sequence made{.links = {links.begin(), links.end()}};
+        make(made);
+        found = sequences_.insert(sequences_.end(), std::move(made));
+    }
+    found->used = ++n_uses_;
+    return *found;
+}
+
+void Programs::make(Sequence& sequence) const {
+    std::vector<Operation> operations;
+    std::vector<Meeting> meetings;
+    bool watched = false;
+    for (const Link& link : sequence.links) {
+        meetings.push_back({.before = operations.size(), .tells = watched, .waits = link.waits});
+        watched = link.watched;
+        const std::vector<Operation>& own = programs_[link.program.value].operations;
+        operations.insert(operations.end(), own.begin(), own.end());
+    }
+    if (sequence.links.empty()) return;
+    Recorder recorder =
+        this->recorder(programs_[sequence.links.front().program.value].area, StepClass::kOne, sequence.launches);
+    sequence.begin = lower_all(recorder, operations, meetings);
 }
 
 }  // namespace lfm::gpu

@@ -31,6 +31,30 @@ public:
     /// What the program does in the present step. Throws Error{kUsage} when there is none.
     Present present(ProgramId program) const;
     std::size_t size() const { return programs_.size(); }
+
+    /// One of several programs that are submitted one after another.
+    struct Link {
+        ProgramId program;
+        bool waits = false;    // for others, before it
+        bool watched = false;  // others wait for its end
+        bool operator==(const Link&) const = default;
+    };
+    struct Sequence {
+        std::vector<Link> links;
+        std::vector<Launch> launches;
+        std::vector<std::uint32_t> begin;  // of each link: how many launches come before what it waits for
+        std::uint64_t used = 0;            // how manieth time
+
+        std::span<const Launch> launches_of(std::size_t link) const {
+            const std::size_t end = link + 1 < begin.size() ? begin[link + 1] : launches.size();
+            return std::span(launches).subspan(begin[link], end - begin[link]);
+        }
+    };
+    /// What a sequence does together in a step of one token, which all its programs were recorded for: the launch of
+    /// one may take over what the next would do. Made when it is seen first. Valid until the next call. Throws as
+    /// present.
+    const Sequence& present(std::span<const Link> links);
+
     /// Rises when launches that were given out are no longer true.
     std::uint64_t generation() const { return generation_; }
 
@@ -50,7 +74,9 @@ private:
     void prepare();
     void take_memory(const ScratchSizes& scratch, std::span<const StepNeeds> needs);
     void record_both(Program& program);
-    void record_launches(const Program& program, StepClass step_class, std::vector<Launch>& launches);
+    Recorder recorder(std::size_t area, StepClass step_class, std::vector<Launch>& launches) const;
+    const Program& find(ProgramId program) const;
+    void make(Sequence& sequence) const;
 
     Memory& memory_;
     BackendLimits limits_;
@@ -60,6 +86,8 @@ private:
     std::vector<Area> areas_;  // one for each StepParams
     ExpertMirrors experts_;
     std::vector<Program> programs_;
+    std::vector<Sequence> sequences_;
+    std::uint64_t n_uses_ = 0;
     std::uint64_t generation_ = 0;
     bool recorded_ = true;  // false: memory could not be taken, so the launches name none
 };

@@ -76,6 +76,8 @@ public:
     /// [n_layer, n_expert]
     const ExpertEntry* expert_table(const ExpertTable* table) const;
 
+    std::uint32_t n_launches() const { return static_cast<std::uint32_t>(launches_.size()); }
+
     // Rows that lie quantised besides, so that who reads them need not do it again.
     /// Whether an operation after the one that is lowered reads the rows that this one makes in quantised form.
     bool wants_quantised() const { return wants_quantised_; }

@@ -9,8 +9,7 @@
 
 namespace lfm::gpu {
 
-Submissions::Submissions(Health& health, Memory& memory, Timelines& timelines, const Programs& programs,
-                         api::Stream stream)
+Submissions::Submissions(Health& health, Memory& memory, Timelines& timelines, Programs& programs, api::Stream stream)
     : health_(health),
       memory_(memory),
       timelines_(timelines),
@@ -44,6 +43,8 @@ void Submissions::make_room(std::size_t n_programs) {
 }
 
 void Submissions::begin_step() {
+    counts_.clear();
+    n_graphs_ = n_flushes_of_step_ = 0;
     if (!timelines_.gave_up()) return;
     timelines_.forget_that_it_gave_up();
     health_.check(points_.send(0, kPointsAt, stream_), "clearing a flag");
@@ -74,10 +75,12 @@ Point Submissions::add(ProgramId program, std::span<const Point> waits, Watched 
 
 void Submissions::flush() {
     if (batches_.empty()) return;
-    const StepHeader& step = *programs_.present(batches_.front().program).step;
-    if (const api::GraphExec graph = graph_of_step(step); graph != api::GraphExec{}) {
+    ++n_flushes_of_step_;
+    if (const StepGraph* graph = graph_of_step()) {
         send_points();
-        health_.check(api::launch(graph, stream_), "launching a graph");
+        health_.check(api::launch(graph->graph, stream_), "launching a graph");
+        counts_.add(graph->counts);
+        ++n_graphs_;
     } else {
         launch_all(PointsIn::kPush);
     }
@@ -121,6 +124,7 @@ void Submissions::meet(std::size_t i, PointsIn points) {
 
 void Submissions::launch(const Kernel& kernel, const GroupCounts& groups, const void* push) {
     if (capture_failure_) return;
+    counts_.add(kernel.name);
     const api::Status status = api::launch(kernel, groups, push, stream_);
     if (!captures_) return health_.check(status, kernel.name);
     if (status != api::kSuccess) capture_failure_ = said(kernel.name, status);  // nothing ran: the device is well
@@ -135,35 +139,45 @@ void Submissions::launch(std::span<const Launch> launches, const StepHeader& ste
     }
 }
 
+bool Submissions::are_one_step() const {
+    const StepHeader& step = *programs_.present(batches_.front().program).step;
+    return class_of(step) == StepClass::kOne && std::ranges::all_of(batches_, [&](const Batch& batch) {
+               return programs_.present(batch.program).step == &step;
+           });
+}
+
 void Submissions::launch_all(PointsIn points) {
+    // What one program does alone is recorded with it.
+    const Programs::Sequence* together = batches_.size() > 1 && are_one_step() ? &programs_.present(batches_) : nullptr;
     for (std::size_t i = 0; i < batches_.size(); ++i) {
         meet(i, points);
         const Programs::Present present = programs_.present(batches_[i].program);
-        launch(present.launches, *present.step);
+        launch(together != nullptr ? together->launches_of(i) : present.launches, *present.step);
     }
     meet(batches_.size(), points);
 }
 
-api::GraphExec Submissions::graph_of_step(const StepHeader& step) {
+const Submissions::StepGraph* Submissions::graph_of_step() {
     if (generation_ != programs_.generation()) forget_graphs();
     generation_ = programs_.generation();
-    const bool one_step = std::ranges::all_of(
-        batches_, [&](const Batch& batch) { return programs_.present(batch.program).step == &step; });
-    if (why_no_graphs_ || !one_step || class_of(step) != StepClass::kOne || batches_.size() > most_points_) return {};
+    if (why_no_graphs_ || batches_.size() > most_points_ || !are_one_step()) return nullptr;
+    const StepHeader& step = *programs_.present(batches_.front().program).step;
     for (const StepGraph& each : graphs_)
-        if (each.n_outputs == step.n_outputs && each.batches == batches_) return each.graph;
+        if (each.n_outputs == step.n_outputs && each.batches == batches_) return &each;
+    const NodeCounts before = std::exchange(counts_, {});
     const api::GraphExec graph = capture();
-    if (graph == api::GraphExec{}) return {};
+    const NodeCounts counts = std::exchange(counts_, before);
+    if (graph == api::GraphExec{}) return nullptr;
     if (graphs_.size() < most_graphs()) {
-        graphs_.push_back({batches_, step.n_outputs, graph});
-    } else {
-        StepGraph& oldest = graphs_[next_graph_++ % most_graphs()];
-        // It may still run: what was launched stays whole until it has.
-        timelines_.wait(Timeline::kCompute, batch_points_.front().reached - 1);
-        ignore(api::destroy(oldest.graph));
-        oldest = {batches_, step.n_outputs, graph};
+        graphs_.push_back({batches_, step.n_outputs, graph, counts});
+        return &graphs_.back();
     }
-    return graph;
+    StepGraph& oldest = graphs_[next_graph_++ % most_graphs()];
+    // It may still run: what was launched stays whole until it has.
+    timelines_.wait(Timeline::kCompute, batch_points_.front().reached - 1);
+    ignore(api::destroy(oldest.graph));
+    oldest = {batches_, step.n_outputs, graph, counts};
+    return &oldest;
 }
 
 api::GraphExec Submissions::capture() {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/gpu/kernels/points.h"
+#include "backends/gpu/node_counts.h"
 #include "backends/gpu/programs.h"
 #include "backends/gpu/step_area.h"
 #include "backends/gpu/timelines.h"
@@ -21,7 +22,7 @@ public:
         std::uint64_t most_ticks = 0;  // that a kernel waits for the host or for copies
         std::optional<std::string> why_no_graphs;
     };
-    Submissions(Health& health, Memory& memory, Timelines& timelines, const Programs& programs, api::Stream stream);
+    Submissions(Health& health, Memory& memory, Timelines& timelines, Programs& programs, api::Stream stream);
     Submissions(const Submissions&) = delete;
     Submissions& operator=(const Submissions&) = delete;
     ~Submissions() { forget_graphs(); }
@@ -44,6 +45,8 @@ public:
     void flush();
     /// Why steps of one token are no graphs; nothing when they are.
     const std::optional<std::string>& why_no_graphs() const { return why_no_graphs_; }
+    /// Of what was handed over since the step began.
+    StepNodes nodes() const { return {counts_.kinds(), n_graphs_ > 0 && n_graphs_ == n_flushes_of_step_}; }
 
     // For those who wait for another flag of theirs.
     GaveUp gave_up() const;
@@ -54,16 +57,12 @@ private:
     static constexpr std::size_t kParts = 4;      // of the points' pinned memory: flushes that may be under way
     static constexpr std::size_t kPointsAt = 64;  // what says that a kernel gave up stands before
 
-    struct Batch {
-        ProgramId program;
-        bool waits = false;
-        bool watched = true;
-        bool operator==(const Batch&) const = default;
-    };
+    using Batch = Programs::Link;
     struct StepGraph {
         std::vector<Batch> batches;
         std::uint32_t n_outputs = 0;
         api::GraphExec graph{};
+        NodeCounts counts;
     };
     /// Where a launch finds its points.
     enum class PointsIn : std::uint8_t { kPush, kMemory };
@@ -74,12 +73,14 @@ private:
     /// Copies the points to where the kernels of a graph read them.
     void send_points();
     void launch_all(PointsIn points);
+    /// Whether the batches are of one step, which has one token: then they are launched as one list.
+    bool are_one_step() const;
     void launch(std::span<const Launch> launches, const StepHeader& step);
     void launch(const Kernel& kernel, const GroupCounts& groups, const void* push);
     /// Between batch i - 1 and batch i, where one is watched or the other waits.
     void meet(std::size_t i, PointsIn points);
     /// The graph of what is collected; null where there can be none.
-    api::GraphExec graph_of_step(const StepHeader& step);
+    const StepGraph* graph_of_step();
     api::GraphExec capture();
     void forget_graphs() noexcept;
     std::size_t most_graphs() const { return kLeastGraphs + most_points_; }
@@ -87,7 +88,7 @@ private:
     Health& health_;
     Memory& memory_;
     Timelines& timelines_;
-    const Programs& programs_;
+    Programs& programs_;
     api::Stream stream_;
     Manners manners_;
     std::size_t most_points_ = kLeastPoints;
@@ -101,6 +102,8 @@ private:
     std::uint64_t generation_ = 0;
     bool captures_ = false;
     std::optional<std::string> why_no_graphs_, capture_failure_;
+    NodeCounts counts_;
+    std::uint32_t n_graphs_ = 0, n_flushes_of_step_ = 0;
 };
 
 }  // namespace lfm::gpu

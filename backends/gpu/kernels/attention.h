@@ -1,4 +1,4 @@
-// Kernels of attention. One token: groups share out its keys, and a second kernel joins their results. Many: groups
+// Kernels of attention. One token: groups share out its keys, and the last of them joins their results. Many: groups
 // take tiles of tokens.
 #pragma once
 
@@ -6,7 +6,7 @@
 #include <cstdint>
 
 #include "backends/gpu/kernels/cache_type.h"
-#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/kernels/quantise.h"
 #include "backends/gpu/platform/api.h"
 
 namespace lfm::gpu {
@@ -15,7 +15,10 @@ struct AttentionPush {
     const Step* step;
     const float* q;  // [n, n_head · head_dim]
     const std::byte *keys, *values;
-    float* out;  // [n, n_head · head_dim]; where keys are shared out: partial results
+    float* out;              // [n, n_head · head_dim]
+    QuantisedRows to;        // one token: its quantised form, of heads of a multiple of 32; null: not wanted
+    float* parts;            // where one token's keys are shared out: partial results
+    std::uint32_t* tickets;  // likewise, for each key/value head and group of those that share it
     std::uint32_t n_head_kv;
     std::uint32_t heads_share;             // query heads that share one key/value head
     std::uint32_t head_dim;                // a multiple of four
@@ -32,22 +35,14 @@ enum class CacheReads { kF16, kQ8_0, kAny };
 inline constexpr std::uint32_t kHeadsOfSplit = 4;
 inline constexpr std::uint32_t kKeysOfSplit = 64;  // the fewest keys worth a group
 inline constexpr std::uint32_t kMostSplits = 256;
-/// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results:
-/// sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits]; with one split the results themselves.
+/// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results, with
+/// more than one split: sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits].
 Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim);
 
 struct PartWeight {
     float total;    // of the weights, relative to the largest score
     float largest;  // score
 };
-struct AttentionJoinPush {
-    const Step* step;
-    const float* parts;
-    float* out;
-    std::uint32_t n_head, head_dim, n_splits;
-};
-/// Heads along x.
-Kernel attention_join_kernel();
 
 /// Rows of a tile (a token's head each), for heads up to 64, 128, 256.
 constexpr std::uint32_t rows_of_tile(std::uint32_t head_dim) { return head_dim <= 64 ? 64 : head_dim <= 128 ? 32 : 16; }

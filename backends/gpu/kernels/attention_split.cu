@@ -1,19 +1,21 @@
 // Attention of one token: a group takes a run of its keys for the query heads that share a key/value head.
 //
 // Eight lanes (of heads of 64) read a key together, sixteen bytes each, so that a set of lanes reads four at once; such
-// teams go through their own keys with a running softmax, and are joined at the end.
+// teams go through their own keys with a running softmax, and are joined at the end; and so are groups, by the last
+// one.
 #include <cmath>
 
+#include "backends/gpu/kernels/arrivals.h"
 #include "backends/gpu/kernels/attention.h"
 #include "backends/gpu/kernels/cached_values.h"
-#include "backends/gpu/kernels/group_sum.h"
+#include "backends/gpu/kernels/quantise_block.h"
 #include "backends/gpu/platform/launch.h"
 
 namespace lfm::gpu {
 namespace {
 
 constexpr float kLowest = -3.4e38f;
-constexpr std::uint32_t kSplitThreads = 128, kJoinThreads = 256;
+constexpr std::uint32_t kSplitThreads = 128;
 constexpr std::uint32_t kHeads = kHeadsOfSplit;
 
 /// Split s takes the keys from s times this on; later splits may have none.
@@ -39,15 +41,24 @@ struct Running {
     float largest[kHeads];
 };
 
+/// Of heads that a group takes, which may end before the group does.
+__device__ inline bool is_head(const AttentionPush& push, std::uint32_t h) {
+    return group_index().z * kHeads + h < push.heads_share;
+}
+__device__ inline std::uint32_t head_of(const AttentionPush& push, std::uint32_t h) {
+    return group_index().y * push.heads_share + group_index().z * kHeads + h;
+}
+__device__ inline PartWeight* part_weights(const AttentionPush& push) {
+    const std::size_t n_parts = std::size_t{push.n_head_kv} * push.heads_share * push.n_splits;
+    return reinterpret_cast<PartWeight*>(push.parts + n_parts * push.head_dim);
+}
+
 /// Joins the teams: values of heads, a thread each.
 template <std::uint32_t kHeadDim>
 __device__ inline void write_joined(const AttentionPush& push, const Teams<kHeadDim>& teams) {
-    const std::uint32_t n_head = push.n_head_kv * push.heads_share;
-    auto* part_weights = reinterpret_cast<PartWeight*>(push.out + std::size_t{n_head} * push.n_splits * push.head_dim);
     for (std::uint32_t i = thread_index(); i < kHeads * kHeadDim; i += kSplitThreads) {
-        const std::uint32_t h = i / kHeadDim, column = i % kHeadDim;
-        const std::uint32_t shared_by = group_index().z * kHeads + h;
-        if (shared_by >= push.heads_share || column >= push.head_dim) continue;
+        const std::uint32_t h = i / kHeadDim, column = i % kHeadDim, head = head_of(push, h);
+        const bool exists = is_head(push, h) && column < push.head_dim;
         float largest = kLowest, sum = 0, total = 0;
         for (std::uint32_t team = 0; team < Teams<kHeadDim>::kTeams; ++team)
             largest = teams.largest[team][h] > largest ? teams.largest[team][h] : largest;
@@ -56,12 +67,103 @@ __device__ inline void write_joined(const AttentionPush& push, const Teams<kHead
             sum += weight * teams.sums[team][h][column];
             total += weight * teams.totals[team][h];
         }
-        const std::uint32_t head = group_index().y * push.heads_share + shared_by;
-        const std::size_t part = std::size_t{head} * push.n_splits + group_index().x;
-        push.out[part * push.head_dim + column] = push.n_splits == 1 ? sum / total : sum;
-        if (push.n_splits > 1 && column == 0) part_weights[part] = {total, largest};
+        if (push.n_splits > 1) {
+            const std::size_t part = std::size_t{head} * push.n_splits + group_index().x;
+            if (exists) push.parts[part * push.head_dim + column] = sum;
+            if (exists && column == 0) part_weights(push)[part] = {total, largest};
+            continue;
+        }
+        const float value = exists ? sum / total : 0.0f;
+        const std::size_t at = std::size_t{head} * push.head_dim + column;
+        if (exists) push.out[at] = value;
+        if (push.to.q != nullptr)
+            store_quantised(value, static_cast<std::uint32_t>(at / 32), exists, push.to.q, push.to.scales,
+                            push.to.sums);
     }
 }
+
+/// What the last group of a key/value head needs to join the splits. Columns by fours; where threads are left over,
+/// several share out the splits of four columns.
+template <std::uint32_t kHeadDim>
+struct Joined {
+    static constexpr std::uint32_t kFours = kHeads * kHeadDim / 4;
+    static constexpr std::uint32_t kRows = kFours < kSplitThreads ? kSplitThreads / kFours : 1;
+
+    float weights[kHeads][kMostSplits];
+    float totals[kHeads];
+    Floats4 sums[kRows][kFours];
+};
+
+/// Weights of the parts: a set of lanes for each head.
+template <std::uint32_t kHeadDim>
+__device__ inline void weigh_parts(const AttentionPush& push, std::uint32_t n, Joined<kHeadDim>& joined) {
+    static_assert(kHeads == kSplitThreads / kLanes);
+    const std::uint32_t h = lane_set();
+    const PartWeight* parts = part_weights(push) + std::size_t{head_of(push, is_head(push, h) ? h : 0)} * push.n_splits;
+    float largest = kLowest, total = 0;
+    for (std::uint32_t split = lane(); split < n; split += kLanes)
+        largest = parts[split].largest > largest ? parts[split].largest : largest;
+    largest = largest_of_lanes(largest);
+    for (std::uint32_t split = lane(); split < n; split += kLanes) {
+        const float weight = exp2f(parts[split].largest - largest);
+        joined.weights[h][split] = weight;
+        total += weight * parts[split].total;
+    }
+    total = sum_of_lanes(total);
+    if (lane() == 0) joined.totals[h] = total;
+}
+
+/// Joins the first n splits. The whole group calls it.
+template <std::uint32_t kHeadDim>
+__device__ inline void join_splits(const AttentionPush& push, std::uint32_t n, Joined<kHeadDim>& joined) {
+    using Shared = Joined<kHeadDim>;
+    constexpr std::uint32_t kFours = Shared::kFours, kRows = Shared::kRows;
+    weigh_parts(push, n, joined);
+    sync_group();
+    const std::uint32_t row = thread_index() / kFours % kRows, n_fours = push.head_dim / 4;
+    for (std::uint32_t i = thread_index() % kFours; i < kFours; i += kSplitThreads) {
+        const std::uint32_t h = i / (kHeadDim / 4), column = i % (kHeadDim / 4);
+        Floats4 sum{0, 0, 0, 0};
+        if (is_head(push, h) && column < n_fours) {
+            const auto* parts = reinterpret_cast<const Floats4*>(push.parts) +
+                                std::size_t{head_of(push, h)} * push.n_splits * n_fours + column;
+#pragma unroll 8
+            for (std::uint32_t split = row; split < n; split += kRows) {
+                const Floats4 part = parts[split * n_fours];
+                const float w = joined.weights[h][split];
+                sum = {sum.x + w * part.x, sum.y + w * part.y, sum.z + w * part.z, sum.w + w * part.w};
+            }
+        }
+        joined.sums[row][i] = sum;
+    }
+    sync_group();
+    for (std::uint32_t i = thread_index(); i < kFours; i += kSplitThreads) {
+        const std::uint32_t h = i / (kHeadDim / 4), column = i % (kHeadDim / 4);
+        const bool exists = is_head(push, h) && column < n_fours;
+        Floats4 sum = joined.sums[0][i];
+        for (std::uint32_t other = 1; other < kRows; ++other) {
+            const Floats4 more = joined.sums[other][i];
+            sum = {sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w};
+        }
+        const float total = joined.totals[h];
+        sum = {sum.x / total, sum.y / total, sum.z / total, sum.w / total};
+        const std::size_t at = std::size_t{head_of(push, h)} * n_fours + column;  // of fours
+        if (exists) reinterpret_cast<Floats4*>(push.out)[at] = sum;
+        if (push.to.q == nullptr) continue;
+        const float four[4] = {exists ? sum.x : 0, exists ? sum.y : 0, exists ? sum.z : 0, exists ? sum.w : 0};
+        store_block(quantise_four(four), static_cast<std::uint32_t>(at / 8), column % 8, exists,
+                    reinterpret_cast<Words4*>(push.to.q), push.to.scales, push.to.sums);
+    }
+}
+
+template <std::uint32_t kHeadDim>
+struct SplitShared {
+    union {
+        Teams<kHeadDim> teams;
+        Joined<kHeadDim> joined;  // once the teams are
+    };
+    std::uint32_t is_last;
+};
 
 template <typename Eight>
 __device__ inline Eight load(const std::byte* cache, std::uint32_t row_bytes, CacheType type, std::uint32_t head_dim,
@@ -144,7 +246,8 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
         }
     }
 
-    Shared& teams = shared_memory<Shared>();
+    auto& shared = shared_memory<SplitShared<kHeadDim>>();
+    Shared& teams = shared.teams;
     for (std::uint32_t h = 0; h < kHeads; ++h) {
         for (std::uint32_t i = 0; i < kEight; ++i) teams.sums[team][h][first_column + i] = running.sums[h][i];
         if (first_column == 0) {
@@ -154,58 +257,15 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
     }
     sync_group();
     write_joined(push, teams);
-}
-
-struct Joined {
-    GroupSums<kJoinThreads> group_sums;
-    float largest[kJoinThreads / kLanes];
-    float weights[kMostSplits];
-    Floats4 sums[kJoinThreads];
-};
-static_assert(kMostSplits <= kJoinThreads);
-
-/// Four columns a thread; threads of the same columns share out the splits.
-__global__ void __launch_bounds__(kJoinThreads) attention_join(AttentionJoinPush push) {
-    Joined& shared = shared_memory<Joined>();
-    const std::uint32_t n_keys = push.step->position + 1, each = keys_of_split(n_keys, push.n_splits);
-    const std::uint32_t n = (n_keys + each - 1) / each, me = thread_index(), head = group_index().x;
-    const std::size_t n_parts = std::size_t{push.n_head} * push.n_splits;
-    const auto* part_weights = reinterpret_cast<const PartWeight*>(push.parts + n_parts * push.head_dim);
-    PartWeight part{0.0f, kLowest};
-    if (me < push.n_splits) part = part_weights[std::size_t{head} * push.n_splits + me];
-    if (me >= n) part = {0.0f, kLowest};  // left by another step, or never written
-    const float of_set = largest_of_lanes(part.largest);
-    if (lane() == 0) shared.largest[lane_set()] = of_set;
-    sync_group();
-    float largest = kLowest;
-    for (const float other : shared.largest) largest = other > largest ? other : largest;
-    const float weight = exp2f(part.largest - largest);
-    if (me < kMostSplits) shared.weights[me] = weight;
-    const float total = sum_of_group(weight * part.total, shared.group_sums);  // all have met: weights are there
-
-    const std::uint32_t n_fours = push.head_dim / 4, n_rows = kJoinThreads / n_fours;
-    const std::uint32_t row = me / n_fours, column = me % n_fours;
-    const auto* fours = reinterpret_cast<const Floats4*>(push.parts) + std::size_t{head} * push.n_splits * n_fours;
-    Floats4 sum{0, 0, 0, 0};
-    for (std::uint32_t split = row; split < n && row < n_rows; split += n_rows) {
-        const Floats4 of_split = fours[split * n_fours + column];
-        const float w = shared.weights[split];
-        sum = {sum.x + w * of_split.x, sum.y + w * of_split.y, sum.z + w * of_split.z, sum.w + w * of_split.w};
-    }
-    shared.sums[me] = sum;
-    sync_group();
-    if (row > 0) return;
-    for (std::uint32_t other = 1; other < n_rows; ++other) {
-        const Floats4 more = shared.sums[other * n_fours + column];
-        sum = {sum.x + more.x, sum.y + more.y, sum.z + more.z, sum.w + more.w};
-    }
-    reinterpret_cast<Floats4*>(push.out)[head * n_fours + column] = {sum.x / total, sum.y / total, sum.z / total,
-                                                                     sum.w / total};
+    if (push.n_splits == 1) return;
+    const std::uint32_t n = (n_keys + each - 1) / each;  // splits that have keys: the others do not arrive
+    std::uint32_t* ticket = push.tickets + group_index().z * push.n_head_kv + group_index().y;
+    if (arrives_last(ticket, n, shared.is_last)) join_splits(push, n, shared.joined);
 }
 
 template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch>
 Kernel split_kernel(const char* name) {
-    return make_kernel<Teams<kHeadDim>>(name, attention_split<kHeadDim, Eight, kBatch>, kSplitThreads);
+    return make_kernel<SplitShared<kHeadDim>>(name, attention_split<kHeadDim, Eight, kBatch>, kSplitThreads);
 }
 
 }  // namespace
@@ -222,7 +282,5 @@ Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim) {
     if (head_dim <= 128) return split_kernel<128, EightOfAny, 2>("attention_split_128");
     return split_kernel<256, EightOfAny, 2>("attention_split_256");
 }
-
-Kernel attention_join_kernel() { return make_kernel<Joined>("attention_join", attention_join, kJoinThreads); }
 
 }  // namespace lfm::gpu

@@ -22,7 +22,9 @@ struct MatmulKernels {
     Kernel tile_fast;                 // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
     std::uint32_t vector_groups = 0;  // of the first three: how many a processor runs at a time
     std::uint32_t fast_tokens = 0;    // rows of x that tile_fast takes at a time
+    Kernel vector_conv;               // VectorConvPush; not of F32, F16 and BF16
     Kernel embed;                     // EmbedPush
+    Kernel route;                     // RouteVectorPush of route.h; of F32, F16 and BF16 alone
 };
 /// Nothing: there are none for this type.
 std::optional<MatmulKernels> matmul_kernels(DType type);
@@ -69,6 +71,21 @@ struct VectorPush {
     std::uint32_t n_in, row_set;
     std::uint32_t most_rows;  // of x, else nothing is done; 0: as many as the grid has
     std::uint32_t sets_per_row;
+};
+
+/// The same for one weight and one row of x, which is there quantised; and the short convolution of what comes out.
+/// n_embd is a multiple of 32. Neither `out` nor `to` is a part of what is read quantised: other groups may still read.
+struct VectorConvPush {
+    const Step* step;
+    Input input;
+    const std::byte* weight;  // [3 · n_embd, n_in]
+    float* bcx;               // [3 · n_embd]
+    const float* taps;        // [n_embd, l_cache]
+    float* state;             // [l_cache - 1, n_embd]
+    float* out;               // [n_embd]
+    QuantisedRows to;         // null: not wanted
+    std::uint32_t* tickets;   // n_embd / 32
+    std::uint32_t row_bytes, n_in, n_embd, l_cache, sets_per_row;
 };
 
 /// Where a layer's experts are for one operation: by the table, or in the slots they were staged in.

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "backends/gpu/kernels/quantise_block.h"
+#include "backends/gpu/kernels/short_conv.h"
 #include "backends/gpu/platform/arithmetic.h"
 #include "backends/gpu/platform/lanes.h"
 #include "backends/gpu/platform/launch.h"
@@ -11,40 +13,16 @@ namespace {
 
 constexpr std::uint32_t kRopeThreads = kHeadsOfGroup * kLanes;
 
-/// A set of lanes for each head, in place: RMS norm, then rotation of pairs (i, i + head_dim / 2). A lane reads and
-/// writes pairs of its own alone.
-__global__ void __launch_bounds__(kRopeThreads) qk_norm_rope(QkNormRopePush push) {
-    const std::uint32_t token = group_index().y, of_both = group_index().x * kHeadsOfGroup + lane_set();
-    const bool is_q = of_both < push.n_head, exists = of_both < push.n_head + push.n_head_kv;
-    const std::size_t head = is_q ? std::size_t{token} * push.n_head + of_both
-                                  : std::size_t{token} * push.n_head_kv + (of_both - push.n_head);
-    float* x = (is_q ? push.q : push.k) + head * push.head_dim;
-    const float* norm = is_q ? push.q_norm : push.k_norm;
-    const std::uint32_t half = push.head_dim / 2, n = exists ? half : 0;
-    float sum = 0;
-    for (std::uint32_t i = lane(); i < n; i += kLanes) sum += x[i] * x[i] + x[half + i] * x[half + i];
-    const float scale = 1.0f / sqrtf(sum_of_lanes(sum) / static_cast<float>(push.head_dim) + push.eps);
-    const float* cosines = push.step->rope + std::size_t{token} * push.head_dim;
-    for (std::uint32_t i = lane(); i < n; i += kLanes) {
-        const float a = x[i] * scale * norm[i], b = x[half + i] * scale * norm[half + i];
-        const float cosine = cosines[i], sine = cosines[half + i];
-        x[i] = a * cosine - b * sine;
-        x[half + i] = a * sine + b * cosine;
-    }
-}
-
 constexpr std::uint32_t kInfinityBits = 0x7f800000, kHalfNaN = 0x7e00;
 
-/// Rows into the cache, a value a thread: the lanes of a set share a block of Q8_0.
-__global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
-    const std::uint32_t column = group_index().x * kAppendColumns + thread_index(), token = group_index().y;
-    const KvAppendPush::Part part = group_index().z == 0 ? push.k : push.v;
-    const bool exists = column < push.n_cols;
-    const float x = exists ? part.x[std::size_t{token} * push.n_cols + column] : 0.0f;
-    std::byte* row = part.cache + (std::size_t{push.step->position} + token) * part.row_bytes;
+/// A value of a row of keys or values into the cache. Q8_0: the lanes of a set hold 32 neighbours from a multiple of 32
+/// on. All lanes of the warp call it.
+__device__ inline void append(const KvAppendPush::Part& part, std::size_t position, std::uint32_t column, float value,
+                              bool exists) {
+    std::byte* row = part.cache + position * part.row_bytes;
     if (part.type == CacheType::kQ8_0) {
         // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
-        std::uint32_t largest = bits_of_float(x) & 0x7fffffff;
+        std::uint32_t largest = bits_of_float(value) & 0x7fffffff;
         for (std::uint32_t mask = kLanes / 2; mask > 0; mask /= 2) {
             const std::uint32_t other = lane_xor(largest, mask);
             largest = other > largest ? other : largest;
@@ -57,14 +35,100 @@ __global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
         if (lane() == 0)
             *reinterpret_cast<std::uint16_t*>(block) = finite ? half_of_float(scale) : std::uint16_t{kHalfNaN};
         reinterpret_cast<std::int8_t*>(block + 2)[lane()] =
-            finite ? static_cast<std::int8_t>(round_to_even(x * inverse)) : std::int8_t{0};
+            finite ? static_cast<std::int8_t>(round_to_even(value * inverse)) : std::int8_t{0};
     } else if (!exists) {
         return;
     } else if (part.type == CacheType::kF16) {
-        reinterpret_cast<std::uint16_t*>(row)[column] = half_of_float(x);
+        reinterpret_cast<std::uint16_t*>(row)[column] = half_of_float(value);
     } else {
-        reinterpret_cast<float*>(row)[column] = x;
+        reinterpret_cast<float*>(row)[column] = value;
     }
+}
+
+/// A head of q, k or v as rope takes it.
+struct RopeHead {
+    __device__ RopeHead(const QkNormRopePush& push, std::uint32_t token, std::uint32_t of_all)
+        : is_q(of_all < push.n_head),
+          exists(of_all < push.n_head + push.n_head_kv),
+          of_kind(is_q ? of_all : of_all - push.n_head),
+          x((is_q ? push.q + std::size_t{token} * push.n_head * push.head_dim
+                  : push.k + std::size_t{token} * push.n_head_kv * push.head_dim) +
+            std::size_t{of_kind} * push.head_dim),
+          norm(is_q ? push.q_norm : push.k_norm) {}
+
+    bool is_q, exists;
+    std::uint32_t of_kind;
+    float* x;
+    const float* norm;
+};
+/// Two values that rotate together.
+struct Pair {
+    float a, b;
+};
+__device__ inline float norm_scale(const QkNormRopePush& push, const float* x, std::uint32_t n) {
+    float sum = 0;
+    const std::uint32_t half = push.head_dim / 2;
+    for (std::uint32_t i = lane(); i < n; i += kLanes) sum += x[i] * x[i] + x[half + i] * x[half + i];
+    return 1.0f / sqrtf(sum_of_lanes(sum) / static_cast<float>(push.head_dim) + push.eps);
+}
+__device__ inline Pair rotated(const QkNormRopePush& push, std::uint32_t token, const RopeHead& head, float scale,
+                               std::uint32_t i) {
+    const std::uint32_t half = push.head_dim / 2;
+    const float* cosines = push.step->rope + std::size_t{token} * push.head_dim;
+    const float a = head.x[i] * scale * head.norm[i], b = head.x[half + i] * scale * head.norm[half + i];
+    const float cosine = cosines[i], sine = cosines[half + i];
+    return {a * cosine - b * sine, a * sine + b * cosine};
+}
+
+/// A set of lanes for each head, in place: RMS norm, then rotation of pairs (i, i + head_dim / 2). A lane reads and
+/// writes pairs of its own alone.
+__global__ void __launch_bounds__(kRopeThreads) qk_norm_rope(QkNormRopePush push) {
+    const std::uint32_t token = group_index().y, half = push.head_dim / 2;
+    const RopeHead head(push, token, group_index().x * kHeadsOfGroup + lane_set());
+    const std::uint32_t n = head.exists ? half : 0;
+    const float scale = norm_scale(push, head.x, n);
+    for (std::uint32_t i = lane(); i < n; i += kLanes) {
+        const Pair pair = rotated(push, token, head, scale, i);
+        head.x[i] = pair.a;
+        head.x[half + i] = pair.b;
+    }
+}
+
+/// The same, and keys and values into the cache; heads of v come after those of k.
+__global__ void __launch_bounds__(kRopeThreads) rope_append(RopeAppendPush push) {
+    const std::uint32_t token = group_index().y, half = push.rope.head_dim / 2;
+    const std::uint32_t of_all = group_index().x * kHeadsOfGroup + lane_set();
+    const std::uint32_t first_v = push.rope.n_head + push.rope.n_head_kv;
+    const bool is_v = of_all >= first_v && of_all < first_v + push.rope.n_head_kv;
+    const RopeHead head(push.rope, token, of_all);
+    const bool goes_to_cache = is_v || (head.exists && !head.is_q);
+    const std::uint32_t of_kind = is_v ? of_all - first_v : head.of_kind, first_column = of_kind * push.rope.head_dim;
+    const float* v = push.v.x + (std::size_t{token} * push.rope.n_head_kv + of_kind) * push.rope.head_dim;
+    const std::size_t position = std::size_t{push.rope.step->position} + token;
+    const float scale = norm_scale(push.rope, head.x, head.exists ? half : 0);
+    for (std::uint32_t first = 0; first < half; first += kLanes) {
+        const std::uint32_t i = first + lane();
+        Pair pair{0, 0};
+        if (head.exists && i < half) {
+            pair = rotated(push.rope, token, head, scale, i);
+            head.x[i] = pair.a;
+            head.x[half + i] = pair.b;
+        }
+        if (is_v && i < half) pair = {v[i], v[half + i]};
+        const KvAppendPush::Part part{nullptr, is_v ? push.v.cache : push.k.cache, is_v ? push.v.type : push.k.type,
+                                      is_v ? push.v.row_bytes : push.k.row_bytes};
+        append(part, position, first_column + i, pair.a, goes_to_cache && i < half);
+        append(part, position, first_column + half + i, pair.b, goes_to_cache && i < half);
+    }
+}
+
+/// Rows into the cache, a value a thread: the lanes of a set share a block of Q8_0.
+__global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
+    const std::uint32_t column = group_index().x * kAppendColumns + thread_index(), token = group_index().y;
+    const KvAppendPush::Part part = group_index().z == 0 ? push.k : push.v;
+    const bool exists = column < push.n_cols;
+    append(part, std::size_t{push.step->position} + token, column,
+           exists ? part.x[std::size_t{token} * push.n_cols + column] : 0.0f, exists);
 }
 
 /// s = B ⊙ X of a row counted over the state's rows and then the step's.
@@ -94,27 +158,20 @@ __global__ void __launch_bounds__(kConvChannels) short_conv_many(ShortConvPush p
         push.state[std::size_t{i} * n + channel] = gated(push, position, n_tokens + i, channel);
 }
 
-/// The same sums; no load waits for the step's.
+/// The same sums for one token.
 __global__ void __launch_bounds__(kConvChannels) short_conv_one(ShortConvPush push) {
-    const std::uint32_t n = push.n_embd, channel = group_index().x * kConvChannels + thread_index();
-    if (channel >= n) return;
-    const bool begins = push.step->position == 0;
-    const float now = push.bcx[channel] * push.bcx[2 * n + channel];
-    const float* taps = push.taps + std::size_t{channel} * push.l_cache;
-    float sum = 0;
-    for (std::uint32_t j = 0; j + 1 < push.l_cache; ++j) {
-        const float kept = push.state[std::size_t{j} * n + channel], past = begins ? 0.0f : kept;
-        sum += taps[j] * past;
-        if (j > 0) push.state[std::size_t{j - 1} * n + channel] = past;
-    }
-    sum += taps[push.l_cache - 1] * now;
-    if (push.l_cache > 1) push.state[std::size_t{push.l_cache - 2} * n + channel] = now;
-    push.out[channel] = push.bcx[n + channel] * sum;
+    const std::uint32_t channel = group_index().x * kConvChannels + thread_index();
+    const bool exists = channel < push.n_embd;
+    const ConvolvedRow row{push.bcx, push.taps, push.state, push.n_embd, push.l_cache};
+    const float value = exists ? convolve(row, push.step->position == 0, channel) : 0.0f;
+    if (exists) push.out[channel] = value;
+    if (push.to.q != nullptr) store_quantised(value, channel / kLanes, exists, push.to.q, push.to.scales, push.to.sums);
 }
 
 }  // namespace
 
 Kernel qk_norm_rope_kernel() { return make_kernel("qk_norm_rope", qk_norm_rope, kRopeThreads); }
+Kernel rope_append_kernel() { return make_kernel("rope_append", rope_append, kRopeThreads); }
 Kernel kv_append_kernel() { return make_kernel("kv_append", kv_append, kAppendColumns); }
 Kernel short_conv_one_kernel() { return make_kernel("short_conv_one", short_conv_one, kConvChannels); }
 Kernel short_conv_many_kernel() { return make_kernel("short_conv_many", short_conv_many, kConvChannels); }

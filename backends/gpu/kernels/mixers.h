@@ -5,7 +5,7 @@
 #include <cstdint>
 
 #include "backends/gpu/kernels/cache_type.h"
-#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/kernels/quantise.h"
 #include "backends/gpu/platform/api.h"
 
 namespace lfm::gpu {
@@ -36,6 +36,14 @@ struct KvAppendPush {
 /// Columns along x, tokens along y, keys and values along z.
 Kernel kv_append_kernel();
 
+/// Both. Caches of Q8_0: heads of a multiple of 64. `k.x` is not read: the keys are rope's.
+struct RopeAppendPush {
+    QkNormRopePush rope;
+    KvAppendPush::Part k, v;
+};
+/// Heads along x, of q, of k, then of v; tokens along y.
+Kernel rope_append_kernel();
+
 inline constexpr std::uint32_t kConvChannels = 64;  // of a group
 struct ShortConvPush {
     const Step* step;
@@ -43,6 +51,7 @@ struct ShortConvPush {
     const float* taps;
     float* state;
     float* out;
+    QuantisedRows to;  // one token: out's quantised form too; null: not wanted
     std::uint32_t n_embd, l_cache;
     std::uint32_t n_run;  // tokens of a thread, at least l_cache - 1: only the first run reads the state, and writes it
 };

@@ -17,6 +17,8 @@ struct RoutePush {
     const float* bias;    // [n_expert] or null
     std::int32_t* ids;    // [n, n_expert_used]
     float* weights;
+    std::int32_t* ids_too;  // null, or a second place
+    float* weights_too;     // likewise
     float scale;
     std::uint32_t n_expert;       // at most kMostExperts
     std::uint32_t n_expert_used;  // at most kMostChosen, and n_expert
@@ -24,5 +26,16 @@ struct RoutePush {
 };
 /// A group a token, along x.
 Kernel route_kernel();
+
+/// The router's product with one row of x, in f32, and then the choice: by the last group. On the grid {groups} as
+/// VectorPush has it.
+struct RouteVectorPush {
+    RoutePush route;  // with where the logits go
+    float* logits;
+    const float* x;
+    const std::byte* router;
+    std::uint32_t* ticket;
+    std::uint32_t row_bytes, n_in, sets_per_row;
+};
 
 }  // namespace lfm::gpu

@@ -5,6 +5,8 @@
 #include "backends/gpu/kernels/tile.h"
 #include "backends/gpu/kernels/tile_fast.h"
 #include "backends/gpu/kernels/vector.h"
+#include "backends/gpu/kernels/vector_conv.h"
+#include "backends/gpu/kernels/vector_route.h"
 #include "backends/gpu/platform/launch.h"
 
 namespace lfm::gpu {
@@ -48,6 +50,10 @@ MatmulKernels kernels_of() {
         .down = make_kernel<DownShared<Weight>>("expert_down", down<Weight>, kVectorThreads),
         .tile_float = make_kernel<FloatTileShared>("matmul_tile_float", tile_float<Weight>, kTileThreads),
         .embed = make_kernel("embed", embed<Weight>, kEmbedThreads)};
+    if constexpr (!Weight::kIsFloat)
+        kernels.vector_conv = make_kernel<VectorShared<Weight>>("matmul_conv", vector_conv<Weight>, kVectorThreads);
+    if constexpr (Weight::kIsFloat)
+        kernels.route = make_kernel<RouteShared<Weight>>("route_vector", route_vector<Weight>, kVectorThreads);
     if constexpr (Weight::kIsFloat)
         kernels.tile = kernels.tile_float;
     else

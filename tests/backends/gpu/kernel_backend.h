@@ -77,6 +77,9 @@ public:
         return names;
     }
 
+    /// The grid of its first launch.
+    const Grid& grid_of(ProgramId id) const { return programs_.at(id.value).launches.front().grid; }
+
 private:
     struct Program {
         const StepParams* params;
