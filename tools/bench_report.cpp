@@ -57,6 +57,14 @@ std::string format(const char* pattern, Values... values) {
 
 const char* time_name(BenchTime time) { return time == BenchTime::kVirtual ? "virtual" : "measured"; }
 
+/// How many launches each kernel has in a step of one token.
+nlohmann::ordered_json kernels_of(const BenchResult& result) {
+    nlohmann::ordered_json kernels = nlohmann::ordered_json::object();
+    if (!result.nodes) return kernels;
+    for (const auto& [kernel, n] : result.nodes->kernels) kernels[kernel] = n;
+    return kernels;
+}
+
 nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
     std::vector<std::int64_t> samples_ns;
     for (const double seconds : result.seconds) samples_ns.push_back(std::llround(seconds * 1e9));
@@ -104,6 +112,9 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"vram_peak", result.vram_peak.value},
         {"hit_rate", result.hit_rate ? nlohmann::ordered_json(*result.hit_rate) : nlohmann::ordered_json()},
         {"bus_bytes_per_token", std::llround(result.bus_bytes_per_token)},
+        {"decode_nodes", result.nodes ? nlohmann::ordered_json(result.nodes->total) : nlohmann::ordered_json()},
+        {"graph", result.nodes ? nlohmann::ordered_json(result.nodes->is_graph) : nlohmann::ordered_json()},
+        {"decode_kernels", kernels_of(result)},
     };
 }
 
@@ -151,7 +162,7 @@ void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<Ben
         const auto json = row(setup, result);
         std::string names, values;
         for (const auto& [key, value] : json.items()) {
-            if (value.is_array()) continue;
+            if (value.is_structured()) continue;
             const char* comma = names.empty() ? "" : ",";
             names += comma + key;
             // Quoted throughout, quotes doubled.

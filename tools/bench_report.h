@@ -5,6 +5,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "planner/model.h"
@@ -30,7 +31,15 @@ struct BenchResult {
     std::optional<double> hit_rate;  // uses of experts that the device held; nothing: no experts
     double bus_bytes_per_token = 0;  // experts that were copied to the device
     Bytes vram_peak;                 // so far
-    std::string test_time;           // ISO 8601, UTC
+    /// What a step of one token was on the device, where the test has any and the device counts: kernels with how many
+    /// launches each, and whether they were handed over as one graph.
+    struct Nodes {
+        std::vector<std::pair<std::string, std::uint32_t>> kernels;
+        std::uint32_t total = 0;
+        bool is_graph = false;
+    };
+    std::optional<Nodes> nodes;
+    std::string test_time;  // ISO 8601, UTC
 };
 
 /// kVirtual: a simulated device's time, by the figures of its profile.

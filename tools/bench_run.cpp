@@ -39,6 +39,14 @@ Traffic traffic(const Session& session) {
     return {engine.residency().hits(), engine.totals().streamed + engine.residency().fetched()};
 }
 
+std::optional<BenchResult::Nodes> nodes_of_step(const Device& device) {
+    const auto found = device.step_nodes();
+    if (!found) return std::nullopt;
+    BenchResult::Nodes nodes{.total = found->total(), .is_graph = found->is_graph};
+    for (const auto& [kernel, n] : found->kinds) nodes.kernels.emplace_back(kernel, n);
+    return nodes;
+}
+
 }  // namespace
 
 Bench::Bench(BenchInputs inputs, Ledger& ledger) : in_(std::move(inputs)) {
@@ -84,6 +92,7 @@ BenchResult Bench::run(const BenchTest& test) {
     result.bus_bytes_per_token = static_cast<double>(after.bus.value - before.bus.value) /
                                  (in_.options.repetitions * double(test.n_prompt + test.n_gen));
     result.vram_peak = in_.placed.device()->peak();
+    if (test.n_gen > 0) result.nodes = nodes_of_step(*in_.placed.device());
     return result;
 }
 
