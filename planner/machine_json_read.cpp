@@ -95,7 +95,7 @@ DeviceProfile read_device(const JsonNode& node) {
     node.require_known_keys(keys);
     DeviceProfile device;
     device.name = node["name"].text();
-    device.backend = node["backend"].one_of({"cuda", "hip", "vulkan", "sim"});
+    device.backend = node["backend"].one_of({"cuda", "hip", "vulkan", "sim", "emulated"});
     device.memory_kind = node["memory_kind"].one_of({kOwnMemory, kSharedMemory}) == kOwnMemory
                              ? DeviceMemory::kOwn
                              : DeviceMemory::kSharedWithHost;

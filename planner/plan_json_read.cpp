@@ -59,7 +59,7 @@ PlanMachine read_machine(const JsonNode& node) {
     require_keys(device, {"name", "backend", "memory_bytes"});
     machine.device_name = read_text(device["name"]);
     if (machine.device_name.empty()) device["name"].fail("a text that is not empty");
-    machine.device_backend = device["backend"].one_of({"cuda", "hip", "vulkan", "sim"});
+    machine.device_backend = device["backend"].one_of({"cuda", "hip", "vulkan", "sim", "emulated"});
     machine.device_memory = read_bytes(device["memory_bytes"]);
     return machine;
 }

@@ -12,12 +12,19 @@
 namespace lfm {
 namespace {
 
-constexpr std::array<const char*, 6> kNames{"auto", "cpu", "cuda", "hip", "vulkan", "sim"};
+constexpr std::array<const char*, 8> kNames{"auto", "cpu", "cuda", "hip", "vulkan", "sim", "emulated32", "emulated64"};
 
-/// The backends of real devices; the first that has one is taken where none is named.
-constexpr std::array kOfCards{BackendName::kCuda, BackendName::kHip, BackendName::kVulkan};
+/// Those that list devices; the first of a card that has one is taken where none is named.
+constexpr std::array kListing{BackendName::kCuda, BackendName::kHip, BackendName::kVulkan, BackendName::kEmulated32,
+                              BackendName::kEmulated64};
 
-bool asks_for(BackendName asked, BackendName backend) { return asked == backend || asked == BackendName::kAuto; }
+bool is_emulation(BackendName backend) {
+    return backend == BackendName::kEmulated32 || backend == BackendName::kEmulated64;
+}
+
+bool asks_for(BackendName asked, BackendName backend) {
+    return asked == backend || (asked == BackendName::kAuto && !is_emulation(backend));
+}
 
 struct Listed {
     std::vector<FoundDevice> devices;
@@ -66,10 +73,13 @@ std::unique_ptr<Device> open_vulkan(const FoundDevice&, const DeviceOptions&, Le
 #endif
 
 FoundDevice found(const gpu::GpuInfo& info, BackendName backend) {
-    FoundDevice device{
-        .backend = backend, .index = info.index, .driver = info.driver, .why_unusable = info.why_unusable};
+    FoundDevice device{.backend = backend,
+                       .index = info.index,
+                       .driver = info.driver,
+                       .why_unusable = info.why_unusable,
+                       .emulated = is_emulation(backend)};
     device.description.name = info.name;
-    device.description.backend = backend_text(backend);
+    device.description.backend = is_emulation(backend) ? "emulated" : backend_text(backend);
     device.description.memory = info.memory;
     device.description.free = info.free;
     device.description.context = info.context;
@@ -119,7 +129,7 @@ const char* backend_text(BackendName name) { return kNames[static_cast<std::size
 
 std::vector<FoundDevice> find_devices(BackendName asked) {
     std::vector<FoundDevice> devices;
-    for (const BackendName backend : kOfCards) {
+    for (const BackendName backend : kListing) {
         if (!asks_for(asked, backend)) continue;
         for (FoundDevice& device : list(backend).devices)
             if (!shows_again(devices, device)) devices.push_back(std::move(device));
@@ -138,7 +148,7 @@ std::unique_ptr<Device> open_device(const FoundDevice& device, const DeviceOptio
 
 std::string why_no_device(BackendName asked) {
     std::string reasons;
-    for (const BackendName backend : kOfCards)
+    for (const BackendName backend : kListing)
         if (asks_for(asked, backend))
             reasons +=
                 (reasons.empty() ? "" : "; ") + std::string(backend_text(backend)) + ": " + list(backend).why_none;

@@ -12,9 +12,11 @@
 
 namespace lfm {
 
-enum class BackendName : std::uint8_t { kAuto, kCpu, kCuda, kHip, kVulkan, kSim };
+/// The last two: kernels of GPUs on the CPU, with warps of 32 and 64 threads. There only where tests are built, and
+/// only when asked for by name.
+enum class BackendName : std::uint8_t { kAuto, kCpu, kCuda, kHip, kVulkan, kSim, kEmulated32, kEmulated64 };
 
-/// "auto", "cpu", "cuda", "hip", "vulkan", "sim".
+/// "auto", "cpu", "cuda", "hip", "vulkan", "sim", "emulated32", "emulated64".
 std::optional<BackendName> backend_from_name(std::string_view name);
 const char* backend_text(BackendName name);
 
@@ -25,7 +27,7 @@ struct FoundDevice {
     DeviceProfile description;
     std::string driver;
     std::string why_unusable;  // empty: usable
-    bool emulated = false;     // a driver that computes on the CPU: used only when asked for by name
+    bool emulated = false;     // computes on the CPU: used only when asked for by name
 };
 
 /// Those of one backend, or of all (kAuto), where a card that several drivers show appears once. Empty for kCpu and

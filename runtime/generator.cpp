@@ -11,9 +11,20 @@
 namespace lfm {
 namespace {
 
-using Clock = std::chrono::steady_clock;
+/// Seconds since it was made, but for those in which the session was paused.
+class WorkClock {
+public:
+    explicit WorkClock(const Session& session) : session_(session), paused_(session.paused_seconds()) {}
+    double seconds() const {
+        const std::chrono::duration<double> all = std::chrono::steady_clock::now() - begin_;
+        return all.count() - (session_.paused_seconds() - paused_);
+    }
 
-double seconds_since(Clock::time_point begin) { return std::chrono::duration<double>(Clock::now() - begin).count(); }
+private:
+    const Session& session_;
+    double paused_;
+    std::chrono::steady_clock::time_point begin_ = std::chrono::steady_clock::now();
+};
 
 /// Control tokens that mean something to whoever reads the text.
 constexpr std::array<std::string_view, 4> kShownControls{"<think>", "</think>", "<|tool_call_start|>",
@@ -96,7 +107,7 @@ std::string_view end_reason_name(EndReason reason) {
 Generation Generator::complete(std::span<const std::int32_t> prompt, const GenerationOptions& options,
                                const SegmentSink& sink) {
     const std::uint32_t n_reused = session_.position();
-    const auto begin = Clock::now();
+    const WorkClock clock(session_);
     std::span<const float> logits;
     try {
         logits = session_.append(prompt);
@@ -104,7 +115,7 @@ Generation Generator::complete(std::span<const std::int32_t> prompt, const Gener
         if (error.code() != ErrorCode::kInterrupted) throw;
         return {.end = EndReason::kInterrupted};
     }
-    const double prompt_seconds = seconds_since(begin);
+    const double prompt_seconds = clock.seconds();
     const std::uint32_t n_prompt = session_.position();
     Generation generation = generate(logits, options, sink);
     generation.stats.n_prompt = n_prompt;
@@ -118,7 +129,7 @@ Generation Generator::generate(std::span<const float> logits, const GenerationOp
     Generation generation;
     TextFilter filter(options, sink, generation);
     Sampler sampler = make_sampler(options.sampling, session_);
-    const auto begin = Clock::now();
+    const WorkClock clock(session_);
 
     const auto run = [&] {
         while (!options.n_predict || generation.stats.n_generated < *options.n_predict) {
@@ -146,7 +157,7 @@ Generation Generator::generate(std::span<const float> logits, const GenerationOp
         generation.end = EndReason::kInterrupted;
     }
     filter.finish();
-    generation.stats.generation_seconds = seconds_since(begin);
+    generation.stats.generation_seconds = clock.seconds();
     return generation;
 }
 

@@ -92,6 +92,9 @@ ProbeResult probe_machine(const ProbeOptions& options, std::span<ProbedDevice* c
             share.n_threads = n_threads;
             std::ranges::move(probe_device(share, *device, profile), std::back_inserter(result.remarks));
             result.machine.devices.push_back(profile);
+            if (const Device* opened = device->device())
+                for (const std::string& remark : opened->remarks())
+                    result.remarks.push_back(profile.name + ": " + remark);
         } catch (const Error& error) {
             if (error.code() == ErrorCode::kInterrupted) throw;
             const std::string why = error.what();

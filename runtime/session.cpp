@@ -1,6 +1,7 @@
 #include "runtime/session.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <string>
 
@@ -91,8 +92,8 @@ void Session::go_on_with_host(const Error& loss) {
 void Session::catch_up() {
     while (engine_->state().position() < tokens_.size()) {
         const std::size_t first = engine_->state().position();
-        run_step(std::span(tokens_).subspan(first, std::min<std::size_t>(options_.n_batch, tokens_.size() - first)),
-                 Outputs::kLast);
+        run_watched(std::span(tokens_).subspan(first, std::min<std::size_t>(options_.n_batch, tokens_.size() - first)),
+                    Outputs::kLast);
     }
 }
 
@@ -154,7 +155,7 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
 void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
     with_recovery([&] {
         catch_up();
-        run_step(tokens, outputs);
+        run_watched(tokens, outputs);
     });
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }
@@ -174,6 +175,23 @@ void Session::check_logits() const {
         if (!std::isfinite(logits[i]))
             throw Error(ErrorCode::kDeviceLost, std::string(model_.device()->name()),
                         "expected finite logits, found " + std::to_string(logits[i]));
+}
+
+void Session::run_watched(std::span<const std::int32_t> tokens, Outputs outputs) {
+    if (watcher_ == nullptr) return run_step(tokens, outputs);
+    using Clock = std::chrono::steady_clock;
+    struct Watch {
+        Watch(StepWatcher& watcher, double& seconds) : watcher(watcher), seconds(seconds) { watcher.step_begins(); }
+        ~Watch() {
+            const auto ended = Clock::now();
+            watcher.step_ends();
+            seconds += std::chrono::duration<double>(Clock::now() - ended).count();
+        }
+        StepWatcher& watcher;
+        double& seconds;
+    };
+    const Watch watch(*watcher_, paused_seconds_);
+    run_step(tokens, outputs);
 }
 
 void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {

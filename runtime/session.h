@@ -34,6 +34,15 @@ struct SessionOptions {
     AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 };
 
+/// Told, on the calling thread, before each step begins and after it has ended, whatever ended it: then no device waits
+/// for the host. Must not throw.
+class StepWatcher {
+public:
+    virtual ~StepWatcher() = default;
+    virtual void step_begins() = 0;
+    virtual void step_ends() = 0;
+};
+
 /// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
 using ExpertSource = std::function<std::int32_t(std::uint32_t moe_layer, std::uint32_t position, std::uint32_t choice)>;
 
@@ -77,6 +86,10 @@ public:
 
     /// The flag is read between segments of long steps, and between steps; it outlives the session. Null: never stop.
     void set_stop_flag(const std::atomic<bool>* stop) { stop_ = stop; }
+    /// The watcher outlives the session. Null: nobody watches.
+    void set_step_watcher(StepWatcher* watcher) { watcher_ = watcher; }
+    /// Spent in the watcher's step_ends so far: time in which nothing was computed.
+    double paused_seconds() const { return paused_seconds_; }
     /// Empty: back to the router.
     void force_experts(ExpertSource source) { expert_source_ = std::move(source); }
     /// Why the device is no longer used; nothing when it is, or never was.
@@ -95,6 +108,7 @@ private:
     /// act(), a second time with the host alone when the device is lost meanwhile.
     template <typename Act>
     void with_recovery(const Act& act);
+    void run_watched(std::span<const std::int32_t> tokens, Outputs outputs);
     void run_step(std::span<const std::int32_t> tokens, Outputs outputs);  // advances the state, not the log
     void check(std::span<const std::int32_t> tokens) const;
     void step(std::span<const std::int32_t> tokens, Outputs outputs);
@@ -119,6 +133,8 @@ private:
     std::vector<std::int32_t> tokens_;
     ExpertSource expert_source_;
     const std::atomic<bool>* stop_ = nullptr;
+    StepWatcher* watcher_ = nullptr;
+    double paused_seconds_ = 0;
 };
 
 }  // namespace lfm

@@ -65,6 +65,16 @@ nlohmann::ordered_json kernels_of(const BenchResult& result) {
     return kernels;
 }
 
+nlohmann::ordered_json number_or_null(std::uint32_t value) {
+    return value > 0 ? nlohmann::ordered_json(value) : nlohmann::ordered_json();
+}
+
+std::vector<std::string> device_remarks(const BenchSetup& setup, const BenchResult& result) {
+    std::vector<std::string> all = setup.passed_over;
+    all.insert(all.end(), result.device_remarks.begin(), result.device_remarks.end());
+    return all;
+}
+
 nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
     std::vector<std::int64_t> samples_ns;
     for (const double seconds : result.seconds) samples_ns.push_back(std::llround(seconds * 1e9));
@@ -115,6 +125,9 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"decode_nodes", result.nodes ? nlohmann::ordered_json(result.nodes->total) : nlohmann::ordered_json()},
         {"graph", result.nodes ? nlohmann::ordered_json(result.nodes->is_graph) : nlohmann::ordered_json()},
         {"decode_kernels", kernels_of(result)},
+        {"queue_limit", number_or_null(setup.queue_limit)},
+        {"driver_queue", number_or_null(setup.driver_queue)},
+        {"device_remarks", device_remarks(setup, result)},
     };
 }
 

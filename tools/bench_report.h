@@ -39,7 +39,8 @@ struct BenchResult {
         bool is_graph = false;
     };
     std::optional<Nodes> nodes;
-    std::string test_time;  // ISO 8601, UTC
+    std::vector<std::string> device_remarks;  // where it went a slower way than it could
+    std::string test_time;                    // ISO 8601, UTC
 };
 
 /// kVirtual: a simulated device's time, by the figures of its profile.
@@ -55,6 +56,10 @@ struct BenchSetup {
     std::string device;           // empty: none
     Bytes vram_budget;
     std::uint32_t n_layers_on_device = 0;
+    /// Launches that may be handed over to the device and not done: as many as there ever are, and after how many its
+    /// driver blocks. 0: no bound.
+    std::uint32_t queue_limit = 0, driver_queue = 0;
+    std::vector<std::string> passed_over;  // devices that would have been taken before this one, and why not
     BenchTime time = BenchTime::kMeasured;
     std::string arithmetic = "run";  // "skip": times without results
     std::string cpu_info;

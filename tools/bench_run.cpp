@@ -93,6 +93,7 @@ BenchResult Bench::run(const BenchTest& test) {
                                  (in_.options.repetitions * double(test.n_prompt + test.n_gen));
     result.vram_peak = in_.placed.device()->peak();
     if (test.n_gen > 0) result.nodes = nodes_of_step(*in_.placed.device());
+    result.device_remarks = in_.placed.device()->remarks();
     return result;
 }
 
@@ -114,9 +115,11 @@ double Bench::append(std::uint32_t n) {
         tokens_.push_back(
             static_cast<std::int32_t>(mix(std::uint64_t{session.position()} + shift_ + i) % session.n_vocab()));
     if (in_.time == BenchTime::kMeasured) {
+        const double paused = session.paused_seconds();
         const auto begin = std::chrono::steady_clock::now();
         session.append(tokens_);
-        return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+        const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
+        return seconds.count() - (session.paused_seconds() - paused);
     }
     // Virtual time is told step by step.
     double seconds = 0;

@@ -11,6 +11,8 @@
 namespace lfm::tools {
 namespace {
 
+constexpr const char* kCannotBeUsed = ") cannot be used: ";
+
 /// "auto" and nothing mean all that is free.
 std::optional<Bytes> vram_budget(const DeviceRequest& request, Bytes whole) {
     if (!request.vram_budget || *request.vram_budget == "auto") return std::nullopt;
@@ -26,9 +28,7 @@ std::optional<FoundDevice> find_device(const DeviceRequest& request, const Conso
     std::vector<FoundDevice> devices = find_devices(request.backend);
     const bool by_name = request.backend != BackendName::kAuto;
     std::erase_if(devices, [&](const FoundDevice& device) {
-        const bool unusable = !device.why_unusable.empty();
-        if (unusable) console.detail(device.description.name + " cannot be used: " + device.why_unusable);
-        return unusable || (device.emulated && !by_name);
+        return !device.why_unusable.empty() || (device.emulated && !by_name);
     });
     const std::uint32_t index = request.index.value_or(0);
     if (index < devices.size()) return devices[index];
@@ -55,7 +55,9 @@ std::size_t match(const MachineProfile& machine, const FoundDevice& found) {
 
 /// The stored profile of this machine with that device; else it is measured now, once.
 MachineProfile machine_with(const FoundDevice& found, const DeviceRequest& request, const Console& console) {
-    MachineProfile machine = this_machine({.console = console, .probe = {.stop = request.stop}, .devices = {found}});
+    ProbeOptions probe;
+    probe.stop = request.stop;
+    MachineProfile machine = this_machine({.console = console, .probe = probe, .devices = {found}});
     if (machine.devices.empty())
         throw Error(ErrorCode::kUsage, "--backend", found.description.name + " could not be measured; --profile helps");
     return machine;
@@ -66,6 +68,7 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
         throw Error(ErrorCode::kUsage, "--backend sim", "expected --profile with the device to simulate, found none");
     DeviceChoice choice;
     choice.simulated = true;
+    choice.backend = BackendName::kSim;
     choice.machine = load_machine(request.profiles);
     choice.device = request.index.value_or(0);
     if (choice.device >= choice.machine->devices.size())
@@ -136,8 +139,11 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
             if (choice.machine->devices.empty())
                 throw Error(ErrorCode::kUsage, "--profile", "expected one with a device, found none");
             choice.device = match(*choice.machine, *found);
+            // Another card's figures may stand for this one's, but memory is taken as this one's backend does.
+            choice.machine->devices[choice.device].backend = found->description.backend;
             // What is free changes from run to run.
             if (found->description.free) choice.machine->devices[choice.device].free = found->description.free;
+            choice.backend = found->backend;
             choice.name = found->description.name + " (" + found->description.backend + ")";
             const bool registers = registering_pays(choice.machine->devices[choice.device]);
             choice.open = [found = *found, registers](DeviceOptions options, Ledger& ledger) {
@@ -146,11 +152,32 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
             };
         }
     }
+    if (console.verbosity() == Verbosity::kVerbose)
+        for (const std::string& remark : passed_over(request, choice))
+            if (choice.open || remark.find(kCannotBeUsed) != std::string::npos) console.detail(remark);
     if (request.ram_budget) choice.ram_budget = parse_budget(*request.ram_budget, "--ram-budget", installed_memory());
     if (!choice.open) return choice;
     const DeviceProfile& device = choice.machine->devices[choice.device];
     choice.vram_budget = vram_budget(request, device.free.value_or(device.memory));
     return choice;
+}
+
+std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceChoice& choice) {
+    std::vector<std::string> remarks;
+    if (request.backend == BackendName::kSim || wants_no_device(request)) return remarks;
+    for (const BackendName backend : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan}) {
+        if (request.backend != BackendName::kAuto && request.backend != backend) continue;
+        const std::vector<FoundDevice> found = find_devices(backend);
+        // What is not built in nobody expects.
+        if (std::string why = why_no_device(backend); found.empty() && !why.ends_with(": not built in"))
+            remarks.push_back(std::move(why));
+        for (const FoundDevice& device : found)
+            if (!device.why_unusable.empty())
+                remarks.push_back(device.description.name + " (" + backend_text(backend) + kCannotBeUsed +
+                                  device.why_unusable);
+        if (choice.backend == backend) break;
+    }
+    return remarks;
 }
 
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice) {

@@ -35,7 +35,8 @@ DeviceRequest device_request(const po::variables_map& values);
 struct DeviceChoice {
     /// Empty: the host alone.
     std::function<std::unique_ptr<Device>(const DeviceOptions& options, Ledger& ledger)> open;
-    std::string name;                       // of the device, with its backend; empty: none
+    std::string name;  // of the device, with its backend; empty: none
+    BackendName backend = BackendName::kCpu;
     std::optional<MachineProfile> machine;  // to plan with; always there with a device
     std::size_t device = 0;                 // of machine->devices
     std::optional<Bytes> vram_budget, ram_budget;
@@ -45,6 +46,10 @@ struct DeviceChoice {
 /// Finds the device that is asked for, and the machine's profile when one is needed: --profile, else the stored one,
 /// else it is measured now. Throws Error{kUsage} when a backend asked for by name has no device.
 DeviceChoice choose_device(const DeviceRequest& request, const Console& console);
+
+/// What would have been taken before that device, had its driver let it: "cuda: the driver is too old (…)"; "NAME
+/// cannot be used: …". Looks for devices anew.
+std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceChoice& choice);
 
 /// What a PlacedSession needs of it. `sizes` in `session`.
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice);

@@ -5,6 +5,7 @@
 
 #include "planner/placement.h"
 #include "planner/shape.h"
+#include "runtime/launch_feeder.h"
 #include "runtime/probe.h"
 #include "runtime/simulation.h"
 #include "runtime/threads.h"
@@ -18,6 +19,7 @@
 #include "tools/model_options.h"
 #include "tools/placed_model.h"
 #include "tools/profile_files.h"
+#include "tools/suspend_signal.h"
 
 namespace lfm::tools {
 namespace {
@@ -66,6 +68,7 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
     const ModelDescription& model = placed.model().description();
     const SessionOptions& session = options.session;
     BenchSetup setup;
+    if (options.format == BenchFormat::kJson) setup.passed_over = passed_over(options.device, device);
     setup.model_filename = options.model_file.value_or(options.shape.value_or(""));
     setup.model_type =
         options.shape.value_or(model.hyper.architecture + " " + std::string(dtype_name(main_type(model))));
@@ -83,6 +86,8 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
     setup.backend = placed.device()->name();
     setup.backend.resize(std::min(setup.backend.find(','), setup.backend.size()));
     setup.vram_budget = placed.plan().vram_budget;
+    setup.driver_queue = placed.device()->limits().most_launches;
+    setup.queue_limit = std::min(setup.driver_queue, LaunchFeeder::kMostOutstanding);
     setup.n_layers_on_device = static_cast<std::uint32_t>(std::ranges::count(placed.plan().layers, kDevice));
     if (!device.simulated) return setup;
     const HostProfile& host = device.machine->host;
@@ -96,6 +101,7 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
 
 int run_bench(const BenchOptions& options) {
     const Console console("lfm-bench", Verbosity::kNormal);
+    install_suspend_signal();
     const ModelDescription model = describe(options);
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
@@ -119,6 +125,8 @@ int run_bench(const BenchOptions& options) {
                                         .routing = expected,
                                         .load = loader(options, model, ledger)},
                                        console, ledger);
+    SuspendBetweenSteps between_steps;
+    placed.session().set_step_watcher(&between_steps);
     const bool on_device = placed.device() != nullptr;
     if (device.simulated && !on_device)
         throw Error(ErrorCode::kUsage, "--backend sim",
@@ -139,6 +147,8 @@ int run_bench(const BenchOptions& options) {
         results.push_back(bench.run(test));
         results.back().predicted = tokens_per_second;
     }
+    if (on_device)
+        for (const std::string& remark : placed.device()->remarks()) console.note(device.name + ": " + remark);
     print_bench(std::cout, options.format, make_setup(options, placed, device), results);
     if (trace) write_file(*options.trace_file, trace->json());
     return std::cout.flush() ? 0 : 1;

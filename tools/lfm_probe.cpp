@@ -27,6 +27,8 @@ type, attention, operations, copies. Writes a profile, and a table to stdout.
   -o, --output FILE  default: $XDG_CACHE_HOME/lfm/machine.json, else
                      ~/.cache/lfm/machine.json, where the other tools look;
                      - prints the profile to stdout instead of the table
+      --list         what devices there are, and why others are not; measures
+                     nothing. With --backend: 1 where it has none to use
       --backend NAME   a device by name (vulkan), also one that is emulated:
       --device N       the first, or number N from 0. An emulated one goes
                        into machine-vulkan.json beside machine.json
@@ -39,7 +41,7 @@ Best on an idle machine. It says when figures moved while they were taken.
 
 po::options_description probe_options() {
     po::options_description options;
-    options.add_options()("help,h", "")("version", "")("quick", "")("full", "")("quiet,q", "");
+    options.add_options()("help,h", "")("version", "")("quick", "")("full", "")("quiet,q", "")("list", "");
     options.add_options()("output,o", po::value<std::string>())("threads,t", po::value<std::uint32_t>());
     options.add_options()("backend", po::value<std::string>())("device", po::value<std::uint32_t>());
     return options;
@@ -88,8 +90,54 @@ std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
     return {devices[index]};
 }
 
+/// "cuda 0: NVIDIA H200, 140 GiB, 139 GiB free, driver 13.0"; "hip: none (not built in)". Whether one can be used.
+bool list_devices_of(BackendName backend, std::string& text) {
+    const std::string name = backend_text(backend);
+    const std::vector<FoundDevice> found = find_devices(backend);
+    if (found.empty()) {
+        const std::string why = why_no_device(backend);
+        text += name + ": none (" + why.substr(why.find(": ") + 2) + ")\n";
+    }
+    bool usable = false;
+    for (const FoundDevice& device : found) {
+        text += name + " " + std::to_string(device.index) + ": " + device.description.name;
+        if (!device.why_unusable.empty()) {
+            text += ", cannot be used: " + device.why_unusable + "\n";
+            continue;
+        }
+        usable = true;
+        text += ", " + format_bytes(device.description.memory);
+        if (device.description.free) text += ", " + format_bytes(*device.description.free) + " free";
+        if (!device.driver.empty()) text += ", " + device.driver;
+        text += device.emulated ? ", emulated\n" : "\n";
+    }
+    return usable;
+}
+
+int list_devices(const po::variables_map& values) {
+    const auto backend =
+        values.count("backend") > 0 ? backend_from_name(values["backend"].as<std::string>()) : BackendName::kAuto;
+    if (!backend || *backend == BackendName::kSim || *backend == BackendName::kCpu)
+        throw Error(ErrorCode::kUsage, "--backend",
+                    "expected auto, cuda, hip or vulkan, found " + values["backend"].as<std::string>());
+    std::string text;
+    bool usable = true;
+    if (*backend == BackendName::kAuto)
+        for (const BackendName each : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan})
+            list_devices_of(each, text);
+    else
+        usable = list_devices_of(*backend, text);
+    write_stdout(text);
+    return usable ? 0 : 1;
+}
+
 /// Devices that the profile will not have, and why.
 void name_others(std::span<const FoundDevice> found, const ProfileScope& scope, const Console& console) {
+    // What is not built in nobody expects.
+    for (const BackendName backend : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan})
+        if (const std::string why = why_no_device(backend);
+            find_devices(backend).empty() && !why.ends_with(": not built in"))
+            console.note("not measured: " + why);
     for (const FoundDevice& device : found) {
         const std::string& name = device.description.name;
         if (!device.why_unusable.empty())
@@ -165,6 +213,7 @@ int run(const std::vector<std::string>& arguments) {
     if (values.count("version") > 0) return write_stdout(version_text("lfm-probe") + "\n"), 0;
     if (values.count("quick") + values.count("full") > 1)
         throw Error(ErrorCode::kUsage, "options", "expected --quick or --full, found both");
+    if (values.count("list") > 0) return list_devices(values);
     ProbeOptions options;
     options.effort = values.count("full") > 0 ? ProbeEffort::kFull : ProbeEffort::kQuick;
     options.stop = &stop_flag();

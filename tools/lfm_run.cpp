@@ -16,6 +16,7 @@
 #include "tools/run_options.h"
 #include "tools/run_report.h"
 #include "tools/stop_signals.h"
+#include "tools/suspend_signal.h"
 
 namespace lfm::tools {
 namespace {
@@ -91,6 +92,7 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
         console.note(timing_text(generation.stats, model, measure_ram(model)) + first_token_text(first_token));
     for (const std::string& line : {device_text(model), device_remarks(model)})
         if (!line.empty()) console.note(line);
+    model.say_slower_ways();
     return 0;
 }
 
@@ -101,6 +103,7 @@ int run(const RunOptions& options) {
     const std::optional<std::string> prompt = find_prompt(options);
     const Console console("lfm-run", options.verbosity);
     install_stop_signals();
+    install_suspend_signal();
     Ledger ledger;
     try {
         RunModel model(options, console, ledger);

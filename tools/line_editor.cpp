@@ -28,25 +28,6 @@ void choose_utf8_locale() {
     if (plain) std::setlocale(LC_CTYPE, "C.UTF-8");
 }
 
-/// One key for libedit: 1, 0 at the end of input, -1 when a stop signal came.
-int read_key(editline*, wchar_t* key) {
-    constexpr int kMilliseconds = 100;  // a signal may come just before poll(), or to another thread: look now and then
-    std::mbstate_t state{};
-    while (!stop_flag()) {
-        pollfd input{STDIN_FILENO, POLLIN, 0};
-        if (::poll(&input, 1, kMilliseconds) <= 0) continue;
-        char byte;
-        const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
-        if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return 0;  // a terminal that was closed gives an error: the end as well
-        const std::size_t length = std::mbrtowc(key, &byte, 1, &state);
-        if (length == static_cast<std::size_t>(-2)) continue;  // the character goes on
-        if (length == static_cast<std::size_t>(-1)) *key = 0xFFFD;
-        return 1;
-    }
-    return -1;
-}
-
 }  // namespace
 
 std::filesystem::path default_history_file() {
@@ -76,7 +57,7 @@ LineEditor::LineEditor(std::filesystem::path history_file) : history_file_(std::
     ::el_set(editor_.get(), EL_PROMPT, &LineEditor::prompt_of);
     ::el_set(editor_.get(), EL_EDITOR, "emacs");
     ::el_set(editor_.get(), EL_SIGNAL, 0);  // Ctrl-C is ours
-    ::el_set(editor_.get(), EL_GETCFN, &read_key);
+    ::el_set(editor_.get(), EL_GETCFN, &LineEditor::read_key);
     ::el_set(editor_.get(), EL_HIST, ::history, history_.get());
     HistEvent event;
     ::history(history_.get(), &event, H_SETSIZE, kHistoryLines);
@@ -90,10 +71,41 @@ LineEditor::LineEditor(std::filesystem::path history_file) : history_file_(std::
 
 LineEditor::~LineEditor() = default;
 
-char* LineEditor::prompt_of(editline* editor) {
+LineEditor& LineEditor::of(editline* editor) {
     void* self = nullptr;
     ::el_get(editor, EL_CLIENTDATA, &self);
-    return static_cast<LineEditor*>(self)->prompt_.data();
+    return *static_cast<LineEditor*>(self);
+}
+
+/// One key for libedit: 1, 0 at the end of input, -1 when a stop signal came.
+int LineEditor::read_key(editline* editor, wchar_t* key) {
+    constexpr int kMilliseconds = 100;  // a signal may come just before poll(), or to another thread: look now and then
+    std::mbstate_t state{};
+    while (!stop_flag()) {
+        if (SuspendLater::is_asked()) of(editor).suspend();
+        pollfd input{STDIN_FILENO, POLLIN, 0};
+        if (::poll(&input, 1, kMilliseconds) <= 0) continue;
+        char byte;
+        const ssize_t n = ::read(STDIN_FILENO, &byte, 1);
+        if (n < 0 && errno == EINTR) continue;
+        if (n <= 0) return 0;  // a terminal that was closed gives an error: the end as well
+        const std::size_t length = std::mbrtowc(key, &byte, 1, &state);
+        if (length == static_cast<std::size_t>(-2)) continue;  // the character goes on
+        if (length == static_cast<std::size_t>(-1)) *key = 0xFFFD;
+        return 1;
+    }
+    return -1;
+}
+
+char* LineEditor::prompt_of(editline* editor) { return of(editor).prompt_.data(); }
+
+/// Whoever uses the terminal meanwhile finds it as it was before the prompt.
+void LineEditor::suspend() {
+    ::el_set(editor_.get(), EL_PREP_TERM, 0);
+    suspend_later_.reset();  // stops here
+    suspend_later_.emplace();
+    ::el_set(editor_.get(), EL_PREP_TERM, 1);
+    ::el_set(editor_.get(), EL_REFRESH);
 }
 
 Input LineEditor::read() {
@@ -121,10 +133,12 @@ Input LineEditor::read() {
 Input LineEditor::read_line(const char* prompt) {
     prompt_ = prompt;
     ::el_resize(editor_.get());  // the window may have changed since
+    suspend_later_.emplace();
     // Before the prompt shows: else a Ctrl-D typed at once would still meet the terminal's own line mode, and be lost.
     ::el_set(editor_.get(), EL_PREP_TERM, 1);
     int count = 0;
     const char* text = ::el_gets(editor_.get(), &count);
+    suspend_later_.reset();
     if (text == nullptr || count <= 0) {
         ::el_reset(editor_.get());
         std::fputs("\n", stdout);

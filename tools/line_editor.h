@@ -3,7 +3,10 @@
 
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
+
+#include "tools/suspend_signal.h"
 
 struct editline;  // libedit's EditLine
 struct history;   // libedit's History
@@ -27,7 +30,8 @@ public:
     LineEditor& operator=(const LineEditor&) = delete;
 
     /// One message without its last line break. A line that ends in '\' goes on in the next; a line """ begins a block
-    /// that the next such line ends. kInterrupted: the stop flag is up (Ctrl-C); what was typed is dropped.
+    /// that the next such line ends. kInterrupted: the stop flag is up (Ctrl-C); what was typed is dropped. Ctrl-Z
+    /// stops the process, with the terminal as it was before.
     Input read();
 
 private:
@@ -39,10 +43,14 @@ private:
     };
     Input read_line(const char* prompt);
     void remember(const std::string& line);
+    void suspend();
+    static LineEditor& of(editline* editor);
     static char* prompt_of(editline* editor);
+    static int read_key(editline* editor, wchar_t* key);
 
     std::filesystem::path history_file_;
     std::string prompt_;
+    std::optional<SuspendLater> suspend_later_;  // while libedit has the terminal
     std::unique_ptr<history, EndHistory> history_;
     std::unique_ptr<editline, EndEditor> editor_;
 };

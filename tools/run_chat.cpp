@@ -96,6 +96,7 @@ private:
             say_why_it_ended(generation.end);
             if (generation.stats.n_prompt > 0) console_.detail(timing_text(generation.stats, model_, std::nullopt));
             warn_of_trouble();
+            model_.say_slower_ways();
             if (!stop_flag()) model_.resplit();
         } catch (const Error& error) {
             output.finish();
@@ -133,6 +134,8 @@ private:
         }
         for (const std::string& line : {device_text(model_), device_remarks(model_)})
             if (!line.empty()) text += line + "\n";
+        if (const Device* device = model_.placed().device())
+            for (const std::string& remark : device->remarks()) text += model_.device_name() + ": " + remark + "\n";
         write_stdout(text);
     }
 

@@ -143,7 +143,18 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
     }
     load_seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
     placed_->session().set_stop_flag(&stop_flag());
+    placed_->session().set_step_watcher(&between_steps_);
     say_what_was_chosen(options);
+    say_slower_ways();
+}
+
+void RunModel::say_slower_ways() {
+    if (console_.verbosity() != Verbosity::kVerbose || placed_->device() == nullptr) return;
+    for (const std::string& remark : placed_->device()->remarks()) {
+        if (std::ranges::find(said_, remark) != said_.end()) continue;
+        console_.detail(device_name() + ": " + remark);
+        said_.push_back(remark);
+    }
 }
 
 void RunModel::resplit() {

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "memory/ledger.h"
 #include "runtime/chat_template.h"
@@ -15,6 +16,7 @@
 #include "tools/console.h"
 #include "tools/run_options.h"
 #include "tools/run_plan.h"
+#include "tools/suspend_signal.h"
 
 namespace lfm::tools {
 
@@ -36,6 +38,8 @@ public:
     const Model& model() const { return placed_->model(); }
     Session& session() { return placed_->session(); }
     const PlacedSession& placed() const { return *placed_; }
+    /// With -v: where the device goes a slower way than it could, as far as it was not said before.
+    void say_slower_ways();
     /// Between answers: moves to another split when what was learnt says that it repays. Throws as the constructor
     /// does; then the model is gone.
     void resplit();
@@ -66,7 +70,9 @@ private:
     FileSampling file_sampling_;
     GenerationOptions generation_;
     std::optional<Trace> trace_;
+    SuspendBetweenSteps between_steps_;
     std::optional<PlacedSession> placed_;
+    std::vector<std::string> said_;  // of the device's remarks
     double load_seconds_ = 0;
 };
 

@@ -232,6 +232,29 @@ TEST(LfmBench, MeasuresOnVulkan) {
     EXPECT_GT(number(rows[1], "avg_ts"), 0);
 }
 
+/// The emulation is the GPU backend, which says how it runs steps, and why another way.
+TEST(LfmBench, ADeviceSaysWhereItGoesASlowerWay) {
+    if (const std::string why = emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
+    const Words words = command({"--shape", kSmall, "--backend", "emulated32", "--profile", kProfile, "--vram-budget",
+                                 "1GiB", "-p", "0", "-n", "2", "-r", "1", "--no-warmup", "-o", "json"});
+    const Result plain = run(words);
+    ASSERT_EQ(plain.code, 0) << plain.err;
+    const auto row = nlohmann::json::parse(plain.out)[0];
+    EXPECT_EQ(row["device_remarks"].size(), 0u) << row["device_remarks"];
+    EXPECT_EQ(plain.err, "");
+    EXPECT_EQ(row["queue_limit"], 400);
+    EXPECT_EQ(row["driver_queue"], 1000);
+
+    Words refused{"/usr/bin/env", "LFM_EMULATION_MACHINE=no-graphs"};
+    refused.insert(refused.end(), words.begin(), words.end());
+    const Result slower = run(refused);
+    ASSERT_EQ(slower.code, 0) << slower.err;
+    const auto remarks = nlohmann::json::parse(slower.out)[0]["device_remarks"];
+    ASSERT_GE(remarks.size(), 1u);
+    EXPECT_NE(remarks[0].get<std::string>().find("without graphs"), std::string::npos) << remarks;
+    EXPECT_NE(slower.err.find(remarks[0].get<std::string>()), std::string::npos) << slower.err;
+}
+
 TEST(LfmBench, WrongOptionsAreUsage) {
     const std::vector<Words> wrong{{"--shape", "lfm2:Q9"},
                                    {},

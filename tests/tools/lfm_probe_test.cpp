@@ -96,6 +96,45 @@ TEST_F(ProbeToolTest, AnEmulatedDeviceIsMeasuredWhenAskedForByName) {
     EXPECT_EQ(n_files("cache/lfm"), 1u);
 }
 
+TEST_F(ProbeToolTest, ListsDevicesAndWhyThereAreNone) {
+    const Result all = run({kProbe, "--list"});
+    EXPECT_EQ(all.code, 0) << all.err;
+    for (const BackendName backend : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan}) {
+        const std::string name = backend_text(backend);
+        const std::vector<FoundDevice> found = find_devices(backend);
+        const bool usable = std::ranges::any_of(found, [](const auto& device) { return device.why_unusable.empty(); });
+        const Result one = run({kProbe, "--list", "--backend", name});
+        EXPECT_EQ(one.code, usable ? 0 : 1) << one.out;
+        EXPECT_NE(all.out.find(one.out), std::string::npos) << all.out;
+        EXPECT_TRUE(one.out.starts_with(found.empty() ? name + ": none (" : name + " 0: ")) << one.out;
+        for (const FoundDevice& device : found)
+            EXPECT_NE(one.out.find(device.description.name + ", " +
+                                   (device.why_unusable.empty() ? "" : "cannot be used: " + device.why_unusable)),
+                      std::string::npos)
+                << one.out;
+    }
+    EXPECT_EQ(run({kProbe, "--list", "--backend", "sim"}).code, 2);
+    EXPECT_FALSE(fs::exists(dir_.file("cache")));
+}
+
+TEST_F(ProbeToolTest, TheEmulationIsListedOnlyByName) {
+    if (const std::string why = emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
+    EXPECT_EQ(run({kProbe, "--list"}).out.find("emulated32"), std::string::npos);
+    const Result named = run({kProbe, "--list", "--backend", "emulated32"});
+    EXPECT_EQ(named.code, 0) << named.err;
+    EXPECT_TRUE(named.out.starts_with("emulated32 0: ")) << named.out;
+    EXPECT_NE(named.out.find(", emulated\n"), std::string::npos) << named.out;
+}
+
+TEST_F(ProbeToolTest, AnOldDriverIsNamedWithWhatIsNeeded) {
+    if (const std::string why = emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
+    const Result named =
+        run({"/usr/bin/env", "LFM_EMULATION_MACHINE=old-driver", kProbe, "--list", "--backend", "emulated32"});
+    EXPECT_EQ(named.code, 1) << named.err;
+    EXPECT_TRUE(named.out.starts_with("emulated32: none (the driver ")) << named.out;
+    EXPECT_NE(named.out.find("12.2, this module needs 13.0)"), std::string::npos) << named.out;
+}
+
 TEST_F(ProbeToolTest, WhatCannotBeWrittenIsSaidBeforeMeasuring) {
     const auto begin = Clock::now();
     fs::create_directory(dir_.file("folder"));

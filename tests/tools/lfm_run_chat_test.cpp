@@ -105,6 +105,40 @@ TEST_F(LfmRunChat, TerminateLeaves) {
     EXPECT_EQ(chat.wait(), 143);
 }
 
+TEST_F(LfmRunChat, CtrlZAtThePromptGivesTheTerminalBack) {
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/sta");
+    ASSERT_TRUE(chat.wait_for("/sta")) << chat.screen;
+    ASSERT_FALSE(chat.gives_lines());
+    chat.type("\032");
+    ASSERT_TRUE(test::stops(chat.id(), test::kStopsWithin));
+    EXPECT_TRUE(chat.gives_lines());
+    chat.signal(SIGCONT);
+    ASSERT_TRUE(chat.wait_for("> /sta")) << "what was typed shows again: " << chat.screen;
+    EXPECT_FALSE(chat.gives_lines());
+    chat.type("ts\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, CtrlZHoldsAnAnswer) {
+    Terminal chat({kProgram, "-v", "-m", slow_model(), "--temp", "0", "-n", "300"});
+    ASSERT_TRUE(chat.wait_for("> ")) << chat.screen;
+    chat.type("Hello\n");
+    ASSERT_TRUE(chat.wait_for("\r\n"));
+    const std::size_t before = chat.screen.size();
+    while (chat.screen.size() < before + 50) ASSERT_TRUE(chat.wait_for_more());
+    chat.type("\032");
+    ASSERT_TRUE(test::stops(chat.id(), test::kStopsWithin)) << chat.screen;
+    chat.signal(SIGCONT);
+    ASSERT_TRUE(chat.wait_for("; answer 300 tokens")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> ")) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
 TEST_F(LfmRunChat, MessagesMayHaveSeveralLines) {
     Terminal chat({kProgram, "-v", "-n", "4"});
     ASSERT_TRUE(chat.wait_for("> "));

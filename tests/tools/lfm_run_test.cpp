@@ -13,6 +13,7 @@
 #include "planner/shape.h"
 #include "runtime/devices.h"
 #include "runtime/random_model_file.h"
+#include "tests/device_kinds.h"
 #include "tests/tools/process.h"
 #include "tests/tools/scratch_dir.h"
 #include "tools/run_options.h"
@@ -180,6 +181,22 @@ TEST_F(LfmRun, ABackendWithoutADeviceIsOneLineAndOne) {
         for (const char* each : {"no GPU found", "cuda: ", "hip: ", "vulkan: "})
             EXPECT_NE(result.err.find(each), std::string::npos) << each << result.err;
     }
+}
+
+TEST_F(LfmRun, VerboseSaysWhereADeviceGoesASlowerWay) {
+    if (const std::string why = lfm::test::emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
+    const auto run_on_emulation = [](const char* environment, const char* verbosity) {
+        return lfm::test::run({"/usr/bin/env", environment, kProgram, verbosity, "--backend", "emulated32", "--profile",
+                               "rtx-4060-ti-16gb", "--vram-budget", "800MiB", "-n", "2", "-p", "x"});
+    };
+    const std::string remark = "wait for nothing";
+    const Result verbose = run_on_emulation("LFM_EMULATION_MACHINE=launches-block", "-v");
+    ASSERT_EQ(verbose.code, 0) << verbose.err;
+    const std::size_t said = verbose.err.find(remark);
+    EXPECT_NE(said, std::string::npos) << verbose.err;
+    EXPECT_EQ(verbose.err.find(remark, said + 1), std::string::npos) << "said twice: " << verbose.err;
+    EXPECT_EQ(run_on_emulation("LFM_EMULATION_MACHINE=launches-block", "-q").err, "");
+    EXPECT_EQ(run_on_emulation("NONE=1", "-v").err.find(remark), std::string::npos);
 }
 
 TEST_F(LfmRun, UsageErrorsAreOneLineAndTwo) {

@@ -12,6 +12,7 @@
 #include <pty.h>
 #include <sys/ioctl.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 namespace lfm::test {
@@ -25,6 +26,18 @@ inline constexpr std::chrono::seconds kStopsWithin{1};
 
 /// 128 + signal when a signal ended it, as shells say it.
 inline int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
+
+/// Whether the child stops (not: ends) within the time; without taking its end away from whoever waits for that.
+inline bool stops(pid_t child, std::chrono::duration<double> within) {
+    const auto until = std::chrono::steady_clock::now() + within;
+    do {
+        siginfo_t found{};
+        if (::waitid(P_PID, static_cast<id_t>(child), &found, WSTOPPED | WNOHANG) == 0 && found.si_pid == child)
+            return true;
+        ::usleep(1000);
+    } while (std::chrono::steady_clock::now() < until);
+    return false;
+}
 
 [[noreturn]] inline void become(const std::vector<std::string>& command) {
     std::vector<char*> words;
@@ -74,6 +87,7 @@ public:
         }
     }
     void signal(int number) { ::kill(id_, number); }
+    pid_t id() const { return id_; }
     void close_output() { ::close(out_), out_ = -1; }
 
     int wait() {
@@ -155,6 +169,13 @@ public:
 
     bool wait_for_more() { return read_some(20); }
     void signal(int number) { ::kill(id_, number); }
+    pid_t id() const { return id_; }
+    /// Whether it gives its program whole lines, as it does to shells' commands; editors read every key.
+    bool gives_lines() const {
+        termios modes{};
+        if (::tcgetattr(descriptor_, &modes) != 0) throw std::runtime_error("tcgetattr");
+        return (modes.c_lflag & ICANON) != 0;
+    }
 
     /// Kills a child that says nothing for 20 s and does not leave.
     int wait() {
