@@ -178,7 +178,7 @@ std::vector<BadProfile> bad_parts() {
         .set("/host/matvec_gb_per_s/Q9_Z", 1, "host.matvec_gb_per_s.Q9_Z: expected the name of a weight type")
         .set("/host/matvec_gb_per_s/others", 1, "host.matvec_gb_per_s.others: expected a figure")
         .set("/devices/0/backend", "metal",
-             "devices[0].backend: expected one of cuda, hip, vulkan, sim, found \"metal\"")
+             "devices[0].backend: expected one of cuda, hip, vulkan, sim, emulated, found \"metal\"")
         .set("/devices/0/memory_kind", "shared", "devices[0].memory_kind: expected one of own, shared_with_host")
         .drop("/devices/0", "memory_kind",
               "devices[0].memory_kind: expected one of own, shared_with_host, found nothing")

@@ -76,7 +76,7 @@ TEST(MachineJson, EveryWeightTypeAndBackendHasItsName) {
     MachinePart part = sample_part();
     for (const DTypeInfo& info : all_dtypes())
         part.host->matvec_gb_per_s.types[info.type] = measured(static_cast<double>(info.type) + 0.5);
-    for (const char* backend : {"cuda", "hip", "vulkan", "sim"}) {
+    for (const char* backend : {"cuda", "hip", "vulkan", "sim", "emulated"}) {
         part.devices[0].backend = backend;
         EXPECT_EQ(round_trip(part), part);
     }

@@ -183,7 +183,7 @@ TEST(PlanJsonBad, OutOfRange) {
         {"/machine/identity/cores", 8, "machine.identity.cores: expected a text, found 8"},
         {"/machine/identity/a\nb", "8", "machine.identity: expected keys of 1 to 4096 bytes"},
         {"/machine/device/name", "", "machine.device.name: expected a text that is not empty"},
-        {"/machine/device/backend", "metal", "machine.device.backend: expected one of cuda, hip, vulkan, sim"},
+        {"/machine/device/backend", "metal", "machine.device.backend: expected one of cuda, hip, vulkan, sim, emulated"},
         {"/request/n_ctx", 0, "request.n_ctx: expected a whole number from 1 to 1073741824, found 0"},
         {"/request/n_ctx", 1073741825, "request.n_ctx: expected"},
         {"/request/n_ctx", 512.5, "request.n_ctx: expected"},

@@ -1,7 +1,10 @@
 // The GPU backend on real cards, through its modules: the contract of devices and the shared operation cases. Without a
-// card everything here skips.
+// card everything here skips. $LFM_EMULATED_CARD names an emulation to take for a card: dry runs know no other tests.
 #include <array>
+#include <cstdlib>
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "backends/gpu/gpu_modules.h"
 #include "tests/backends/device_contract.h"
@@ -19,9 +22,18 @@ struct Card {
     std::string name;
 };
 
+constexpr std::string_view kEmulated = "emulated";
+constexpr std::array<std::string_view, 3> kBackends{"cuda", "hip", kEmulated};
+
 /// The first that can be used; `why` there is none.
-std::optional<Card> card_of(const char* backend, std::string& why) {
-    const gpu::FoundModule& found = gpu::find_module(backend);
+std::optional<Card> card_of(std::string_view backend, std::string& why) {
+    const char* const emulation = std::getenv("LFM_EMULATED_CARD");
+    const bool emulated = backend == kEmulated;
+    if (emulated && emulation == nullptr) {
+        why = "only in dry runs";
+        return std::nullopt;
+    }
+    const gpu::FoundModule& found = gpu::find_module(emulated ? emulation : std::string(backend));
     why = found.why_none;
     if (found.module == nullptr) return std::nullopt;
     for (const gpu::GpuInfo& info : found.module->list_devices(why)) {
@@ -30,8 +42,6 @@ std::optional<Card> card_of(const char* backend, std::string& why) {
     }
     return std::nullopt;
 }
-
-constexpr std::array kBackends{"cuda", "hip"};
 
 template <std::size_t i>
 constexpr ContractDevice kCard{
@@ -48,7 +58,7 @@ constexpr ContractDevice kCard{
         return card_of(kBackends[i], why) ? std::string() : why;
     }};
 
-INSTANTIATE_TEST_SUITE_P(Cards, DeviceContract, testing::Values(kCard<0>, kCard<1>),
+INSTANTIATE_TEST_SUITE_P(Cards, DeviceContract, testing::Values(kCard<0>, kCard<1>, kCard<2>),
                          [](const auto& at) { return std::string(kBackends[at.index]); });
 
 class CardOperationCases : public testing::TestWithParam<std::string> {
@@ -58,7 +68,7 @@ protected:
     void on_each(const Test& test, ActivationKind activations = ActivationKind::kQuantised) {
         std::string reasons;
         bool any = false;
-        for (const char* backend : kBackends) {
+        for (const std::string_view backend : kBackends) {
             std::string why;
             const auto card = card_of(backend, why);
             reasons += std::string(backend) + ": " + why + "; ";
