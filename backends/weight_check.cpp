@@ -9,10 +9,13 @@
 namespace lfm {
 namespace {
 
-/// The largest power of two up to 4 that divides the block: where a block may begin.
+/// The largest power of two up to 16 that divides the block: where a block may begin. Device memory begins at multiples
+/// of 256, the matrices of staged experts at multiples of 16.
 std::uint32_t alignment_of(DType type) {
     const std::uint32_t bytes = dtype_info(type).block_bytes;
-    return bytes % 4 == 0 ? 4 : bytes % 2 == 0 ? 2 : 1;
+    std::uint32_t alignment = 16;
+    while (bytes % alignment != 0) alignment /= 2;
+    return alignment;
 }
 
 }  // namespace

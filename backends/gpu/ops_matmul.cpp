@@ -28,7 +28,8 @@ std::uint32_t n_rows_of(Outputs outputs) {
 /// Outputs of one type, at most three, at once.
 void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs outputs, const Axis& rows) {
     const DType type = outputs[0].weight.type;
-    const VectorShape shape = vector_shape(recorder, type, n_rows_of(outputs), args.x.n_cols, kVectorRows);
+    const Kernel kernel = kernels_for("matmul", type).vector;
+    const VectorShape shape = vector_shape(recorder, kernel, type, n_rows_of(outputs), args.x.n_cols, kVectorRows);
     VectorPush push{.step = recorder.step(),
                     .input = input_of(recorder, args.x),
                     .n_in = args.x.n_cols,
@@ -38,7 +39,7 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs output
     for (std::size_t i = 0; i < outputs.size(); ++i)
         push.outputs[i] = {outputs[i].weight.data, outputs[i].out.data,
                            static_cast<std::uint32_t>(outputs[i].weight.row_bytes), outputs[i].weight.n_out};
-    recorder.launch(kernels_for("matmul", type).vector, push, {fixed(shape.n_groups), rows, fixed(1)});
+    recorder.launch(kernel, push, {fixed(shape.n_groups), rows, fixed(1)});
 }
 
 /// Neighbours of one type together.
@@ -147,8 +148,8 @@ TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DTy
     return {kernels.tile, kTileTokens};
 }
 
-VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_rows, std::uint32_t n_in,
-                         std::uint32_t rows_at_once) {
+VectorShape vector_shape(const Recorder& recorder, const Kernel& kernel, DType type, std::uint32_t n_rows,
+                         std::uint32_t n_in, std::uint32_t rows_at_once) {
     const std::uint32_t n_items = groups_of(n_in, is_quantised(type) ? kItem : kFloatItem);
     const std::uint32_t n_processors = std::max(recorder.traits().n_processors, 1u);
     const std::uint64_t wanted = std::uint64_t{n_processors} * kSetsPerProcessor;
@@ -157,7 +158,7 @@ VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_r
            std::uint64_t{groups_of(n_rows, rows_at_once)} * sets * 2 <= wanted)
         sets *= 2;
     return {sets, std::min(groups_of(n_rows, rows_at_once * (kVectorSets / sets)),
-                           n_processors * kernels_for("matmul", type).vector_groups)};
+                           n_processors * recorder.groups_at_once(kernel))};
 }
 
 void reserve(ScratchSizes& sizes, const MatmulArgs& args) {
@@ -180,7 +181,8 @@ bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const SwigluA
 void lower(Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swiglu) {
     check_outputs(matmul);
     const WeightView &gate = matmul.outputs[0].weight, &up = matmul.outputs[1].weight;
-    const VectorShape shape = vector_shape(recorder, gate.type, gate.n_out, matmul.x.n_cols, 1);
+    const Kernel kernel = kernels_for("matmul", gate.type).gate_up;
+    const VectorShape shape = vector_shape(recorder, kernel, gate.type, gate.n_out, matmul.x.n_cols, 1);
     const Input input = input_of(recorder, matmul.x);
     const bool is_blocks = gate.n_out % 32 == 0 && gate.n_out / 32 <= kMostTickets;
     const GateUpPush push{.gate = gate.data,
@@ -194,7 +196,7 @@ void lower(Recorder& recorder, const MatmulArgs& matmul, const SwigluArgs& swigl
                           .n_in = matmul.x.n_cols,
                           .n_ff = gate.n_out,
                           .sets_per_row = shape.sets_per_row};
-    recorder.launch(kernels_for("matmul", gate.type).gate_up, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+    recorder.launch(kernel, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
 }
 
 bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv) {
@@ -211,7 +213,8 @@ bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const ShortCo
 void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& conv) {
     check_outputs(matmul);
     const WeightView& weight = matmul.outputs[0].weight;
-    const VectorShape shape = vector_shape(recorder, weight.type, weight.n_out, matmul.x.n_cols, kVectorRows);
+    const Kernel kernel = kernels_for("matmul", weight.type).vector_conv;
+    const VectorShape shape = vector_shape(recorder, kernel, weight.type, weight.n_out, matmul.x.n_cols, kVectorRows);
     const VectorConvPush push{.step = recorder.step(),
                               .input = input_at(recorder, matmul.x.data, kInputAreas),
                               .weight = weight.data,
@@ -226,7 +229,7 @@ void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& co
                               .n_embd = conv.out.n_cols,
                               .l_cache = conv.l_cache,
                               .sets_per_row = shape.sets_per_row};
-    recorder.launch(kernels_for("matmul", weight.type).vector_conv, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+    recorder.launch(kernel, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
 }
 
 void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding) {

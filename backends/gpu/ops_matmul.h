@@ -58,12 +58,12 @@ void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& co
 /// As lower(recorder, args).
 void multiply(Recorder& recorder, const MatmulArgs& args, Rounding rounding);
 
-/// How kVectorThreads threads are cut into teams, and how many groups there are, for n_rows rows of n_in weights of a
-/// type, some rows at a time.
+/// How kVectorThreads threads are cut into teams, and how many groups of the kernel there are, for n_rows rows of n_in
+/// weights of a type, some rows at a time: as many as run at a time, if there are rows for them.
 struct VectorShape {
     std::uint32_t sets_per_row, n_groups;
 };
-VectorShape vector_shape(const Recorder& recorder, DType type, std::uint32_t n_rows, std::uint32_t n_in,
-                         std::uint32_t rows_at_once);
+VectorShape vector_shape(const Recorder& recorder, const Kernel& kernel, DType type, std::uint32_t n_rows,
+                         std::uint32_t n_in, std::uint32_t rows_at_once);
 
 }  // namespace lfm::gpu

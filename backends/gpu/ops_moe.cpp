@@ -71,8 +71,9 @@ private:
 
     void gate_up_vector() {
         recorder_.claim(kHiddenAreas);
+        const Kernel kernel = kernels_for("expert_ffn", args_.gate_type).gate_up;
         const VectorShape shape =
-            vector_shape(recorder_, args_.gate_type, args_.n_ff * args_.n_expert_used, n_embd_, 1);
+            vector_shape(recorder_, kernel, args_.gate_type, args_.n_ff * args_.n_expert_used, n_embd_, 1);
         const GateUpPush push{.source = source(),
                               .input = input_of(recorder_, args_.x),
                               .ids = args_.choice.ids,
@@ -85,13 +86,14 @@ private:
                               .n_in = n_embd_,
                               .n_ff = args_.n_ff,
                               .sets_per_row = shape.sets_per_row};
-        recorder_.launch(kernels_for("expert_ffn", args_.gate_type).gate_up, push,
+        recorder_.launch(kernel, push,
                          {fixed(groups_of(shape.n_groups, args_.n_expert_used)), fixed(args_.n_expert_used), fixed(1)});
     }
 
     void down_vector() {
+        const Kernel kernel = kernels_for("expert_ffn", args_.down_type).down;
         const VectorShape shape =
-            vector_shape(recorder_, args_.down_type, n_embd_, args_.n_ff * args_.n_expert_used, kVectorRows);
+            vector_shape(recorder_, kernel, args_.down_type, n_embd_, args_.n_ff * args_.n_expert_used, kVectorRows);
         const DownPush push{.source = source(),
                             .hidden = meets_quantised(recorder_, args_.down_type)
                                           ? input_at(recorder_, hidden(), kHiddenAreas)
@@ -104,8 +106,7 @@ private:
                             .n_out = n_embd_,
                             .n_used = args_.n_expert_used,
                             .sets_per_row = shape.sets_per_row};
-        recorder_.launch(kernels_for("expert_ffn", args_.down_type).down, push,
-                         {fixed(shape.n_groups), fixed(1), fixed(1)});
+        recorder_.launch(kernel, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
     }
 
     void sort() {
@@ -188,7 +189,8 @@ void route_one(Recorder& recorder, const RouteArgs& args, const RoutePush& choic
     if (router.n_in != args.x.n_cols)
         throw Error(ErrorCode::kUnsupportedModel, "route",
                     "expected rows of " + std::to_string(args.x.n_cols) + ", found " + std::to_string(router.n_in));
-    const VectorShape shape = vector_shape(recorder, router.type, router.n_out, router.n_in, kVectorRows);
+    const Kernel kernel = kernels_for("route", router.type).route;
+    const VectorShape shape = vector_shape(recorder, kernel, router.type, router.n_out, router.n_in, kVectorRows);
     const RouteVectorPush push{.route = choice,
                                .logits = recorder.scratch<float>(ScratchUse::kRouterLogits),
                                .x = args.x.data,
@@ -197,7 +199,7 @@ void route_one(Recorder& recorder, const RouteArgs& args, const RoutePush& choic
                                .row_bytes = static_cast<std::uint32_t>(router.row_bytes),
                                .n_in = router.n_in,
                                .sets_per_row = shape.sets_per_row};
-    recorder.launch(kernels_for("route", router.type).route, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
+    recorder.launch(kernel, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
 }
 
 }  // namespace

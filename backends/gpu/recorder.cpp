@@ -16,6 +16,12 @@ constexpr std::uint32_t kMaxGroups = 65535;  // along y and z
 
 const ExpertEntry* Recorder::expert_table(const ExpertTable* table) const { return parts_.experts->address(table); }
 
+std::uint32_t Recorder::groups_at_once(const Kernel& kernel) const {
+    int n = 0;
+    require_created(api::groups_at_once(&n, kernel), kernel.name);
+    return n > 0 ? static_cast<std::uint32_t>(n) : 1;
+}
+
 Launch& Recorder::add(const Kernel& kernel, std::size_t push_bytes, const Grid& grid) {
     if (kernel.function == nullptr || push_bytes != kernel.push_bytes)
         throw Error(ErrorCode::kUsage, kernel.name,

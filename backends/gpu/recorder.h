@@ -75,6 +75,8 @@ public:
     }
     /// [n_layer, n_expert]
     const ExpertEntry* expert_table(const ExpertTable* table) const;
+    /// Of the kernel on a processor of the device, at least 1. Throws when the kernel cannot be loaded.
+    std::uint32_t groups_at_once(const Kernel& kernel) const;
 
     std::uint32_t n_launches() const { return static_cast<std::uint32_t>(launches_.size()); }
 

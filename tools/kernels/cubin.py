@@ -24,7 +24,7 @@ NAMES = {
 OPCODES = {int(code, 16): name for name, codes in NAMES.items() for code in codes.split()}
 # Of the pipe for integers, logic, comparisons and selection, which takes half as many a clock as an SM issues.
 ALU_PIPE = {"LOP3", "SHF", "IADD3", "VIADD", "SEL", "ISETP", "LEA", "PRMT", "FSEL", "FMNMX", "IMNMX", "FSETP", "PLOP3", "VIADDMNMX"}
-PRODUCTS = {"IDP", "FFMA", "IMMA", "HMMA", "HFMA2"}
+PRODUCTS = {"IDP", "FFMA", "IMMA", "HMMA"}
 LOADS = {"LDG", "LDGSTS"}
 NO_BARRIER = 7
 # Bits of a load, by bits 9 to 11 of the high half; the rest load a byte or two.
@@ -79,14 +79,12 @@ def branch_target(index, instruction, is_wide):
 
 
 def find_loops(code):
-    """Branches backwards as (first, last) instruction; of both readings of offsets the one that explains more code."""
-    best = []
-    for is_wide in (True, False):
-        found = [(branch_target(i, each, is_wide), i) for i, each in enumerate(code) if each.name == "BRA"]
-        found = [(first, last) for first, last in found if 0 <= first < last < first + 4000]
-        if sum(last - first for first, last in found) > sum(last - first for first, last in best):
-            best = found
-    return best
+    """Branches backwards as (first, last) instruction. Of both readings of offsets the one by which no branch leaves the
+    kernel."""
+    branches = [(i, each) for i, each in enumerate(code) if each.name == "BRA"]
+    readings = [[(branch_target(i, each, is_wide), i) for i, each in branches] for is_wide in (True, False)]
+    strays = [sum(not 0 <= target < len(code) for target, _ in reading) for reading in readings]
+    return [(first, last) for first, last in readings[strays[1] < strays[0]] if first < last]
 
 
 def most_under_way(code):

@@ -272,6 +272,12 @@ void* GroupRunner::shared_memory(std::size_t size) {
     return shared_.data();
 }
 
+void GroupRunner::fail_unaligned(const void* from, std::size_t size) {
+    note("expected a load of " + std::to_string(size) + " bytes from a multiple of its size, found an address " +
+         std::to_string(reinterpret_cast<std::uintptr_t>(from) % size) + " behind one");
+    leave(End::kFailed);
+}
+
 void GroupRunner::pause() {
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
     // Whom it waits for may need this core.

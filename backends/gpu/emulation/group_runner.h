@@ -40,6 +40,7 @@ public:
     const void* shown_by(std::uint32_t from) const;
     void* shared_memory(std::size_t size);
     void pause();
+    [[noreturn]] void fail_unaligned(const void* from, std::size_t size);
 
     // For those who watch them.
     /// "kernel NAME, group (x, y, z), thread n"

@@ -35,6 +35,12 @@ void sync_group(SourcePlace place);
 void sync_lanes(SourcePlace place);
 /// The group's, of exactly this size, the same for all its threads; filled with 0xff at first. 16-byte aligned.
 void* shared_memory(std::size_t size);
+[[noreturn]] void fail_unaligned(const void* from, std::size_t size);
+
+/// Ends the kernel, as a card does, unless the address is a multiple of the size.
+inline void check_alignment(const void* from, std::size_t size) {
+    if (reinterpret_cast<std::uintptr_t>(from) % size != 0) fail_unaligned(from, size);
+}
 
 /// What thread `from` of this thread's set of 32 gives at this place.
 std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from, SourcePlace place);

@@ -1,8 +1,9 @@
 // Blocks of the file to small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so that every
 // stored word belongs to one item, or to two that lie side by side. backends/cpu/unpack.h is the plain form.
 //
-// Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
-// Words are loaded whole and shifted: up to 4 bytes behind a block may be read, and are not used.
+// Weights lie as in the file, at multiples of the largest power of two, up to 16 bytes, that divides their block
+// (backends/weight_check.h); loads are as wide as that allows. Where it is less than a word, words are loaded whole and
+// shifted: up to 4 bytes behind a block may be read, and are not used.
 #pragma once
 
 #include <cstddef>
@@ -26,6 +27,20 @@ struct Item {
 
 // A weight type says how an item is loaded and, apart from that, unpacked, so that several loads are under way at once:
 //     struct Raw; static Raw load(row, item); static Item unpack(raw, row, item);
+// Where levels of another form take fewer instructions, it says so for the kernels of one row of x:
+//     static constexpr Stored kLow, kHigh; static Item unpack_stored(raw, row, item);
+
+/// A run's levels are given as times · (level + raise), unsigned bytes. The sum of the 16 activations that they meet
+/// makes up for the raise, in integers.
+struct Stored {
+    std::int32_t times, raise;
+};
+
+template <class Weight>
+inline constexpr bool kHasStored = requires {
+    Weight::kLow;
+};
+
 template <class Weight>
 __device__ inline Item load_item(const std::byte* row, std::uint32_t item) {
     return Weight::unpack(Weight::load(row, item), row, item);
@@ -51,11 +66,7 @@ __device__ inline RunPlaces runs_of(std::uint32_t item) {
 
 /// The multiple of 4 at or before an address, and how many bits lie between.
 __device__ inline const std::byte* word_before(const std::byte* address) {
-    return address - (reinterpret_cast<std::uintptr_t>(address) & 3);
-}
-/// Whether an even address lies halfway between two words.
-__device__ inline bool is_odd_half(const std::byte* address) {
-    return (reinterpret_cast<std::uintptr_t>(address) & 2) != 0;
+    return reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(address) & ~std::uintptr_t{3});
 }
 __device__ inline std::uint32_t bits_after_word(const std::byte* address) {
     return 8 * (static_cast<std::uint32_t>(reinterpret_cast<std::uintptr_t>(address)) & 3);
@@ -82,6 +93,11 @@ __device__ inline Words4 sixteen(const LoadedWords<n>& words, std::uint32_t shif
 #pragma unroll
     for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = funnel(words.at[first + i], words.at[first + i + 1], shift);
     return result;
+}
+/// Sixteen bytes from a multiple of 8.
+__device__ inline Words4 load_16_pairs(const std::byte* from) {
+    const Words2 first = load<Words2>(from), second = load<Words2>(from + 8);
+    return {{first.at[0], first.at[1], second.at[0], second.at[1]}};
 }
 /// Sixteen bytes from a multiple of 4.
 __device__ inline Words4 load_16_words(const std::byte* from) {
@@ -122,16 +138,21 @@ __device__ inline Words4 low_nibbles(const Words4& bytes) {
 __device__ inline Words4 high_nibbles(const Words4& bytes) {
     return each(bytes, [](std::uint32_t word) { return word >> 4 & 0x0f0f0f0fu; });
 }
-
-/// The byte of each of four bits, at its bit 4.
-__device__ inline std::uint32_t spread_bits(std::uint32_t bits) {
-    return (bits & 1) << 4 | (bits & 2) << 11 | (bits & 4) << 18 | (bits & 8) << 25;
+/// The high ones, kUpperTimes as large.
+__device__ inline Words4 upper_nibbles(const Words4& bytes) {
+    return each(bytes,
+                [](std::uint32_t word) { return kUpperTimes == 16 ? word & 0xf0f0f0f0u : word >> 4 & 0x0f0f0f0fu; });
 }
+
 /// With fifth bits, 16 of them.
 __device__ inline Words4 add_fifth_bits(const Words4& nibbles, std::uint32_t bits) {
     Words4 result;
 #pragma unroll
-    for (std::uint32_t i = 0; i < 4; ++i) result.at[i] = nibbles.at[i] | spread_bits(bits >> 4 * i);
+    for (std::uint32_t i = 0; i < 4; ++i) {
+        // Bits 0, 1, 2, 3 to 4, 12, 20, 28: a product that adds four copies, which do not meet.
+        const std::uint32_t copies = (bits >> 4 * i & 15) * 0x02040810u;
+        result.at[i] = nibbles.at[i] | (copies & 0x10101010u);
+    }
     return result;
 }
 
@@ -154,17 +175,19 @@ __device__ inline Words4 look_up(const LevelTable& table, const Words4& indices)
 __device__ inline LevelTable iq4_table() { return {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}; }
 __device__ inline LevelTable mxfp4_table() { return {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}; }
 
-/// The scale and minimum of group k of 32, from a block's first four words: the last three hold eight of each in 6
-/// bits.
-struct SixBitScale {
-    float scale, min;
+/// Scales and minima of groups k and k + 1 of 32, k even, from a block's first four words: scale and minimum of all,
+/// then eight of each in 6 bits.
+struct SixBitScales {
+    float scale[2], min[2];
 };
-__device__ inline SixBitScale six_bit_scale(const Words4& head, std::uint32_t k) {
+__device__ inline SixBitScales six_bit_scales(const Words4& head, std::uint32_t k) {
     const std::uint32_t shift = 8 * (k % 4);
-    const std::uint32_t a = head.at[1] >> shift & 0xff, b = head.at[2] >> shift & 0xff, c = head.at[3] >> shift & 0xff;
-    const std::uint32_t scale = k < 4 ? a & 63 : (c & 15) | a >> 6 << 4;
-    const std::uint32_t min = k < 4 ? b & 63 : c >> 4 | b >> 6 << 4;
-    return {static_cast<float>(scale), static_cast<float>(min)};
+    const std::uint32_t a = head.at[1] >> shift, b = head.at[2] >> shift, c = head.at[3] >> shift;
+    const std::uint32_t scales = k < 4 ? a & 0x3f3f : (c & 0x0f0f) | (a >> 2 & 0x3030);
+    const std::uint32_t mins = k < 4 ? b & 0x3f3f : (c >> 4 & 0x0f0f) | (b >> 2 & 0x3030);
+    const float d = half_of(head.at[0] & 0xffff), dmin = half_of(head.at[0] >> 16);
+    return {{d * static_cast<float>(scales & 0xff), d * static_cast<float>(scales >> 8)},
+            {dmin * static_cast<float>(mins & 0xff), dmin * static_cast<float>(mins >> 8)}};
 }
 
 __device__ inline Item item_of(const Words4& low, const Words4& high, float scale, float min) {

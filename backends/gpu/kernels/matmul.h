@@ -14,17 +14,16 @@ namespace lfm::gpu {
 
 /// Of one weight type.
 struct MatmulKernels {
-    Kernel vector;                    // VectorPush: a few rows of x
-    Kernel gate_up;                   // GateUpPush: one token's experts
-    Kernel down;                      // DownPush: one token's experts
-    Kernel tile;                      // TilePush: many rows, on quantised activations where weights are quantised
-    Kernel tile_float;                // TilePush: on activations as they are
-    Kernel tile_fast;                 // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
-    std::uint32_t vector_groups = 0;  // of the first three: how many a processor runs at a time
-    std::uint32_t fast_tokens = 0;    // rows of x that tile_fast takes at a time
-    Kernel vector_conv;               // VectorConvPush; not of F32, F16 and BF16
-    Kernel embed;                     // EmbedPush
-    Kernel route;                     // RouteVectorPush of route.h; of F32, F16 and BF16 alone
+    Kernel vector;                  // VectorPush: a few rows of x
+    Kernel gate_up;                 // GateUpPush: one token's experts
+    Kernel down;                    // DownPush: one token's experts
+    Kernel tile;                    // TilePush: many rows, on quantised activations where weights are quantised
+    Kernel tile_float;              // TilePush: on activations as they are
+    Kernel tile_fast;               // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
+    std::uint32_t fast_tokens = 0;  // rows of x that tile_fast takes at a time
+    Kernel vector_conv;             // VectorConvPush; not of F32, F16 and BF16
+    Kernel embed;                   // EmbedPush
+    Kernel route;                   // RouteVectorPush of route.h; of F32, F16 and BF16 alone
 };
 /// Nothing: there are none for this type.
 std::optional<MatmulKernels> matmul_kernels(DType type);

@@ -6,6 +6,13 @@
 
 namespace lfm::gpu {
 
+/// Whether the sums of runs of x are wanted.
+template <class Weight>
+__device__ constexpr bool meets_sums() {
+    if constexpr (kHasStored<Weight>) return Weight::kHasMin || Weight::kLow.raise != 0 || Weight::kHigh.raise != 0;
+    return Weight::kHasMin;
+}
+
 /// The activations that meet an item's two runs.
 struct InputItem {
     Words4 low, high;
@@ -19,7 +26,7 @@ __device__ inline InputItem load_input(const Words4* q, const float* scales, con
     const RunPlaces runs = runs_of<Weight::kOrder>(item);
     InputItem input{q[runs.low], q[runs.high], scales[runs.low / 2], 0, 0, 0};
     input.high_scale = Weight::kOrder == RunOrder::kPlain ? input.low_scale : scales[runs.high / 2];
-    if constexpr (Weight::kHasMin) {
+    if constexpr (meets_sums<Weight>()) {
         input.low_sum = sum_of_run(sums[runs.low / 2], runs.low % 2);
         input.high_sum = sum_of_run(sums[runs.high / 2], runs.high % 2);
     }
@@ -49,6 +56,50 @@ __device__ inline float multiply(const Item& w, const InputItem& x) {
         }
         return x.low_scale * low + x.high_scale * high;
     }
+}
+
+__device__ inline std::int32_t dot_16_unsigned(const Words4& a, const Words4& b, std::int32_t sum) {
+#pragma unroll
+    for (std::uint32_t i = 0; i < 4; ++i) sum = dot4_unsigned(a.at[i], b.at[i], sum);
+    return sum;
+}
+
+/// The same of levels in the form that a type stores them in.
+template <class Weight>
+__device__ inline float multiply_stored(const Item& w, const InputItem& x) {
+    constexpr Stored kLow = Weight::kLow, kHigh = Weight::kHigh;
+    constexpr float kUndo = 1.0f / kHigh.times;
+    if constexpr (Weight::kOrder == RunOrder::kPlain && Weight::kOneScale) {
+        static_assert(kLow.times == 1 && kLow.raise == kHigh.raise);
+        const std::int32_t low = dot_16_unsigned(w.low.level, x.low, -kLow.raise * (x.low_sum + x.high_sum));
+        const std::int32_t total = dot_16_unsigned(w.high.level, x.high, kHigh.times * low);
+        if constexpr (Weight::kHasMin) {
+            const float result = kUndo * w.low.scale * static_cast<float>(total);
+            return x.low_scale * (result - w.low.min * static_cast<float>(x.low_sum + x.high_sum));
+        } else {
+            return kUndo * x.low_scale * (w.low.scale * static_cast<float>(total));
+        }
+    } else {
+        const std::int32_t low = dot_16_unsigned(w.low.level, x.low, -kLow.times * kLow.raise * x.low_sum);
+        const std::int32_t high = dot_16_unsigned(w.high.level, x.high, -kHigh.times * kHigh.raise * x.high_sum);
+        static_assert(kLow.times == 1);
+        float low_result = w.low.scale * static_cast<float>(low);
+        float high_result = kUndo * w.high.scale * static_cast<float>(high);
+        if constexpr (Weight::kHasMin) {
+            low_result -= w.low.min * static_cast<float>(x.low_sum);
+            high_result -= w.high.min * static_cast<float>(x.high_sum);
+        }
+        return x.low_scale * low_result + x.high_scale * high_result;
+    }
+}
+
+template <class Weight>
+__device__ inline float multiply_loaded(const typename Weight::Raw& raw, const std::byte* row, std::uint32_t item,
+                                        const InputItem& x) {
+    if constexpr (kHasStored<Weight>)
+        return multiply_stored<Weight>(Weight::unpack_stored(raw, row, item), x);
+    else
+        return multiply<Weight>(Weight::unpack(raw, row, item), x);
 }
 
 /// Four levels of a word as numbers.

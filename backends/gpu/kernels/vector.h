@@ -5,218 +5,18 @@
 
 #include "backends/gpu/kernels/find_expert.h"
 #include "backends/gpu/kernels/matmul.h"
-#include "backends/gpu/kernels/multiply_item.h"
 #include "backends/gpu/kernels/row_set.h"
 #include "backends/gpu/kernels/silu.h"
+#include "backends/gpu/kernels/vector_input.h"
 #include "backends/gpu/platform/kernel.h"
 #include "backends/gpu/platform/lanes.h"
 
 namespace lfm::gpu {
 
-struct TeamSums {
-    float of_set[kVectorSets][kVectorRows];
-};
-
-/// Sets of lanes that share rows.
-struct Team {
-    __device__ explicit Team(std::uint32_t sets)
-        : n_sets(sets),
-          n_teams(kVectorSets / sets),
-          index(lane_set() / sets),
-          first(lane_set() % sets * kLanes + lane()),
-          step(sets * kLanes) {}
-
-    /// Whether this thread is the team's first.
-    __device__ bool leads() const { return first == 0; }
-
-    std::uint32_t n_sets, n_teams, index;
-    std::uint32_t first, step;  // of the items that are this lane's
-};
-
-/// Leaves the sums over the team's lanes, for each of them. The whole group calls it.
-template <std::uint32_t n>
-__device__ inline void add_up(const Team& team, TeamSums& shared, float (&sums)[n]) {
-#pragma unroll
-    for (std::uint32_t i = 0; i < n; ++i) sums[i] = sum_of_lanes(sums[i]);
-    if (team.n_sets == 1) return;
-    if (lane() == 0) {
-#pragma unroll
-        for (std::uint32_t i = 0; i < n; ++i) shared.of_set[lane_set()][i] = sums[i];
-    }
-    sync_group();
-#pragma unroll
-    for (std::uint32_t i = 0; i < n; ++i) {
-        sums[i] = 0;
-        for (std::uint32_t j = 0; j < team.n_sets; ++j) sums[i] += shared.of_set[team.index * team.n_sets + j][i];
-    }
-    sync_group();
-}
-
-/// An item of n rows of weights, and the row of x that it meets.
-template <std::uint32_t n>
-struct Place {
-    const std::byte* rows[n];
-    std::uint32_t item, x_row;
-    float factor;
-    bool counts;  // else it is loaded, and nothing comes of it
-};
-/// How many a lane has under way.
-inline constexpr std::uint32_t kPlaces = 2;
-
-/// Rows of x side by side, in the form that weights of a type meet.
-template <class Weight, bool kIsFloat = Weight::kIsFloat>
-struct VectorInput;
-
-template <class Weight>
-struct VectorInput<Weight, false> {
-    struct Shared {
-        Words4 q[kMostVectorInputs / 16];
-        float scales[kMostVectorInputs / 32];
-        std::uint32_t sums[kMostVectorInputs / 32];
-    };
-
-    /// Of n_rows · n values from row `row` on. The whole group calls it; sync_group() comes before the first product.
-    __device__ VectorInput(Shared& to, const Input& input, std::uint32_t row, std::uint32_t n_rows, std::uint32_t n)
-        : shared(to), n_items(n / kItem) {
-        if (input.q != nullptr)
-            copy(to, input, row * n_items, n_rows * n_items);
-        else
-            quantise(to, input.x + std::size_t{row} * n, n_rows * n);
-    }
-
-    /// Blocks of 32 as another kernel left them: 16 bytes a load, all under way together.
-    __device__ static void copy(Shared& to, const Input& input, std::size_t first, std::uint32_t n_blocks) {
-        const auto* q = reinterpret_cast<const Words4*>(input.q) + 2 * first;
-        for (std::uint32_t i = thread_index(); i < 2 * n_blocks; i += kVectorThreads) to.q[i] = q[i];
-        for (std::uint32_t i = thread_index(); i < n_blocks; i += kVectorThreads) {
-            to.scales[i] = input.scales[first + i];
-            to.sums[i] = input.sums[first + i];
-        }
-    }
-
-    /// For whoever does not know what made x: as often as there are groups.
-    __device__ static void quantise(Shared& to, const float* x, std::uint32_t end) {
-        for (std::uint32_t first = 0; first < end; first += 4 * kVectorThreads) {
-            const std::uint32_t column = first + 4 * thread_index();
-            float four[4];
-            load_four(x, column, column < end, four);
-            store_block(quantise_four(four), column / 32, column / 4 % 8, column < end, to.q, to.scales, to.sums);
-        }
-    }
-
-    __device__ static bool is_wide(const std::byte*, std::uint32_t) { return false; }
-
-    /// Adds the products of each place to the sums, an item of each weight row.
-    template <std::uint32_t n>
-    __device__ void multiply(const Place<n> (&places)[kPlaces], bool, float (&sums)[n]) const {
-        typename Weight::Raw raw[kPlaces][n];
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k)
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i) raw[k][i] = Weight::load(places[k].rows[i], places[k].item);
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
-            const Place<n>& place = places[k];
-            const InputItem x =
-                load_input<Weight>(shared.q, shared.scales, shared.sums, place.x_row * n_items + place.item);
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i) {
-                const Item w = Weight::unpack(raw[k][i], place.rows[i], place.item);
-                const float product = place.factor * lfm::gpu::multiply<Weight>(w, x);
-                sums[i] += place.counts ? product : 0;
-            }
-        }
-    }
-
-    const Shared& shared;
-    std::uint32_t n_items;  // of a row
-};
-
-template <class Weight>
-struct VectorInput<Weight, true> {
-    struct Shared {};
-
-    __device__ VectorInput(Shared&, const Input& input, std::uint32_t row, std::uint32_t, std::uint32_t n)
-        : x(input.x + std::size_t{row} * n), n_in(n), n_items((n + kFloatItem - 1) / kFloatItem) {}
-
-    /// Whether items of rows there and of x lie at multiples of 16 bytes and are whole.
-    __device__ bool is_wide(const std::byte* weight, std::uint32_t row_bytes) const {
-        return rows_are_wide<Weight>(weight, row_bytes, n_in) && (reinterpret_cast<std::uintptr_t>(x) & 15) == 0;
-    }
-
-    template <std::uint32_t n>
-    __device__ void multiply(const Place<n> (&places)[kPlaces], bool wide, float (&sums)[n]) const {
-        if (wide) {
-            multiply_wide(places, sums);
-            return;
-        }
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
-            const std::uint32_t first = kFloatItem * places[k].item;
-            const float* from = x + places[k].x_row * n_in + first;
-            for (std::uint32_t j = 0; j < kFloatItem && first + j < n_in && places[k].counts; ++j) {
-#pragma unroll
-                for (std::uint32_t i = 0; i < n; ++i)
-                    sums[i] +=
-                        places[k].factor * from[j] * Weight::load_one(places[k].rows[i] + (first + j) * Weight::kBytes);
-            }
-        }
-    }
-
-    template <std::uint32_t n>
-    __device__ void multiply_wide(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
-        float w[kPlaces][n][kFloatItem];
-        Words4 of_x[kPlaces][2];
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
-            const std::uint32_t first = kFloatItem * places[k].item;
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i)
-                Weight::load_eight(places[k].rows[i] + first * Weight::kBytes, w[k][i]);
-            const auto* from = reinterpret_cast<const std::byte*>(x + places[k].x_row * n_in + first);
-            of_x[k][0] = load<Words4>(from);
-            of_x[k][1] = load<Words4>(from + 16);
-        }
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k)
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i) {
-                float sum = 0;
-#pragma unroll
-                for (std::uint32_t j = 0; j < kFloatItem; ++j)
-                    sum += w[k][i][j] * float_of_bits(of_x[k][j / 4].at[j % 4]);
-                sums[i] += places[k].counts ? places[k].factor * sum : 0;
-            }
-    }
-
-    const float* x;
-    std::uint32_t n_in, n_items;
-};
-
-/// Adds a team's products of rows with x's only row.
-template <class Weight, std::uint32_t n>
-__device__ inline void multiply_rows(const VectorInput<Weight>& x, const Team& team, const std::byte* const (&rows)[n],
-                                     bool wide, float (&sums)[n]) {
-    for (std::uint32_t item = team.first; item < x.n_items; item += kPlaces * team.step) {
-        Place<n> places[kPlaces];
-#pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
-            const bool counts = item + k * team.step < x.n_items;
-            places[k].item = counts ? item + k * team.step : item;
-            places[k].x_row = 0;
-            places[k].factor = 1;
-            places[k].counts = counts;
-#pragma unroll
-            for (std::uint32_t i = 0; i < n; ++i) places[k].rows[i] = rows[i];
-        }
-        x.multiply(places, wide, sums);
-    }
-}
-
-/// Brings the first rows of weights nearer while x comes.
-__device__ inline void prefetch_row(const std::byte* row, std::uint32_t row_bytes) {
+/// Brings a team's first rows of weights nearer while x comes.
+__device__ inline void prefetch_row(const Team& team, const std::byte* row, std::uint32_t row_bytes) {
     constexpr std::uint32_t kLine = 128;
-    for (std::uint32_t at = kLine * lane(); at < row_bytes; at += kLine * kLanes) prefetch(row + at);
+    for (std::uint32_t at = kLine * team.first; at < row_bytes; at += kLine * team.step) prefetch(row + at);
 }
 
 template <class Weight>
@@ -244,7 +44,7 @@ __device__ inline VectorRow vector_row(const VectorPush& push, std::uint32_t row
 }
 
 template <class Weight>
-__global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
+__global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector(VectorPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
     const std::uint32_t x_row = group_index().y;
     const Team team(push.sets_per_row);
@@ -254,7 +54,7 @@ __global__ void __launch_bounds__(kVectorThreads) vector(VectorPush push) {
     if (of_group >= n_out) return;
     for (std::uint32_t i = 0; i < kVectorRows; ++i) {
         const VectorRow row = vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row);
-        prefetch_row(row.weight, row.bytes);
+        prefetch_row(team, row.weight, row.bytes);
     }
     if (push.most_rows > 0) {
         const std::uint32_t n_x_rows = n_rows(*push.step, push.row_set);
@@ -309,7 +109,7 @@ __device__ inline void quantise_whole_blocks(const GateUpPush& push, std::uint32
 }
 
 template <class Weight>
-__global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
+__global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) gate_up(GateUpPush push) {
     static_assert(kVectorRows == 2);  // one of each matrix
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
     const std::uint32_t j = group_index().y;
@@ -324,8 +124,8 @@ __global__ void __launch_bounds__(kVectorThreads) gate_up(GateUpPush push) {
     const auto row_of = [&push](const std::byte* matrix, std::uint32_t row) {
         return matrix + std::size_t{row < push.n_ff ? row : push.n_ff - 1} * push.row_bytes;
     };
-    prefetch_row(row_of(expert.gate, of_group + team.index), push.row_bytes);
-    prefetch_row(row_of(expert.up, of_group + team.index), push.row_bytes);
+    prefetch_row(team, row_of(expert.gate, of_group + team.index), push.row_bytes);
+    prefetch_row(team, row_of(expert.up, of_group + team.index), push.row_bytes);
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     const bool wide = x.is_wide(expert.gate, push.row_bytes) && x.is_wide(expert.up, push.row_bytes);
     sync_group();
@@ -378,16 +178,47 @@ __device__ inline void gather_choices(const DownPush& push, DownShared<Weight>& 
     if (lane() == 0) shared.n = n;
 }
 
+/// Adds a team's products of rows that lie at these offsets of each choice's matrix.
+template <Reading kReading, class Weight>
+__device__ inline void multiply_choices(const VectorInput<Weight>& x, const DownShared<Weight>& shared,
+                                        const Team& team, const std::size_t (&offsets)[kVectorRows],
+                                        float (&sums)[kVectorRows]) {
+    const std::uint32_t n_items = shared.n * x.n_items;
+    for (std::uint32_t at = team.first; at < n_items; at += kPlaces * team.step) {
+        Place<kVectorRows> places[kPlaces];
+#pragma unroll
+        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+            places[k].counts = at + k * team.step < n_items;
+            const std::uint32_t of_all = places[k].counts ? at + k * team.step : at;
+            const std::uint32_t j = of_all / x.n_items;
+            places[k].item = of_all - j * x.n_items;
+            places[k].x_row = shared.choice[j];
+            places[k].factor = shared.weights[j];
+#pragma unroll
+            for (std::uint32_t i = 0; i < kVectorRows; ++i) places[k].rows[i] = shared.down[j] + offsets[i];
+        }
+        x.template multiply<kReading>(places, sums);
+    }
+}
+
 template <class Weight>
-__global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
+__global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) down(DownPush push) {
     DownShared<Weight>& shared = shared_memory<DownShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
     gather_choices(push, shared);
+    const auto offset_of = [&push](std::uint32_t row) {
+        return std::size_t{row < push.n_out ? row : push.n_out - 1} * push.row_bytes;
+    };
+    sync_group();
+    for (std::uint32_t j = 0; j < shared.n; ++j)
+        for (std::uint32_t i = 0; i < kVectorRows; ++i)
+            prefetch_row(team,
+                         shared.down[j] + offset_of(group_index().x * rows_of_group + team.index * kVectorRows + i),
+                         push.row_bytes);
     // Those of choices outside the set are whatever they are, and are not used.
     const VectorInput<Weight> x(shared.vector.input, push.hidden, 0, push.n_used, push.n_ff);
     sync_group();
-    const std::uint32_t n_items = shared.n * x.n_items;
     bool wide = true;
     for (std::uint32_t j = 0; j < shared.n; ++j) wide = wide && x.is_wide(shared.down[j], push.row_bytes);
     for (std::uint32_t of_group = group_index().x * rows_of_group; of_group < push.n_out;
@@ -395,24 +226,12 @@ __global__ void __launch_bounds__(kVectorThreads) down(DownPush push) {
         const std::uint32_t first = of_group + team.index * kVectorRows;
         std::size_t offsets[kVectorRows];
 #pragma unroll
-        for (std::uint32_t i = 0; i < kVectorRows; ++i)
-            offsets[i] = std::size_t{first + i < push.n_out ? first + i : push.n_out - 1} * push.row_bytes;
+        for (std::uint32_t i = 0; i < kVectorRows; ++i) offsets[i] = offset_of(first + i);
         float sums[kVectorRows] = {};
-        for (std::uint32_t at = team.first; at < n_items; at += kPlaces * team.step) {
-            Place<kVectorRows> places[kPlaces];
-#pragma unroll
-            for (std::uint32_t k = 0; k < kPlaces; ++k) {
-                places[k].counts = at + k * team.step < n_items;
-                const std::uint32_t of_all = places[k].counts ? at + k * team.step : at;
-                const std::uint32_t j = of_all / x.n_items;
-                places[k].item = of_all - j * x.n_items;
-                places[k].x_row = shared.choice[j];
-                places[k].factor = shared.weights[j];
-#pragma unroll
-                for (std::uint32_t i = 0; i < kVectorRows; ++i) places[k].rows[i] = shared.down[j] + offsets[i];
-            }
-            x.multiply(places, wide, sums);
-        }
+        if (Weight::kIsFloat && !wide)
+            multiply_choices<Reading::kNarrow>(x, shared, team, offsets, sums);
+        else
+            multiply_choices<Reading::kWide>(x, shared, team, offsets, sums);
         add_up(team, shared.vector.sums, sums);
 #pragma unroll
         for (std::uint32_t i = 0; i < kVectorRows; ++i)

@@ -35,7 +35,7 @@ __device__ inline void convolve_whole_blocks(const VectorConvPush& push, std::ui
 
 /// Of weights that meet quantised activations.
 template <class Weight>
-__global__ void __launch_bounds__(kVectorThreads, 4) vector_conv(VectorConvPush push) {
+__global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_conv(VectorConvPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t n_out = 3 * push.n_embd, rows_of_group = team.n_teams * kVectorRows;
@@ -46,7 +46,7 @@ __global__ void __launch_bounds__(kVectorThreads, 4) vector_conv(VectorConvPush 
         return push.weight + std::size_t{row < n_out ? row : n_out - 1} * push.row_bytes;
     };
     for (std::uint32_t i = 0; i < kVectorRows; ++i)
-        prefetch_row(row_at(first_of_all + team.index * kVectorRows + i), push.row_bytes);
+        prefetch_row(team, row_at(first_of_all + team.index * kVectorRows + i), push.row_bytes);
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     sync_group();
     for (std::uint32_t of_group = first_of_all; of_group < n_out; of_group += n_groups().x * rows_of_group) {

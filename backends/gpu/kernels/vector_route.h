@@ -17,7 +17,7 @@ struct RouteShared {
 
 /// Of weights that meet activations as they are.
 template <class Weight>
-__global__ void __launch_bounds__(kVectorThreads, 4) route_vector(RouteVectorPush push) {
+__global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) route_vector(RouteVectorPush push) {
     auto& shared = shared_memory<RouteShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t n_out = push.route.n_expert, rows_of_group = team.n_teams * kVectorRows;

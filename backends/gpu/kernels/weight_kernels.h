@@ -26,15 +26,6 @@ __global__ void __launch_bounds__(kEmbedThreads) embed(EmbedPush push) {
     }
 }
 
-/// As many as there are registers for: at most 42 of a thread let six groups run, at most 64 four.
-template <class Weight>
-constexpr std::uint32_t vector_groups() {
-    if constexpr (Weight::kIsFloat)
-        return 5;
-    else
-        return Weight::kOrder == RunOrder::kPlain ? 6 : 4;
-}
-
 /// F16 or BF16.
 template <class Weight>
 constexpr bool is_half() {
@@ -60,7 +51,6 @@ MatmulKernels kernels_of() {
         kernels.tile = make_kernel<TileShared>("matmul_tile", tile<Weight>, kTileThreads);
     kernels.tile_fast = kernels.tile;
     kernels.fast_tokens = kTileTokens;
-    kernels.vector_groups = vector_groups<Weight>();
     if constexpr (kHasTiles && !Weight::kIsFloat) {
         kernels.tile_fast = make_kernel<FastTileShared>("matmul_tile_fast", tile_fast<Weight>, kTileThreads);
         kernels.fast_tokens = kFastTileTokens;

@@ -128,6 +128,12 @@ inline Status load(const Kernel& kernel) {
     return hipFuncGetAttributes(&attributes, kernel.function);
 #endif
 }
+/// How many of the kernel's groups a processor of the present device runs at a time: what its registers, its shared
+/// memory and the device allow.
+inline Status groups_at_once(int* n, const Kernel& kernel) {
+    return LFM_GPU(OccupancyMaxActiveBlocksPerMultiprocessor)(n, kernel.function, static_cast<int>(kernel.n_threads),
+                                                              kernel.shared_bytes);
+}
 inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream) {
     void* arguments[] = {const_cast<void*>(push)};
     return LFM_GPU(LaunchKernel)(kernel.function, dim3(groups.x, groups.y, groups.z), dim3(kernel.n_threads), arguments,

@@ -62,6 +62,27 @@ __device__ inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32
 #endif
 }
 
+/// The same with unsigned bytes of a: below 128 where kUpperTimes is 1.
+__device__ inline std::int32_t dot4_unsigned(std::uint32_t a, std::uint32_t b, std::int32_t sum) {
+#if defined(LFM_GPU_CUDA)
+    asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
+    return sum;
+#elif defined(LFM_GPU_HIP)
+    return dot4(a, b, sum);
+#else
+    for (int i = 0; i < 32; i += 8)
+        sum += static_cast<std::int32_t>(a >> i & 0xff) * static_cast<std::int8_t>(b >> i & 0xff);
+    return sum;
+#endif
+}
+/// What the upper nibbles of bytes are worth as bytes that take the fewest instructions: where bytes may be unsigned
+/// they stay in their place.
+#if defined(LFM_GPU_HIP)
+inline constexpr std::int32_t kUpperTimes = 1;
+#else
+inline constexpr std::int32_t kUpperTimes = 16;
+#endif
+
 /// Of the eight bytes of two words, `low` first: the one that each byte of `indices`, below 8, names.
 __device__ inline std::uint32_t select_bytes(std::uint32_t low, std::uint32_t high, std::uint32_t indices) {
 #if defined(LFM_GPU_CUDA)

@@ -2,7 +2,8 @@
 // and arithmetic.h, and name nothing of a vendor's.
 //
 // A kernel is `__global__ void __launch_bounds__(n) name(Push push)`: one struct of plain values, groups of n threads
-// in one dimension, at most 48 KiB of shared memory as one struct.
+// in one dimension, at most 48 KiB of shared memory as one struct. Left alone, compilers save registers by loading
+// late; a kernel that wants many loads under way says `__launch_bounds__(n, groups_with(registers))` and gets them.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +16,16 @@
 #endif
 
 namespace lfm::gpu {
+
+/// The second of a kernel's bounds, for groups of 256 threads that want so many registers each. CUDA counts groups of a
+/// processor, which has 65536 registers. HIP counts waves of a quarter of one; with two of them no kernel spills.
+constexpr std::uint32_t groups_with([[maybe_unused]] std::uint32_t registers) {
+#if defined(LFM_GPU_HIP)
+    return 2;
+#else
+    return 65536 / 256 / registers;
+#endif
+}
 
 struct Index3 {
     std::uint32_t x, y, z;

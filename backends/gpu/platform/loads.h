@@ -12,24 +12,30 @@
 
 namespace lfm::gpu {
 
-/// Sixteen bytes.
+struct alignas(8) Words2 {
+    std::uint32_t at[2];
+};
 struct alignas(16) Words4 {
     std::uint32_t at[4];
 };
 
-/// From an address that is a multiple of the type's size: std::uint32_t, float, Words4.
+/// From an address that is a multiple of the type's size: std::uint16_t, std::uint32_t, float, Words2, Words4.
 template <typename T>
 __device__ inline T load(const std::byte* from) {
 #if defined(LFM_GPU_CUDA)
     if constexpr (sizeof(T) == 16) {
         const uint4 words = __ldg(reinterpret_cast<const uint4*>(from));
         return {{words.x, words.y, words.z, words.w}};
+    } else if constexpr (sizeof(T) == 8) {
+        const uint2 words = __ldg(reinterpret_cast<const uint2*>(from));
+        return {{words.x, words.y}};
     } else {
         return __ldg(reinterpret_cast<const T*>(from));
     }
 #elif defined(LFM_GPU_HIP)
     return *reinterpret_cast<const T*>(from);
 #else
+    emulation::check_alignment(from, sizeof(T));
     T value;
     std::memcpy(&value, from, sizeof value);
     return value;

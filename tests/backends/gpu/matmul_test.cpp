@@ -3,6 +3,7 @@
 // the table.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "memory/error.h"
 #include "tests/backends/cpu/naive_weights.h"
@@ -135,7 +136,7 @@ TEST_P(GpuMatmul, TakesTheKernelsItShould) {
 TEST_P(GpuMatmul, RowsMayLieApartAtOddPlaces) {
     for (const DTypeInfo& info : all_dtypes()) {
         SCOPED_TRACE(info.name);
-        const std::size_t unit = info.block_bytes % 4 == 0 ? 4 : info.block_bytes % 2 == 0 ? 2 : 1;
+        const std::size_t unit = std::gcd(info.block_bytes, 16u);
         for (const std::size_t offset : {unit, 3 * unit}) {
             const Weight weight(info.type, 5, info.block_size == 1 ? 72 : info.block_size, offset, 3 * unit);
             const std::vector<float> x = input(weight.view.n_in);

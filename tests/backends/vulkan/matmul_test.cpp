@@ -1,5 +1,7 @@
 // What the shared cases leave out of matmul and embed: rows that are no multiple of anything and lie at odd places,
 // replays with other numbers of rows, few outputs of many tokens, ids outside the table.
+#include <numeric>
+
 #include "tests/backends/device_operands.h"
 #include "tests/backends/vulkan/validated_device.h"
 
@@ -93,7 +95,7 @@ TEST_F(VulkanMatmul, RowsMayLieApartAtOddPlaces) {
     DeviceOperands operands(*device);
     for (const DTypeInfo& info : all_dtypes()) {
         SCOPED_TRACE(info.name);
-        const std::size_t unit = info.block_bytes % 4 == 0 ? 4 : info.block_bytes % 2 == 0 ? 2 : 1;
+        const std::size_t unit = std::gcd(info.block_bytes, 16u);
         operands.clear();
         const Weight weight(operands, info.type, 5, info.block_size == 1 ? 65 : info.block_size, unit, 3 * unit);
         Multiplication multiplication(operands, weight);

@@ -4,10 +4,14 @@
 
 namespace lfm::gpu {
 
-struct IQ4_NLLevels {
-    static __device__ Words4 of(const Words4& indices) { return look_up(iq4_table(), indices); }
+struct IQ4_NL : ScaledNibbles {
+    static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const Block block = block_of(raw, row, item);
+        return item_of(look_up(iq4_table(), low_nibbles(block.qs)), look_up(iq4_table(), high_nibbles(block.qs)),
+                       block.scale, 0);
+    }
 };
 
-MatmulKernels iq4_nl_kernels() { return kernels_of<ScaledNibbles<IQ4_NLLevels>>(); }
+MatmulKernels iq4_nl_kernels() { return kernels_of<IQ4_NL>(); }
 
 }  // namespace lfm::gpu

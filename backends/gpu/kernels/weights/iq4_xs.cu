@@ -11,19 +11,19 @@ struct IQ4_XS {
     static constexpr bool kHasMin = false;
 
     struct Raw {
-        std::uint32_t head, low_scales;
+        Words2 head;  // scale of all and upper bits of scales, lower bits of scales
         Words4 qs;
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 136 * (item / 8);
-        return {load_word(block), load_word(block, 1), load_16_words(block + 8 + 16 * (item % 8))};
+        return {gpu::load<Words2>(block), load_16_pairs(block + 8 + 16 * (item % 8))};
     }
     static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
                                   [[maybe_unused]] std::uint32_t item) {
         const std::uint32_t i = item % 8;
-        const std::uint32_t low = raw.low_scales >> 4 * i & 15, high = raw.head >> (16 + 2 * i) & 3;
+        const std::uint32_t head = raw.head.at[0], low = raw.head.at[1] >> 4 * i & 15, high = head >> (16 + 2 * i) & 3;
         const float scale =
-            half_of(raw.head & 0xffff) * static_cast<float>(static_cast<std::int32_t>(low | high << 4) - 32);
+            half_of(head & 0xffff) * static_cast<float>(static_cast<std::int32_t>(low | high << 4) - 32);
         return item_of(look_up(iq4_table(), low_nibbles(raw.qs)), look_up(iq4_table(), high_nibbles(raw.qs)), scale, 0);
     }
 };

@@ -24,12 +24,18 @@ struct Q3_K {
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 110 * (item / 8);
         const std::uint32_t half_block = item % 8 / 4, l = item % 2;
-        return {load_words<5>(word_before(block + 16 * l)),
-                load_words<5>(word_before(block + 32 + 32 * half_block + 16 * l)),
-                load_words<4>(word_before(block + 96))};
+        const std::byte* words = word_before(block);
+        return {load_words<5>(words + 16 * l), load_words<5>(words + 32 + 32 * half_block + 16 * l),
+                load_words<4>(words + 96)};
     }
-    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
-                                  [[maybe_unused]] std::uint32_t item) {
+    static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const Item stored = unpack_stored(raw, row, item);
+        return {{subtract_from_each(stored.low.level, 4), stored.low.scale, 0},
+                {subtract_from_each(stored.high.level, 4), stored.high.scale, 0}};
+    }
+
+    static constexpr Stored kLow{1, 4}, kHigh{1, 4};
+    static __device__ Item unpack_stored(const Raw& raw, const std::byte* row, std::uint32_t item) {
         const std::uint32_t i = item % 8, half_block = i / 4, pair = i / 2 % 2, l = i % 2;
         const std::uint32_t to_block = bits_after_word(row + 110 * (item / 8));  // and to each of its parts
         const std::uint32_t shift = 4 * half_block + 2 * pair, first = 8 * half_block + 4 * pair + l;
@@ -44,8 +50,7 @@ struct Q3_K {
         const Words4 high = each(qs, third, [pair, shift](std::uint32_t two, std::uint32_t bit) {
             return (two >> (4 * pair + 2) & 0x03030303u) | (bit >> (shift + 1) & 0x01010101u) << 2;
         });
-        return {{subtract_from_each(low, 4), d * q3_scale(scales, first), 0},
-                {subtract_from_each(high, 4), d * q3_scale(scales, first + 2), 0}};
+        return {{low, d * q3_scale(scales, first), 0}, {high, d * q3_scale(scales, first + 2), 0}};
     }
 };
 

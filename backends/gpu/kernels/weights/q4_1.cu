@@ -22,6 +22,13 @@ struct Q4_1 {
                                   [[maybe_unused]] std::uint32_t item) {
         return item_of(low_nibbles(raw.qs), high_nibbles(raw.qs), half_of(raw.head & 0xffff), -half_of(raw.head >> 16));
     }
+
+    static constexpr Stored kLow{1, 0}, kHigh{kUpperTimes, 0};
+    static __device__ Item unpack_stored(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                         [[maybe_unused]] std::uint32_t item) {
+        return item_of(low_nibbles(raw.qs), upper_nibbles(raw.qs), half_of(raw.head & 0xffff),
+                       -half_of(raw.head >> 16));
+    }
 };
 
 MatmulKernels q4_1_kernels() { return kernels_of<Q4_1>(); }

@@ -15,15 +15,19 @@ struct Q4_K {
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 144 * (item / 8);
-        return {load_16_words(block), load_16_words(block + 16 + 16 * (item % 8))};
+        return {gpu::load<Words4>(block), gpu::load<Words4>(block + 16 + 16 * (item % 8))};
     }
     static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
                                   [[maybe_unused]] std::uint32_t item) {
-        const std::uint32_t group = item % 8 / 2 * 2;
-        const float d = half_of(raw.head.at[0] & 0xffff), dmin = half_of(raw.head.at[0] >> 16);
-        const SixBitScale first = six_bit_scale(raw.head, group), second = six_bit_scale(raw.head, group + 1);
-        return {{low_nibbles(raw.qs), d * first.scale, dmin * first.min},
-                {high_nibbles(raw.qs), d * second.scale, dmin * second.min}};
+        const SixBitScales of = six_bit_scales(raw.head, item % 8 / 2 * 2);
+        return {{low_nibbles(raw.qs), of.scale[0], of.min[0]}, {high_nibbles(raw.qs), of.scale[1], of.min[1]}};
+    }
+
+    static constexpr Stored kLow{1, 0}, kHigh{kUpperTimes, 0};
+    static __device__ Item unpack_stored(const Raw& raw, [[maybe_unused]] const std::byte* row,
+                                         [[maybe_unused]] std::uint32_t item) {
+        const SixBitScales of = six_bit_scales(raw.head, item % 8 / 2 * 2);
+        return {{low_nibbles(raw.qs), of.scale[0], of.min[0]}, {upper_nibbles(raw.qs), of.scale[1], of.min[1]}};
     }
 };
 

@@ -16,14 +16,19 @@ struct Q5_0 {
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         return {load_words<6>(word_before(row + 22 * item))};
     }
-    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
-                                  [[maybe_unused]] std::uint32_t item) {
-        const std::uint32_t to_body = is_odd_half(row + 22 * item) ? 32 : 16;
-        const float scale = half_of(raw.words.at[0] >> (to_body - 16) & 0xffff);
+    static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const Item stored = unpack_stored(raw, row, item);
+        return item_of(subtract_from_each(stored.low.level, 16), subtract_from_each(stored.high.level, 16),
+                       stored.low.scale, 0);
+    }
+
+    static constexpr Stored kLow{1, 16}, kHigh{1, 16};
+    static __device__ Item unpack_stored(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const std::uint32_t to_block = bits_after_word(row + 22 * item), to_body = to_block + 16;
+        const float scale = half_of(raw.words.at[0] >> to_block & 0xffff);
         const std::uint32_t qh = funnel(raw.words.at[0], raw.words.at[1], to_body);
         const Words4 qs = sixteen<1>(raw.words, to_body);
-        return item_of(subtract_from_each(add_fifth_bits(low_nibbles(qs), qh), 16),
-                       subtract_from_each(add_fifth_bits(high_nibbles(qs), qh >> 16), 16), scale, 0);
+        return item_of(add_fifth_bits(low_nibbles(qs), qh), add_fifth_bits(high_nibbles(qs), qh >> 16), scale, 0);
     }
 };
 

@@ -11,17 +11,18 @@ struct Q5_1 {
     static constexpr bool kHasMin = true;
 
     struct Raw {
-        std::uint32_t head, qh;
+        Words2 head;  // scale and minimum, fifth bits
         Words4 qs;
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 24 * item;
-        return {load_word(block), load_word(block, 1), load_16_words(block + 8)};
+        return {gpu::load<Words2>(block), load_16_pairs(block + 8)};
     }
     static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
                                   [[maybe_unused]] std::uint32_t item) {
-        return item_of(add_fifth_bits(low_nibbles(raw.qs), raw.qh), add_fifth_bits(high_nibbles(raw.qs), raw.qh >> 16),
-                       half_of(raw.head & 0xffff), -half_of(raw.head >> 16));
+        const std::uint32_t scales = raw.head.at[0], qh = raw.head.at[1];
+        return item_of(add_fifth_bits(low_nibbles(raw.qs), qh), add_fifth_bits(high_nibbles(raw.qs), qh >> 16),
+                       half_of(scales & 0xffff), -half_of(scales >> 16));
     }
 };
 

@@ -15,21 +15,20 @@ struct Q5_K {
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 176 * (item / 8);
-        return {load_16_words(block), load_16_words(block + 16 + 16 * (item % 2)),
-                load_16_words(block + 48 + 16 * (item % 8))};
+        return {gpu::load<Words4>(block), gpu::load<Words4>(block + 16 + 16 * (item % 2)),
+                gpu::load<Words4>(block + 48 + 16 * (item % 8))};
     }
     static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
                                   [[maybe_unused]] std::uint32_t item) {
         const std::uint32_t group = item % 8 / 2 * 2;
-        const float d = half_of(raw.head.at[0] & 0xffff), dmin = half_of(raw.head.at[0] >> 16);
-        const SixBitScale first = six_bit_scale(raw.head, group), second = six_bit_scale(raw.head, group + 1);
+        const SixBitScales of = six_bit_scales(raw.head, group);
         const Words4 low = each(raw.qs, raw.qh, [group](std::uint32_t nibbles, std::uint32_t fifth) {
             return (nibbles & 0x0f0f0f0fu) | (fifth >> group & 0x01010101u) << 4;
         });
         const Words4 high = each(raw.qs, raw.qh, [group](std::uint32_t nibbles, std::uint32_t fifth) {
             return (nibbles >> 4 & 0x0f0f0f0fu) | (fifth >> (group + 1) & 0x01010101u) << 4;
         });
-        return {{low, d * first.scale, dmin * first.min}, {high, d * second.scale, dmin * second.min}};
+        return {{low, of.scale[0], of.min[0]}, {high, of.scale[1], of.min[1]}};
     }
 };
 

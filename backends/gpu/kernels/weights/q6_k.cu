@@ -18,26 +18,33 @@ struct Q6_K {
         const std::byte* block = row + 210 * (item / 8);
         const std::uint32_t i = item % 8, half_block = i / 4, quarter = i / 2 % 2, l = i % 2;
         const std::byte* scales = block + 192 + 8 * half_block + 2 * quarter + l;
-        return {load_words<5>(word_before(block + 16 * i)),
-                load_words<5>(word_before(block + 128 + 32 * half_block + 16 * l)), load_word(word_before(scales)),
-                load_word(word_before(scales + 4)), load_word(word_before(block + 208))};
+        const std::byte *words = word_before(block), *of_scales = word_before(scales);
+        return {load_words<5>(words + 16 * i), load_words<5>(words + 128 + 32 * half_block + 16 * l),
+                load_word(of_scales), load_word(of_scales, 1), load_word(words + 208)};
     }
-    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
-                                  [[maybe_unused]] std::uint32_t item) {
+    static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const Item stored = unpack_stored(raw, row, item);
+        return {{subtract_from_each(stored.low.level, 32), stored.low.scale, 0},
+                {subtract_from_each(stored.high.level, 32), stored.high.scale, 0}};
+    }
+
+    static constexpr Stored kLow{1, 32}, kHigh{1, 32};
+    static __device__ Item unpack_stored(const Raw& raw, const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 210 * (item / 8);
         const std::uint32_t i = item % 8, quarter = i / 2 % 2, l = i % 2;
         const std::uint32_t to_block = bits_after_word(block);  // and to the levels
         const std::uint32_t to_scale = bits_after_word(block + 2 * quarter + l);
         const Words4 ql = sixteen<0>(raw.ql, to_block), qh = sixteen<0>(raw.qh, to_block);
         const float d = half_of(raw.d >> to_block & 0xffff);
-        const Words4 low = each(ql, qh, [quarter](std::uint32_t nibbles, std::uint32_t pairs) {
-            return (nibbles & 0x0f0f0f0fu) | (pairs >> 2 * quarter & 0x03030303u) << 4;
+        const Words4 pairs = each(qh, [quarter](std::uint32_t word) { return word >> 2 * quarter; });
+        const Words4 low = each(ql, pairs, [](std::uint32_t nibbles, std::uint32_t two) {
+            return (nibbles & 0x0f0f0f0fu) | (two << 4 & 0x30303030u);
         });
-        const Words4 high = each(ql, qh, [quarter](std::uint32_t nibbles, std::uint32_t pairs) {
-            return (nibbles >> 4 & 0x0f0f0f0fu) | (pairs >> (2 * quarter + 4) & 0x03030303u) << 4;
+        const Words4 high = each(ql, pairs, [](std::uint32_t nibbles, std::uint32_t two) {
+            return (nibbles >> 4 & 0x0f0f0f0fu) | (two & 0x30303030u);
         });
-        return {{subtract_from_each(low, 32), d * static_cast<float>(signed_byte(raw.first_scale >> to_scale)), 0},
-                {subtract_from_each(high, 32), d * static_cast<float>(signed_byte(raw.second_scale >> to_scale)), 0}};
+        return {{low, d * static_cast<float>(signed_byte(raw.first_scale >> to_scale)), 0},
+                {high, d * static_cast<float>(signed_byte(raw.second_scale >> to_scale)), 0}};
     }
 };
 

@@ -16,10 +16,9 @@ struct Q8_0 {
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         return {load_words<9>(word_before(row + 34 * item))};
     }
-    static __device__ Item unpack(const Raw& raw, [[maybe_unused]] const std::byte* row,
-                                  [[maybe_unused]] std::uint32_t item) {
-        const std::uint32_t to_body = is_odd_half(row + 34 * item) ? 32 : 16;
-        const float scale = half_of(raw.words.at[0] >> (to_body - 16) & 0xffff);
+    static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
+        const std::uint32_t to_block = bits_after_word(row + 34 * item), to_body = to_block + 16;
+        const float scale = half_of(raw.words.at[0] >> to_block & 0xffff);
         return item_of(sixteen<0>(raw.words, to_body), sixteen<4>(raw.words, to_body), scale, 0);
     }
 };

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "backends/gpu/platform/kernel.h"
+#include "backends/gpu/platform/loads.h"
 #include "tests/backends/gpu/emulation/machine_test.h"
 
 namespace lfm::gpu::test {
@@ -35,6 +36,12 @@ void write_shared(Push push) {
 void read_shared(Push push) {
     const std::uint8_t* bytes = shared_memory<Shared>().bytes;
     if (thread_index() == 63 && bytes[push.offset] == 1) push.memory[0] = 1;
+}
+
+void read_four_words(Push push) {
+    if (thread_index() != 63) return;
+    const Words4 words = load<Words4>(reinterpret_cast<const std::byte*>(push.memory + push.offset));
+    if (words.at[0] == 1) push.memory[0] = 1;
 }
 
 std::uint32_t use_stack(std::uint32_t depth) {
@@ -114,6 +121,14 @@ TEST_F(MemoryTest, KernelsKeepToSharedMemory) {
     }
     EXPECT_EQ(run<Shared>(write_shared, 64, {memory.data(), 100}), Status::kLaunchFailure);
     expect_only_report({"expected no writing beside its shared memory, found some"});
+}
+
+TEST_F(MemoryTest, LoadsAreOfMultiplesOfTheirSize) {
+    const DeviceArray<std::uint8_t> memory(64);
+    EXPECT_EQ(run(read_four_words, 64, {memory.data(), 16}), Status::kSuccess);
+    EXPECT_EQ(run(read_four_words, 64, {memory.data(), 40}), Status::kLaunchFailure);
+    expect_only_report(
+        {"thread 63: expected a load of 16 bytes from a multiple of its size, found an address 8 behind"});
 }
 
 TEST_F(MemoryTest, StacksEnd) {
