@@ -14,7 +14,7 @@ file(GLOB emulation_sources CONFIGURE_DEPENDS emulation/*.cpp)
 set_source_files_properties(${gpu_kernels} PROPERTIES LANGUAGE CXX COMPILE_OPTIONS -Wno-unknown-pragmas)
 if(LFM_SANITIZE MATCHES thread)
   # What these do between threads is not the kernel's.
-  set_source_files_properties(emulation/fiber.cpp emulation/group_runner.cpp emulation/threads.cpp PROPERTIES
+  set_source_files_properties(emulation/copies.cpp emulation/fiber.cpp emulation/group_runner.cpp emulation/threads.cpp PROPERTIES
     COMPILE_OPTIONS -fno-sanitize=thread COMPILE_DEFINITIONS LFM_EMULATION_TSAN)
 endif()
 foreach(warp 32 64)

@@ -109,6 +109,13 @@ void GroupRunner::run_group() {
             fiber->restart();
             idle_.push_back(fiber.get());
         }
+        copies_.forget();
+    } else if (copies_.first_unfinished() < kernel_->n_threads) {
+        report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " +
+               std::to_string(copies_.first_unfinished()) +
+               ": expected it to wait for the copies that it started, found its end");
+        copies_.forget();
+        end_ = End::kFailed;
     } else if (!shared_.intact()) {
         report("kernel " + std::string(kernel_->name) + ", " + text_of_group() +
                ": expected no writing beside its shared memory, found some");

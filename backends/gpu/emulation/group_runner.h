@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "backends/gpu/emulation/copies.h"
 #include "backends/gpu/emulation/fiber.h"
 #include "backends/gpu/emulation/guarded_block.h"
 #include "backends/gpu/emulation/happens_before.h"
@@ -41,6 +42,7 @@ public:
     void* shared_memory(std::size_t size);
     void pause();
     [[noreturn]] void fail_unaligned(const void* from, std::size_t size);
+    CopiesUnderWay& copies() { return copies_; }
 
     // For those who watch them.
     /// "kernel NAME, group (x, y, z), thread n"
@@ -85,6 +87,7 @@ private:
     End end_ = End::kDone;
     std::uint32_t n_pauses_ = 0;  // of this launch
     GuardedBlock shared_;
+    CopiesUnderWay copies_{kMostThreads};
 
     Fiber home_;
     Fiber* running_ = nullptr;

@@ -24,6 +24,8 @@ __device__ inline std::uint32_t bits_of_float(float value) { return __float_as_u
 __device__ inline float float_of_half(std::uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 /// Nearest, ties to even.
 __device__ inline std::uint16_t half_of_float(float value) { return __half_as_ushort(__float2half_rn(value)); }
+/// a · b + c, rounded once.
+__device__ inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 /// Nearest integer, ties to even.
 __device__ inline float round_to_even(float value) { return rintf(value); }
 /// Of two 32-bit words side by side, `low` first: the 32 bits from bit `shift` on, up to 32.
@@ -41,6 +43,7 @@ inline float float_of_bits(std::uint32_t bits) { return std::bit_cast<float>(bit
 inline std::uint32_t bits_of_float(float value) { return std::bit_cast<std::uint32_t>(value); }
 inline float float_of_half(std::uint16_t bits) { return f16_to_f32(bits); }
 inline std::uint16_t half_of_float(float value) { return f32_to_f16(value); }
+inline float multiply_add(float a, float b, float c) { return __builtin_fmaf(a, b, c); }
 inline float round_to_even(float value) { return __builtin_rintf(value); }
 inline std::uint32_t funnel(std::uint32_t low, std::uint32_t high, std::uint32_t shift) {
     return static_cast<std::uint32_t>((std::uint64_t{high} << 32 | low) >> shift);

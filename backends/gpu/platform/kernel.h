@@ -45,7 +45,7 @@ __device__ inline void sync_group() { __syncthreads(); }
 /// The group's shared memory, not initialised: as much as the kernel was declared with.
 template <typename T>
 __device__ inline T& shared_memory() {
-    extern __shared__ __align__(16) unsigned char bytes_of_group[];
+    extern __shared__ __align__(128) unsigned char bytes_of_group[];
     return *reinterpret_cast<T*>(bytes_of_group);
 }
 
