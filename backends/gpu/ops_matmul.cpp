@@ -51,6 +51,20 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& ro
     }
 }
 
+/// Matrices of few rows have a kernel of their own where activations may not be rounded. Tiles of more rows of x take
+/// fewer instructions for as much, where a full step has groups enough of them: two a processor run at a time.
+TileKernel matrix_kernel(const Recorder& recorder, const WeightView& weight, Rounding rounding) {
+    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, rounding);
+    const MatmulKernels kernels = kernels_for("matmul", weight.type);
+    const bool plain = tile.kernel.function == kernels.tile_float.function && !is_quantised(weight.type);
+    if (plain && weight.n_out <= kMostThinRows) return kernels.tile_thin;
+    if (tile.kernel.function != kernels.tile_fast.kernel.function) return tile;
+    const TileKernel& wide = kernels.tile_wide;
+    const std::uint64_t n_groups =
+        std::uint64_t{groups_of(weight.n_out, wide.rows)} * groups_of(recorder.limits().n_batch, wide.tokens);
+    return n_groups >= 2 * std::uint64_t{recorder.traits().n_processors} ? wide : tile;
+}
+
 struct TileOptions {
     Input input;
     std::uint32_t fewest_rows;
@@ -59,7 +73,7 @@ struct TileOptions {
 void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutput& output,
                     const TileOptions& options) {
     const WeightView& weight = output.weight;
-    const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, options.rounding);
+    const TileKernel tile = matrix_kernel(recorder, weight, options.rounding);
     const TilePush push{.step = recorder.step(),
                         .input = options.input,
                         .weight = weight.data,
@@ -70,7 +84,7 @@ void multiply_tiles(Recorder& recorder, const MatmulArgs& args, const MatmulOutp
                         .row_set = row_set_of(args.rows),
                         .fewest_rows = options.fewest_rows};
     recorder.launch(tile.kernel, push,
-                    {fixed(groups_of(weight.n_out, kTileRows)), fixed(1), per_row(args.rows, tile.tokens)});
+                    {fixed(groups_of(weight.n_out, tile.rows)), fixed(1), per_row(args.rows, tile.tokens)});
 }
 
 void check_outputs(const MatmulArgs& args) {
@@ -142,10 +156,9 @@ Input quantise(Recorder& recorder, const RowsView& x, RowSet rows) {
 TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type, Rounding rounding) {
     const MatmulKernels kernels = kernels_for(operation, type);
     const DeviceTraits& traits = recorder.traits();
-    if (traits.activations == ActivationKind::kFloat) return {kernels.tile_float, kTileTokens};
-    if (traits.multiplies_tiles && (is_quantised(type) || rounding == Rounding::kAllowed))
-        return {kernels.tile_fast, kernels.fast_tokens};
-    return {kernels.tile, kTileTokens};
+    if (traits.activations == ActivationKind::kFloat) return {kernels.tile_float, kTileRows, kTileTokens};
+    if (traits.multiplies_tiles && (is_quantised(type) || rounding == Rounding::kAllowed)) return kernels.tile_fast;
+    return {kernels.tile, kTileRows, kTileTokens};
 }
 
 VectorShape vector_shape(const Recorder& recorder, const Kernel& kernel, DType type, std::uint32_t n_rows,

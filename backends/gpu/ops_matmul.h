@@ -37,13 +37,9 @@ Input input_of(const Recorder& recorder, const RowsView& x);
 /// Rows in both forms: launches a kernel unless they are there.
 Input quantise(Recorder& recorder, const RowsView& x, RowSet rows);
 
-/// The kernel for many rows, and how many it takes at a time.
-struct TileKernel {
-    Kernel kernel;
-    std::uint32_t tokens;
-};
 /// Whether activations that meet F16 and BF16 weights may be rounded to ten bits after the point.
 enum class Rounding : std::uint8_t { kNone, kAllowed };
+/// The kernel for many rows of x, or of few for each of many matrices.
 TileKernel tile_kernel(const Recorder& recorder, std::string_view operation, DType type,
                        Rounding rounding = Rounding::kAllowed);
 

@@ -143,7 +143,7 @@ private:
                             .n_out = n_out,
                             .matrix = matrix};
         recorder_.launch(tile.kernel, push,
-                         {fixed(groups_of(n_out, kTileRows)), fixed(n_expert_),
+                         {fixed(groups_of(n_out, tile.rows)), fixed(n_expert_),
                           per_row(RowSet::kTokens, tile.tokens * kTilesInARow)});
     }
 

@@ -12,18 +12,25 @@
 
 namespace lfm::gpu {
 
+/// A kernel for many rows of x, and how many weight rows and rows of x a group takes at a time.
+struct TileKernel {
+    Kernel kernel;
+    std::uint32_t rows = 0, tokens = 0;
+};
+
 /// Of one weight type.
 struct MatmulKernels {
-    Kernel vector;                  // VectorPush: a few rows of x
-    Kernel gate_up;                 // GateUpPush: one token's experts
-    Kernel down;                    // DownPush: one token's experts
-    Kernel tile;                    // TilePush: many rows, on quantised activations where weights are quantised
-    Kernel tile_float;              // TilePush: on activations as they are
-    Kernel tile_fast;               // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
-    std::uint32_t fast_tokens = 0;  // rows of x that tile_fast takes at a time
-    Kernel vector_conv;             // VectorConvPush; not of F32, F16 and BF16
-    Kernel embed;                   // EmbedPush
-    Kernel route;                   // RouteVectorPush of route.h; of F32, F16 and BF16 alone
+    Kernel vector;         // VectorPush: a few rows of x
+    Kernel gate_up;        // GateUpPush: one token's experts
+    Kernel down;           // DownPush: one token's experts
+    Kernel tile;           // TilePush: many rows, on quantised activations where weights are quantised
+    Kernel tile_float;     // TilePush: on activations as they are
+    TileKernel tile_fast;  // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
+    TileKernel tile_wide;  // the same with more rows of x a group: fewer instructions, fewer groups
+    TileKernel tile_thin;  // TilePush: F32, F16 and BF16 weights of at most kMostThinRows rows; nothing rounded
+    Kernel vector_conv;    // VectorConvPush; not of F32, F16 and BF16
+    Kernel embed;          // EmbedPush
+    Kernel route;          // RouteVectorPush of route.h; of F32, F16 and BF16 alone
 };
 /// Nothing: there are none for this type.
 std::optional<MatmulKernels> matmul_kernels(DType type);
@@ -121,8 +128,8 @@ struct DownPush {
 inline constexpr std::uint32_t kMostVectorChoices = 32;
 static_assert(kMostVectorInputs / 32 <= kMostTickets);
 
-/// Products of tiles of kTileRows weight rows with kTileTokens rows of x, on the grid {tiles of weight rows, experts,
-/// tiles of x}; groups take turns along z. For experts the rows are those of `begin`, sorted by expert.
+/// Products of tiles of weight rows and rows of x, on the grid {tiles of weight rows, experts, tiles of x}; groups take
+/// turns along z. For experts the rows are those of `begin`, sorted by expert.
 struct TilePush {
     const Step* step;
     Input input;
@@ -136,8 +143,11 @@ struct TilePush {
     std::uint32_t row_set;      // without experts
     std::uint32_t fewest_rows;  // without experts: else nothing is done
 };
+// Of `tile` and `tile_float`.
 inline constexpr std::uint32_t kTileRows = 64;
-inline constexpr std::uint32_t kTileTokens = 32;  // of `tile` and `tile_float`
+inline constexpr std::uint32_t kTileTokens = 32;
+// Matrices of no more rows are too small for tiles of those sizes to keep a card busy.
+inline constexpr std::uint32_t kMostThinRows = 128;
 
 /// out[t] = table[token_ids[t]], a thread for each item, on the grid {groups of items, tokens}. An id outside the table
 /// gives zeros.

@@ -4,6 +4,8 @@
 #include "backends/gpu/kernels/matmul.h"
 #include "backends/gpu/kernels/tile.h"
 #include "backends/gpu/kernels/tile_fast.h"
+#include "backends/gpu/kernels/tile_half.h"
+#include "backends/gpu/kernels/tile_thin.h"
 #include "backends/gpu/kernels/vector.h"
 #include "backends/gpu/kernels/vector_conv.h"
 #include "backends/gpu/kernels/vector_route.h"
@@ -33,6 +35,12 @@ constexpr bool is_half() {
     return false;
 }
 
+template <class Weight, std::uint32_t kEights>
+TileKernel fast_tile(const char* name) {
+    return {make_kernel<FastTileShared<Weight, kEights>>(name, tile_fast<Weight, kEights>, kTileThreads), kFastTileRows,
+            FastShare<kEights>::kTokens};
+}
+
 template <class Weight>
 MatmulKernels kernels_of() {
     MatmulKernels kernels{
@@ -49,15 +57,18 @@ MatmulKernels kernels_of() {
         kernels.tile = kernels.tile_float;
     else
         kernels.tile = make_kernel<TileShared>("matmul_tile", tile<Weight>, kTileThreads);
-    kernels.tile_fast = kernels.tile;
-    kernels.fast_tokens = kTileTokens;
+    kernels.tile_fast = kernels.tile_wide = {kernels.tile, kTileRows, kTileTokens};
     if constexpr (kHasTiles && !Weight::kIsFloat) {
-        kernels.tile_fast = make_kernel<FastTileShared>("matmul_tile_fast", tile_fast<Weight>, kTileThreads);
-        kernels.fast_tokens = kFastTileTokens;
+        kernels.tile_fast = fast_tile<Weight, 4>("matmul_tile_fast");
+        kernels.tile_wide = fast_tile<Weight, 8>("matmul_tile_wide");
     } else if constexpr (kHasTiles && is_half<Weight>()) {
-        kernels.tile_fast = make_kernel<HalfTileShared>("matmul_tile_half", tile_half<Weight>, kTileThreads);
-        kernels.fast_tokens = kFastTileTokens;
+        kernels.tile_fast = kernels.tile_wide = {
+            make_kernel<HalfTileShared<Weight>>("matmul_tile_half", tile_half<Weight>, kTileThreads), kFastTileRows,
+            kHalfTileTokens};
     }
+    if constexpr (Weight::kIsFloat)
+        kernels.tile_thin = {make_kernel<ThinTileShared>("matmul_tile_thin", tile_thin<Weight>, kThinTileThreads),
+                             kThinTileRows, kThinTileTokens};
     return kernels;
 }
 

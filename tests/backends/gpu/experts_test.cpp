@@ -60,6 +60,20 @@ TEST_P(GpuExperts, FollowTablesAndSlotsFromStepToStep) {
     }
 }
 
+TEST_P(GpuExperts, AnyNumberOfRowsForEach) {
+    DeviceOperands operands(*device_);
+    const Experts experts(std::get<0>(GetParam()));
+    Layer layer(operands, *device_, experts, kMostTokens);
+    for (std::uint32_t e = 0; e < Experts::kCount; ++e) layer.hold(e, kHolder);
+    for (const auto& counts : {std::array{0, 1, 31, 32, 33, 64}, std::array{65, 7, 16, 0, 129, 17}}) {
+        std::ranges::fill(layer.ids, -1);
+        std::size_t at = 0;
+        for (std::size_t e = 0; e < counts.size(); ++e)
+            for (int i = 0; i < counts[e]; ++i) layer.ids[at++] = static_cast<std::int32_t>(e);
+        layer.expect_right(kMostTokens, {0, 1, 2, 3, 4, 5}, {});
+    }
+}
+
 TEST_P(GpuExperts, OneForAllAndIdsThatNoneHas) {
     DeviceOperands operands(*device_);
     const Experts experts(std::get<0>(GetParam()));

@@ -3,6 +3,7 @@
 // the table.
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "memory/error.h"
@@ -126,11 +127,56 @@ TEST_P(GpuMatmul, TakesTheKernelsItShould) {
     EXPECT_EQ(kernels(quantised, 2, kFast), (std::vector<std::string>{"quantise", "matmul_tile_fast"}));
     EXPECT_EQ(kernels(quantised, 2, kPlain), (std::vector<std::string>{"quantise", "matmul_tile"}));
     EXPECT_EQ(kernels(half, 2, kFast), std::vector<std::string>{"matmul_tile_half"});
-    EXPECT_EQ(kernels(half, 2, kPlain), std::vector<std::string>{"matmul_tile_float"});
-    EXPECT_EQ(kernels(single, 2, kFast), std::vector<std::string>{"matmul_tile_float"});
+    EXPECT_EQ(kernels(half, 2, kPlain), std::vector<std::string>{"matmul_tile_thin"});
+    EXPECT_EQ(kernels(single, 2, kFast), std::vector<std::string>{"matmul_tile_thin"});
+    EXPECT_EQ(kernels(Weight(DType::kF32, 129, 64), 2, kFast), std::vector<std::string>{"matmul_tile_float"});
     for (const Weight* weight : {&quantised, &half})
         for (const std::uint32_t n : {1u, 2u})
-            EXPECT_EQ(kernels(*weight, n, kFloats), std::vector<std::string>{"matmul_tile_float"});
+            EXPECT_EQ(kernels(*weight, n, kFloats),
+                      std::vector<std::string>{weight == &half ? "matmul_tile_thin" : "matmul_tile_float"});
+}
+
+/// Halves have little range, activations much.
+TEST_P(GpuMatmul, NoActivationIsLostToTheRangeOfHalves) {
+    for (const DType type : {DType::kF16, DType::kBF16}) {
+        const Weight weight(type, 70, 96);
+        for (const float scale : {1e-30f, 1e-6f, 1e6f, 1e30f}) {
+            std::vector<float> x = input(96);
+            for (float& each : x) each *= scale;
+            const Result result = multiply(weight, x, {.n_tokens = 20}, kFast);
+            EXPECT_LT(error_of(result, weight, x, 20), 1e-6) << dtype_name(type) << ' ' << scale;
+        }
+    }
+}
+
+TEST_P(GpuMatmul, ManyWeightRowsTakeWideTiles) {
+    const Weight weight(DType::kQ4_0, 129, 64);
+    const std::vector<float> x = input(64);
+    EXPECT_TRUE(has(multiply(weight, x, {.n_tokens = 2}, kFast).kernels, "matmul_tile_wide"));
+    EXPECT_TRUE(has(multiply(weight, x, {.n_tokens = 2}, {.n_processors = 4, .multiplies_tiles = true}).kernels,
+                    "matmul_tile_fast"))
+        << "groups for some processors only";
+}
+
+/// Whatever rows stand beside it in a step, and wherever it stands among them.
+TEST_P(GpuMatmul, ARowHasTheSameBitsInAnyStep) {
+    constexpr std::uint32_t kFirst = 37;  // where steps of fewer rows begin
+    for (const DType type :
+         {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ6_K, DType::kQ2_K, DType::kF16, DType::kBF16, DType::kF32})
+        for (const std::uint32_t n_out : {63u, 130u}) {  // the latter in wide tiles
+            const Weight weight(type, n_out, type == DType::kQ4_0 ? 96 : 256);
+            const std::vector<float> x = input(weight.view.n_in);
+            const std::vector<float> all = multiply(weight, x, {.n_tokens = kMostTokens}, kFast).out;
+            const std::vector<float> behind(x.begin() + kFirst * weight.view.n_in, x.end());
+            for (const std::uint32_t n : {2u, 15u, 33u, 64u, 93u}) {
+                const std::vector<float> some = multiply(weight, behind, {.n_tokens = n}, kFast).out;
+                EXPECT_EQ(std::memcmp(some.data(), &all[kFirst * n_out], n * n_out * sizeof(float)), 0)
+                    << dtype_name(type) << ", " << n_out << " weight rows, " << n << " of " << kMostTokens;
+            }
+            const Result narrow =
+                multiply(weight, x, {.n_tokens = kMostTokens}, {.n_processors = 1000, .multiplies_tiles = true});
+            EXPECT_EQ(std::memcmp(narrow.out.data(), all.data(), all.size() * sizeof(float)), 0) << dtype_name(type);
+        }
 }
 
 TEST_P(GpuMatmul, RowsMayLieApartAtOddPlaces) {

@@ -6,6 +6,7 @@ namespace lfm::gpu {
 struct BF16 {
     static constexpr bool kIsFloat = true;
     static constexpr std::uint32_t kBytes = 2;
+    static constexpr SixteenBits kBits = SixteenBits::kUpper;
 
     /// Eight weights from a multiple of 16 bytes.
     static __device__ void load_eight(const std::byte* from, float (&w)[8]) {

@@ -9,6 +9,7 @@ struct MXFP4 {
     static constexpr RunOrder kOrder = RunOrder::kPlain;
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = false;
+    static constexpr bool kAnyScale = true;  // a power of two, up to 2^127
 
     struct Raw {
         LoadedWords<5> words;

@@ -5,10 +5,12 @@
 namespace lfm::gpu {
 
 struct Q4_0 : ScaledNibbles {
+    // In the upper halves of bytes, with the sign turned over, levels are sixteen times what they stand for.
     static __device__ Item unpack(const Raw& raw, const std::byte* row, std::uint32_t item) {
         const Block block = block_of(raw, row, item);
-        return item_of(subtract_from_each(low_nibbles(block.qs), 8), subtract_from_each(high_nibbles(block.qs), 8),
-                       block.scale, 0);
+        const auto upper = [](std::uint32_t word) { return (word & 0xf0f0f0f0u) ^ 0x80808080u; };
+        return item_of(each(block.qs, [&](std::uint32_t word) { return upper(word << 4); }), each(block.qs, upper),
+                       block.scale * (1.0f / 16), 0);
     }
 
     static constexpr Stored kLow{1, 8}, kHigh{kUpperTimes, 8};
