@@ -164,6 +164,8 @@ const Submissions::StepGraph* Submissions::graph_of_step() {
     const StepHeader& step = *programs_.present(batches_.front().program).step;
     for (const StepGraph& each : graphs_)
         if (each.n_outputs == step.n_outputs && each.batches == batches_) return &each;
+    // Made, and its kernels loaded, before the capture: a driver may refuse to load one within.
+    if (batches_.size() > 1) programs_.present(batches_);
     const NodeCounts before = std::exchange(counts_, {});
     const api::GraphExec graph = capture();
     const NodeCounts counts = std::exchange(counts_, before);

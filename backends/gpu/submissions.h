@@ -35,8 +35,6 @@ public:
     /// As Device::begin_step, after everything of the step before.
     void begin_step();
 
-    /// Whether nothing waits for being handed over.
-    bool empty() const { return batches_.empty(); }
     /// As Device::launches.
     std::uint32_t launches(ProgramId program) const;
     /// The point of the compute timeline that the program reaches. Throws Error{kUsage} when it waits for a later one.
