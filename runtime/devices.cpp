@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdlib>
 
 #include "backends/gpu/gpu_modules.h"
 #include "memory/error.h"
@@ -98,6 +99,12 @@ Listed list_module(BackendName backend) {
 
 Listed list(BackendName backend) { return backend == BackendName::kVulkan ? list_vulkan() : list_module(backend); }
 
+/// For programs, until cards have shown the same bits with it.
+bool asks_for_early_start() {
+    const char* const value = std::getenv("LFM_EARLY_START");
+    return value != nullptr && std::string_view(value) == "1";
+}
+
 std::unique_ptr<Device> open_with_module(const FoundDevice& device, const DeviceOptions& options, Ledger& ledger) {
     const gpu::FoundModule& module = gpu::find_module(backend_text(device.backend));
     if (module.module == nullptr) return nullptr;
@@ -105,7 +112,8 @@ std::unique_ptr<Device> open_with_module(const FoundDevice& device, const Device
                                 .budget = options.budget,
                                 .limits = options.limits,
                                 .activations = options.activations,
-                                .registers_memory = options.registers_memory},
+                                .registers_memory = options.registers_memory,
+                                .starts_early = options.starts_early || asks_for_early_start()},
                                ledger);
 }
 

@@ -39,6 +39,7 @@ struct DeviceOptions {
     BackendLimits limits;
     ActivationKind activations = ActivationKind::kQuantised;
     bool registers_memory = true;  // where the driver can
+    bool starts_early = false;     // as gpu::GpuOptions::starts_early; CUDA alone
 };
 
 /// Throws Error{kUsage} for a device that cannot be used (named), Error{kShortfall} when the budget does not hold the

@@ -71,7 +71,11 @@ inline const gpu::FoundModule& emulated_module(int warp) { return gpu::find_modu
 template <int warp>
 std::unique_ptr<Device> open_emulated_gpu(const DeviceOptions& options, Ledger& ledger) {
     return emulated_module(warp).module->open(
-        {.budget = options.budget, .limits = options.limits, .activations = options.activations}, ledger);
+        {.budget = options.budget,
+         .limits = options.limits,
+         .activations = options.activations,
+         .starts_early = options.starts_early},
+        ledger);
 }
 template <int warp>
 std::string emulated_gpu_absence() {

@@ -128,6 +128,13 @@ Abilities try_out(Memory& memory, const Trial& trial) {
     else if (!run_side_by_side(flags, trial))
         abilities.why_no_waits = "a kernel on one stream waited in vain for one on another";
     abilities.why_no_graphs = graph_failure(flags, trial);
+    bool early = false;
+    if (const auto status = api::starts_early(&early, meet_kernel()); status != api::kSuccess) {
+        api::forget_error();
+        abilities.why_in_turn = said("looking at a kernel", status);
+    } else if (!early) {
+        abilities.why_in_turn = "that takes CUDA code made for compute capability 9.0 or later";
+    }
     return abilities;
 }
 

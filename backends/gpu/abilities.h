@@ -16,6 +16,8 @@ struct Abilities {
     std::optional<std::string> why_no_waits;
     /// Why there are no graphs; nothing where there are.
     std::optional<std::string> why_no_graphs;
+    /// Why kernels must not start early; nothing where they may.
+    std::optional<std::string> why_in_turn;
 };
 
 struct Trial {

@@ -52,8 +52,10 @@ public:
           copies_(health_, memory_, timelines_, {index_, copying_.handle(), info.pins_read_only}) {
         const Abilities abilities = try_out(memory_, {compute_.handle(), copying_.handle(), info.ticks_per_second});
         why_no_waits_ = abilities.why_no_waits;
+        why_in_turn_ = options.starts_early ? abilities.why_in_turn : std::nullopt;
         submissions_.behave({.most_ticks = static_cast<std::uint64_t>(spin_seconds_ * info.ticks_per_second),
-                             .why_no_graphs = abilities.why_no_graphs});
+                             .why_no_graphs = abilities.why_no_graphs,
+                             .start = options.starts_early && !why_in_turn_ ? Start::kEarly : Start::kInTurn});
         timelines_.watch(compute_.handle(), copying_.handle());
         memory_.take_context(info.free);
     }
@@ -185,6 +187,7 @@ private:
     bool registers_memory_;
     double spin_seconds_;
     std::optional<std::string> why_no_waits_;
+    std::optional<std::string> why_in_turn_;  // though asked to start kernels early
     std::uint64_t n_stalled_ = 0;  // steps
     Bytes largest_block_;
     Health health_;
@@ -211,6 +214,7 @@ std::vector<std::string> GpuDevice::remarks() const {
         remarks.push_back("the device gave up waiting for the host after " + seconds(spin_seconds_) + " s, " +
                           std::to_string(n) + (n == 1 ? " time" : " times") +
                           "; the step was done again, and kernels wait no more");
+    if (why_in_turn_) remarks.push_back("kernels start one after another, not early: " + *why_in_turn_);
     if (submissions_.why_no_graphs())
         remarks.push_back("steps run kernel by kernel, without graphs: " + *submissions_.why_no_graphs());
     for (const std::string& remark : copies_.remarks()) remarks.push_back(remark);

@@ -39,10 +39,14 @@ struct GpuOptions {
     /// For how long a kernel waits for the host or for copies before it gives up (Device::stalled). Drivers of displays
     /// reset a device that shows nothing new for two seconds or more.
     double spin_seconds = 1;
+    /// Kernels start while the one before still runs, and fetch weights until it has ended (programmatic dependent
+    /// launch). Where neither the device nor the module's code can, a remark says so. Off by default: no card has been
+    /// seen to give the same bits yet.
+    bool starts_early = false;
 };
 
 struct Module {
-    static constexpr std::uint32_t kVersion = 3;
+    static constexpr std::uint32_t kVersion = 4;
     std::uint32_t version = 0;
     const char* backend = "";  // "cuda", "hip"
     /// In the vendor's order. Without a driver or a device: empty, with the reason.

@@ -125,7 +125,7 @@ void Submissions::meet(std::size_t i, PointsIn points) {
 void Submissions::launch(const Kernel& kernel, const GroupCounts& groups, const void* push) {
     if (capture_failure_) return;
     counts_.add(kernel.name);
-    const api::Status status = api::launch(kernel, groups, push, stream_);
+    const api::Status status = api::launch(kernel, groups, push, stream_, manners_.start);
     if (!captures_) return health_.check(status, kernel.name);
     if (status != api::kSuccess) capture_failure_ = said(kernel.name, status);  // nothing ran: the device is well
 }

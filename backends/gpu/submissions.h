@@ -21,6 +21,7 @@ public:
     struct Manners {
         std::uint64_t most_ticks = 0;  // that a kernel waits for the host or for copies
         std::optional<std::string> why_no_graphs;
+        Start start = Start::kInTurn;
     };
     Submissions(Health& health, Memory& memory, Timelines& timelines, Programs& programs, api::Stream stream);
     Submissions(const Submissions&) = delete;

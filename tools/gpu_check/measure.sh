@@ -81,10 +81,13 @@ decode() {
         sizes=(-p 0 -n 3 -r 1 --no-warmup)
         bench decode-resident 40 1 "$tiny" auto "${sizes[@]}"
         bench decode-hybrid 40 1 "$tiny" "$tiny_budget" "${sizes[@]}"
+        LFM_EARLY_START=1 bench decode-early 40 1 "$tiny" auto "${sizes[@]}"
         return
     fi
     bench decode-resident 70 16 lfm2-24b-a2b:Q4_0 auto "${sizes[@]}"
     bench decode-hybrid 60 16 lfm2-24b-a2b:Q4_0 8GiB "${sizes[@]}"
+    # Kernels that start while the one before runs; the tests compare their bits.
+    LFM_EARLY_START=1 bench decode-early 60 16 lfm2-24b-a2b:Q4_0 auto "${sizes[@]}"
     bench decode-1.2b-F16 30 4 lfm2.5-1.2b:F16 auto "${sizes[@]}"
     bench decode-1.2b-Q8_0 30 3 lfm2.5-1.2b:Q8_0 auto "${sizes[@]}"
 }

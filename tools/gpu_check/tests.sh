@@ -26,6 +26,7 @@ all_tests() {
         check_tests "$name-operations" 100 2 "$program" '*OperationCases*'
     done
     check_tests golden 60 1 "$lfm/bin/model_tests" 'Devices/GoldenHybrid.*-*/Sim:*/GpuWarp*'
+    check_tests early-start 60 1 "$lfm/bin/runtime_tests" 'Kinds/EarlyStart.*-*/GpuWarp*'
     stage_beside story 40 tests tell_a_story
     stage_beside too-small-a-budget 30 tests refuse_a_budget
     [[ $scale == full ]] && export LFM_FULL=1

@@ -104,7 +104,7 @@ def most_under_way(code):
 
 def main_loop(code):
     """Of the loops that load from device memory and multiply, and hold no smaller one that does: the one that loads most
-    a turn, described. None: there is none."""
+    a turn, then multiplies most, described. None: there is none."""
     working = []
     for first, last in sorted(find_loops(code), key=lambda loop: loop[1] - loop[0]):
         body = code[first:last + 1]
@@ -114,7 +114,8 @@ def main_loop(code):
             working.append((first, last))
     if not working:
         return None
-    first, last = max(working, key=lambda loop: sum(each.load_bytes() for each in code[loop[0]:loop[1] + 1]))
+    first, last = max(working, key=lambda loop: (sum(each.load_bytes() for each in code[loop[0]:loop[1] + 1]),
+                                                 sum(each.name in PRODUCTS for each in code[loop[0]:loop[1] + 1])))
     body = code[first:last + 1]
     counts = collections.Counter(each.name for each in body)
     loads, load_bytes = most_under_way(body)

@@ -10,6 +10,7 @@ namespace lfm::gpu {
 
 struct Kernel;
 struct GroupCounts;
+enum class Start : std::uint8_t;
 
 namespace api {
 
@@ -71,13 +72,15 @@ Status synchronize_stream(Stream stream);
 /// Each side lies within one allocation, or is memory of the host, which must stay until the copy is done.
 Status copy(void* to, const void* from, std::size_t size, Stream stream);
 
-inline Status load(const Kernel&) { return Status::kSuccess; }
+Status load(const Kernel& kernel);
 /// As the cards that kernels are made for.
-inline Status groups_at_once(int* n, const Kernel&) {
-    *n = 4;
+Status groups_at_once(int* n, const Kernel& kernel);
+/// A kernel that starts early runs up to await_earlier() in all its groups first, while device memory cannot be touched.
+Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream, Start start = {});
+inline Status starts_early(bool* does, const Kernel&) {
+    *does = true;
     return Status::kSuccess;
 }
-Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream);
 Status begin_capture(Stream stream);
 Status end_capture(Stream stream, Graph* graph);
 Status destroy_graph(Graph graph);

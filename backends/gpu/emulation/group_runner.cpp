@@ -37,6 +37,7 @@ bool same_place(const SourcePlace& a, const SourcePlace& b) {
 std::string text_of(GroupRunner::Meeting meeting, const SourcePlace& place) {
     if (meeting == GroupRunner::Meeting::kReturn) return "returned";
     const std::string_view path = place.file_name();
+    if (meeting == GroupRunner::Meeting::kEarlier) return "waiting for the kernels before it";
     const std::string_view name[] = {"at sync_group", "at sync_lanes", "at an exchange of lanes"};
     return std::string(name[static_cast<std::size_t>(meeting)]) + " (" + std::string(path.substr(path.rfind('/') + 1)) +
            ":" + std::to_string(place.line()) + ")";
@@ -63,6 +64,21 @@ void GroupRunner::add_fiber() {
 }
 
 GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& groups, const void* push) {
+    early_ = false;
+    return run_groups(kernel, groups, push);
+}
+
+GroupRunner::End GroupRunner::run_until_it_waits(const Kernel& kernel, const GroupCounts& groups, const void* push) {
+    early_ = true;
+    MemoryTable& memory = EmulatedDevice::of_process().memory();
+    memory.hide();
+    const End end = run_groups(kernel, groups, push);
+    memory.show();
+    early_ = false;
+    return end;
+}
+
+GroupRunner::End GroupRunner::run_groups(const Kernel& kernel, const GroupCounts& groups, const void* push) {
     kernel_ = &kernel;
     push_ = push;
     order_ = order();
@@ -70,6 +86,7 @@ GroupRunner::End GroupRunner::run(const Kernel& kernel, const GroupCounts& group
     if (shared_.size() != kernel.shared_bytes)
         shared_ = kernel.shared_bytes > 0 ? GuardedBlock(kernel.shared_bytes, kSharedAlignment) : GuardedBlock();
     n_pauses_ = 0;
+    lets_next_start_ = false;
     while (kFiberForEach && fibers_.size() < kernel.n_threads) add_fiber();
     runner_of_thread = this;
     here.group_size = kernel.n_threads;
@@ -101,14 +118,13 @@ void GroupRunner::run_group() {
     phase_.reset();
     go_on_with(*begin_round());  // comes back when all is over
     if (shared_) ended_.observe();
-    if (end_ != End::kDone) {
-        // Some stand where they will never go on from.
-        std::fill(std::begin(fiber_of_), std::end(fiber_of_), nullptr);
-        idle_.clear();
-        for (const auto& fiber : fibers_) {
-            fiber->restart();
-            idle_.push_back(fiber.get());
-        }
+    if (end_ == End::kDone && early_ && phase_->meeting == Meeting::kReturn) {
+        report("kernel " + std::string(kernel_->name) + ", " + text_of_group() +
+               ": expected it to wait for the kernels before it, found its end");
+        end_ = End::kFailed;
+    }
+    if (end_ != End::kDone || early_) {
+        restart_fibers();
         copies_.forget();
     } else if (copies_.first_unfinished() < kernel_->n_threads) {
         report("kernel " + std::string(kernel_->name) + ", " + text_of_group() + ", thread " +
@@ -121,6 +137,24 @@ void GroupRunner::run_group() {
                ": expected no writing beside its shared memory, found some");
         end_ = End::kFailed;
     }
+}
+
+void GroupRunner::restart_fibers() {
+    std::fill(std::begin(fiber_of_), std::end(fiber_of_), nullptr);
+    idle_.clear();
+    for (const auto& fiber : fibers_) {
+        fiber->restart();
+        idle_.push_back(fiber.get());
+    }
+}
+
+void GroupRunner::await_earlier(const SourcePlace& place) {
+    if (!early_) return;
+    if (const auto next = next_thread(Meeting::kEarlier, place))
+        go_on_with(*next);
+    else
+        go_home();
+    __builtin_unreachable();  // fibers that are left begin anew
 }
 
 void GroupRunner::work() {
@@ -186,7 +220,7 @@ std::optional<std::uint32_t> GroupRunner::next_thread(Meeting meeting, const Sou
 
     if (++position_ < n_in_warp_)
         return order_ == Order::kForward ? first_thread_ + position_ : first_thread_ + n_in_warp_ - 1 - position_;
-    if (meeting == Meeting::kGroup || meeting == Meeting::kReturn) return next_warp();
+    if (meeting == Meeting::kGroup || meeting == Meeting::kReturn || meeting == Meeting::kEarlier) return next_warp();
     if (meeting == Meeting::kExchange) parity_ ^= 1;
     if (meeting == Meeting::kLanes) lanes_turn_[here.thread / kWarp] ^= 1;
     return begin_round();
@@ -199,7 +233,7 @@ std::optional<std::uint32_t> GroupRunner::next_warp() {
         fail_apart(*phase_, *round_);
 
     if (++warp_ == n_warps()) {
-        if (phase_->meeting == Meeting::kReturn) return std::nullopt;
+        if (phase_->meeting == Meeting::kReturn || phase_->meeting == Meeting::kEarlier) return std::nullopt;
         warp_ = 0;
         phase_.reset();
         group_turn_ ^= 1;
@@ -263,9 +297,11 @@ void GroupRunner::leave(End end) {
 }
 
 void GroupRunner::end_by_trespass(const void* address) {
-    note("expected memory, found " + (running_->overflows_at(address) ? "a stack that is used up"
-                                      : shared_.owns(reinterpret_cast<std::uintptr_t>(address))
-                                          ? "an address beside its shared memory"
+    const bool of_shared = shared_.owns(reinterpret_cast<std::uintptr_t>(address));
+    note(std::string(early_ ? "expected no access before it waits for the kernels before it, found one to "
+                            : "expected memory, found ") +
+         (running_->overflows_at(address) ? "a stack that is used up"
+          : of_shared                     ? "an address beside its shared memory"
                                           : EmulatedDevice::of_process().memory().place_of(address)));
     leave(End::kTrespassed);
 }
@@ -286,6 +322,11 @@ void GroupRunner::fail_unaligned(const void* from, std::size_t size) {
 }
 
 void GroupRunner::pause() {
+    if (early_ || lets_next_start_) {
+        note(early_ ? "expected it to wait for the kernels before it first, found that it waits for others"
+                    : "expected the next kernel to start after this one, which waits for others, found that it may now");
+        leave(End::kFailed);
+    }
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
     // Whom it waits for may need this core.
     constexpr std::uint32_t kYields = 100;

@@ -32,14 +32,18 @@ public:
     enum class End : std::uint8_t { kDone, kFailed, kTrespassed, kAbandoned };
     /// On the thread that made it. What goes wrong is reported. 1 to 1024 threads.
     End run(const Kernel& kernel, const GroupCounts& groups, const void* push);
+    /// What its threads do before they wait for earlier kernels; the device's memory cannot be touched. All must wait.
+    End run_until_it_waits(const Kernel& kernel, const GroupCounts& groups, const void* push);
 
     // For the threads of the group.
-    enum class Meeting : std::uint8_t { kGroup, kLanes, kExchange, kReturn };
+    enum class Meeting : std::uint8_t { kGroup, kLanes, kExchange, kReturn, kEarlier };
     void meet(Meeting meeting, const SourcePlace& place);
     std::uint32_t exchange(std::uint32_t value, std::uint32_t from, const SourcePlace& place);
     void show(const void* mine, const SourcePlace& place);
     const void* shown_by(std::uint32_t from) const;
     void* shared_memory(std::size_t size);
+    void let_next_start() { lets_next_start_ = true; }
+    void await_earlier(const SourcePlace& place);
     void pause();
     [[noreturn]] void fail_unaligned(const void* from, std::size_t size);
     CopiesUnderWay& copies() { return copies_; }
@@ -47,6 +51,8 @@ public:
     // For those who watch them.
     /// "kernel NAME, group (x, y, z), thread n"
     std::string who_runs() const;
+    /// Whether it runs what comes before the wait for earlier kernels.
+    bool is_early() const { return early_; }
     /// None: no thread of a group runs now.
     std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
     /// The running thread touched what is not there.
@@ -62,7 +68,10 @@ private:
         std::uint32_t thread;
     };
 
+    End run_groups(const Kernel& kernel, const GroupCounts& groups, const void* push);
     void run_group();
+    /// Those that stand where they will never go on from begin anew.
+    void restart_fibers();
     void add_fiber();
     /// Where a thread of the group begins: the body of a fiber.
     static void work();
@@ -86,6 +95,8 @@ private:
     Order order_ = Order::kForward;
     End end_ = End::kDone;
     std::uint32_t n_pauses_ = 0;  // of this launch
+    bool lets_next_start_ = false;
+    bool early_ = false;
     GuardedBlock shared_;
     CopiesUnderWay copies_{kMostThreads};
 

@@ -52,6 +52,8 @@ GuardedBlock::GuardedBlock(std::size_t size, std::size_t alignment) {
 
 bool GuardedBlock::intact() const { return true; }
 
+std::span<std::byte> GuardedBlock::pages() const { return {}; }
+
 void GuardedBlock::revoke() { unmap(); }
 
 void GuardedBlock::unmap() {
@@ -79,6 +81,10 @@ GuardedBlock::GuardedBlock(std::size_t size, std::size_t alignment) {
     std::memset(data_ + size, static_cast<int>(kBeside), aligned - size);
     ::mprotect(mapped_, kGuard, PROT_NONE);
     ::mprotect(mapped_ + kGuard + inner, kGuard, PROT_NONE);
+}
+
+std::span<std::byte> GuardedBlock::pages() const {
+    return mapped_ == nullptr ? std::span<std::byte>() : std::span(mapped_ + kGuard, mapped_size_ - 2 * kGuard);
 }
 
 bool GuardedBlock::intact() const {

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 namespace lfm::gpu::emulation {
 
@@ -21,6 +22,8 @@ public:
     std::size_t size() const { return size_; }
     /// Whether `address` is in the block, or so near that nothing else can be there.
     bool owns(std::uintptr_t address) const;
+    /// What it alone lies in. Nothing under AddressSanitizer.
+    std::span<std::byte> pages() const;
     /// Whether nothing was written beside it.
     bool intact() const;
     /// Nobody may touch it from now on. Its addresses stay taken until it is destroyed.

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "backends/gpu/emulation/reports.h"
+#include "backends/gpu/emulation/trespass.h"
 
 namespace lfm::gpu::emulation {
 
@@ -97,6 +98,21 @@ std::optional<std::string> MemoryTable::problem_of(const void* begin, std::size_
     }
     if (was_released(address)) return "expected memory that is allocated, found some that was released";
     return {};
+}
+
+void MemoryTable::hide() {
+    hiding_.lock();
+    const std::lock_guard lock(mutex_);
+    for (const auto& [address, allocation] : allocations_)
+        if (allocation.kind == MemoryKind::kDevice) hidden_.push_back(allocation.block.pages());
+    hide_pages(hidden_);
+}
+
+// Without the table's lock, which one who waits to touch what is hidden may hold.
+void MemoryTable::show() {
+    show_pages(hidden_);
+    hidden_.clear();
+    hiding_.unlock();
 }
 
 std::string MemoryTable::place_of(const void* memory) const {

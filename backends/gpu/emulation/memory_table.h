@@ -7,7 +7,9 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
+#include <vector>
 
 #include "backends/gpu/emulation/api.h"
 #include "backends/gpu/emulation/guarded_block.h"
@@ -32,6 +34,11 @@ public:
     /// Nothing: the range lies within one allocation, or is none of ours.
     std::optional<std::string> problem_of(const void* begin, std::size_t size) const;
 
+    /// Until show(), by the same thread, what is allocated on the device cannot be touched: others who do wait until
+    /// then, this thread's kernels trespass. Not under sanitizers.
+    void hide();
+    void show();
+
     /// For texts: "7 bytes after an allocation of 12".
     std::string place_of(const void* memory) const;
 
@@ -49,6 +56,8 @@ private:
     std::deque<GuardedBlock> released_;                 // the latest: touching them is noticed
     std::map<std::uintptr_t, std::size_t> pins_;
     std::size_t allocated_ = 0;
+    std::mutex hiding_;
+    std::vector<std::span<std::byte>> hidden_;  // pages
 };
 
 }  // namespace lfm::gpu::emulation

@@ -28,7 +28,9 @@ void run(const Work& work, GroupRunner& runner) {
     if (device.lost()) return;
     switch (work.kind) {
         case Work::Kind::kLaunch: {
-            const GroupRunner::End end = runner.run(work.kernel, work.groups, work.push);
+            GroupRunner::End end = GroupRunner::End::kDone;
+            if (work.start == Start::kEarly) end = runner.run_until_it_waits(work.kernel, work.groups, work.push);
+            if (end == GroupRunner::End::kDone) end = runner.run(work.kernel, work.groups, work.push);
             if (end == GroupRunner::End::kFailed) device.lose(api::Status::kLaunchFailure);
             if (end == GroupRunner::End::kTrespassed) device.lose(api::Status::kIllegalAddress);
             break;

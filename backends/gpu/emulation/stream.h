@@ -26,6 +26,7 @@ struct Work {
     Kind kind = Kind::kLaunch;
     Kernel kernel;
     GroupCounts groups;
+    Start start = Start::kInTurn;
     alignas(16) std::byte push[kMostPush];
     void* to = nullptr;
     const void* from = nullptr;

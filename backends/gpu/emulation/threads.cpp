@@ -15,6 +15,8 @@ void* shared_memory(std::size_t size) { return GroupRunner::current()->shared_me
 std::uint32_t read_lane_bits(std::uint32_t value, std::uint32_t from, SourcePlace place) {
     return GroupRunner::current()->exchange(value, from, place);
 }
+void let_next_start() { GroupRunner::current()->let_next_start(); }
+void await_earlier(SourcePlace place) { GroupRunner::current()->await_earlier(place); }
 void fail_unaligned(const void* from, std::size_t size) { GroupRunner::current()->fail_unaligned(from, size); }
 void fence_system() {
 #if !defined(LFM_EMULATION_TSAN)  // it does not know fences; flags have an order of their own

@@ -59,6 +59,8 @@ T read_lane(T value, std::uint32_t from, SourcePlace place = SourcePlace::curren
 void show_to_lanes(const void* mine, SourcePlace place);
 const void* shown_by_lane(std::uint32_t from);
 
+void let_next_start();
+void await_earlier(SourcePlace place);
 void fence_system();
 /// Nanoseconds.
 std::uint64_t device_ticks();

@@ -1,9 +1,12 @@
 #include "backends/gpu/emulation/trespass.h"
 
+#include <atomic>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
 
+#include <sched.h>
+#include <sys/mman.h>
 #include <ucontext.h>
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #include <sanitizer/common_interface_defs.h>
@@ -21,6 +24,22 @@ constexpr std::size_t kHandlerStack = 64 << 10;
 
 struct sigaction previous {};
 
+// Raised by a turn: odd while pages are hidden.
+std::atomic<std::uint64_t> hiding{0};
+constinit thread_local std::uint64_t waited_for = 0;
+
+/// Waits until what is hidden is shown. False: nothing was since this thread waited last, so that it touched something else.
+bool waits_for_hidden() {
+    std::uint64_t turn = hiding.load();
+    if (turn == waited_for) return false;
+    while (turn % 2 == 1) {
+        ::sched_yield();
+        turn = hiding.load();
+    }
+    waited_for = turn;
+    return true;
+}
+
 /// Where the thread that was stopped goes on, on a stack that it no longer needs.
 [[noreturn]] void go_on_after(const void* address) { GroupRunner::current()->end_by_trespass(address); }
 
@@ -32,6 +51,7 @@ void pass_on(int signal, siginfo_t* info, void* context) {
 
 void handle(int signal, siginfo_t* info, void* context) {
     const GroupRunner* const runner = GroupRunner::current();
+    if ((runner == nullptr || !runner->is_early()) && waits_for_hidden()) return;
     std::byte* const stack_end = runner != nullptr ? runner->stack_end_of_running() : nullptr;
     if (stack_end == nullptr) return pass_on(signal, info, context);
     auto& registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
@@ -49,6 +69,16 @@ void install() {
 }
 
 }  // namespace
+
+void hide_pages(const std::vector<std::span<std::byte>>& pages) {
+    ++hiding;
+    for (const std::span<std::byte> each : pages) ::mprotect(each.data(), each.size(), PROT_NONE);
+}
+
+void show_pages(const std::vector<std::span<std::byte>>& pages) {
+    for (const std::span<std::byte> each : pages) ::mprotect(each.data(), each.size(), PROT_READ | PROT_WRITE);
+    ++hiding;
+}
 
 TrespassWatch::TrespassWatch() : stack_(std::make_unique<std::byte[]>(kHandlerStack)) {
     static const bool installed = (install(), true);  // a signal has one handler in a process
@@ -74,10 +104,16 @@ void tell_who_runs() {
 
 }  // namespace
 
+void hide_pages(const std::vector<std::span<std::byte>>&) {}
+void show_pages(const std::vector<std::span<std::byte>>&) {}
+
 TrespassWatch::TrespassWatch() { __sanitizer_set_death_callback(tell_who_runs); }
 TrespassWatch::~TrespassWatch() = default;
 
 #else
+
+void hide_pages(const std::vector<std::span<std::byte>>&) {}
+void show_pages(const std::vector<std::span<std::byte>>&) {}
 
 TrespassWatch::TrespassWatch() = default;
 TrespassWatch::~TrespassWatch() = default;

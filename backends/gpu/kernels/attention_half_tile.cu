@@ -7,6 +7,7 @@
 #include "backends/gpu/kernels/cached_values.h"
 #include "backends/gpu/platform/half_tiles.h"
 #include "backends/gpu/platform/launch.h"
+#include "backends/gpu/platform/tiles.h"
 
 namespace lfm::gpu {
 namespace {
@@ -162,7 +163,8 @@ __device__ inline void write(const AttentionPush& push, const AttentionRows& row
 }
 
 template <std::uint32_t kHeadDim, typename Eight>
-__global__ void __launch_bounds__(kThreads) attention_half_tile(AttentionPush push) {
+__global__ void __launch_bounds__(kThreads, 2) attention_half_tile(AttentionPush push) {
+    begin_kernel();
     using T = Tile<kHeadDim>;
     const AttentionRows rows = rows_of_group(push);
     if (rows.n() == 0) return;
@@ -205,7 +207,10 @@ __global__ void __launch_bounds__(kThreads) attention_half_tile(AttentionPush pu
 
 template <std::uint32_t kHeadDim, typename Eight>
 Kernel half_tile_kernel(const char* name) {
-    return make_kernel<Tile<kHeadDim>>(name, attention_half_tile<kHeadDim, Eight>, kThreads);
+    if constexpr (kHasTiles)
+        return make_kernel<Tile<kHeadDim>>(name, attention_half_tile<kHeadDim, Eight>, kThreads);
+    else
+        return {};
 }
 
 }  // namespace

@@ -94,6 +94,9 @@ struct Joined {
     Floats4 sums[kRows][kFours];
 };
 
+/// So many of a column's parts a thread loads before it waits for one.
+constexpr std::uint32_t kPartsUnderWay = 8;
+
 /// Weights of the parts: a set of lanes for each head.
 template <std::uint32_t kHeadDim>
 __device__ inline void weigh_parts(const AttentionPush& push, std::uint32_t n, Joined<kHeadDim>& joined) {
@@ -127,11 +130,19 @@ __device__ inline void join_splits(const AttentionPush& push, std::uint32_t n, J
         if (is_head(push, h) && column < n_fours) {
             const auto* parts = reinterpret_cast<const Floats4*>(push.parts) +
                                 std::size_t{head_of(push, h)} * push.n_splits * n_fours + column;
-#pragma unroll 8
-            for (std::uint32_t split = row; split < n; split += kRows) {
-                const Floats4 part = parts[split * n_fours];
-                const float w = joined.weights[h][split];
-                sum = {sum.x + w * part.x, sum.y + w * part.y, sum.z + w * part.z, sum.w + w * part.w};
+            for (std::uint32_t first = row; first < n; first += kPartsUnderWay * kRows) {
+                Floats4 some[kPartsUnderWay];
+#pragma unroll
+                for (std::uint32_t k = 0; k < kPartsUnderWay; ++k) {
+                    const std::uint32_t split = first + k * kRows;
+                    some[k] = parts[std::size_t{split < n ? split : first} * n_fours];
+                }
+#pragma unroll
+                for (std::uint32_t k = 0; k < kPartsUnderWay; ++k) {
+                    const std::uint32_t split = first + k * kRows;
+                    const float w = split < n ? joined.weights[h][split] : 0;
+                    sum = {sum.x + w * some[k].x, sum.y + w * some[k].y, sum.z + w * some[k].z, sum.w + w * some[k].w};
+                }
             }
         }
         joined.sums[row][i] = sum;
@@ -174,6 +185,7 @@ __device__ inline Eight load(const std::byte* cache, std::uint32_t row_bytes, Ca
 /// kBatch: keys whose loads a lane has on their way together.
 template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch>
 __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush push) {
+    begin_kernel();
     using Shared = Teams<kHeadDim>;
     constexpr std::uint32_t kLanesOfTeam = Shared::kLanesOfTeam, kTeams = Shared::kTeams;
     const std::uint32_t n_keys = push.step->position + 1, each = keys_of_split(n_keys, push.n_splits);

@@ -135,7 +135,8 @@ __device__ inline void add_tile(const Tile<kHeadDim>& tile, Floats4 (&sums)[kFou
 }
 
 template <std::uint32_t kHeadDim>
-__global__ void __launch_bounds__(kThreads) attention_tile(AttentionPush push) {
+__global__ void __launch_bounds__(kThreads, groups_with(128)) attention_tile(AttentionPush push) {
+    begin_kernel();
     using T = Tile<kHeadDim>;
     const AttentionRows rows = rows_of_group(push);
     const std::uint32_t n_rows = rows.n(), n_fours = push.head_dim / kFour;

@@ -13,6 +13,7 @@ struct SortShared {
 };
 
 __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
+    begin_kernel();
     SortShared& shared = shared_memory<SortShared>();
     const std::uint32_t me = thread_index(), n_expert = push.source.n_expert;
     const std::uint32_t n_pairs = push.step->n_tokens * push.n_used;
@@ -50,6 +51,7 @@ __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
 }
 
 __global__ void __launch_bounds__(kCombineThreads) combine(CombinePush push) {
+    begin_kernel();
     const std::uint32_t t = group_index().x, i = group_index().y * kCombineThreads + thread_index();
     if (i >= push.n_out || t >= push.step->n_tokens) return;
     float sum = 0;

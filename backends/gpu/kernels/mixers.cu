@@ -83,6 +83,7 @@ __device__ inline Pair rotated(const QkNormRopePush& push, std::uint32_t token, 
 /// A set of lanes for each head, in place: RMS norm, then rotation of pairs (i, i + head_dim / 2). A lane reads and
 /// writes pairs of its own alone.
 __global__ void __launch_bounds__(kRopeThreads) qk_norm_rope(QkNormRopePush push) {
+    begin_kernel();
     const std::uint32_t token = group_index().y, half = push.head_dim / 2;
     const RopeHead head(push, token, group_index().x * kHeadsOfGroup + lane_set());
     const std::uint32_t n = head.exists ? half : 0;
@@ -96,6 +97,7 @@ __global__ void __launch_bounds__(kRopeThreads) qk_norm_rope(QkNormRopePush push
 
 /// The same, and keys and values into the cache; heads of v come after those of k.
 __global__ void __launch_bounds__(kRopeThreads) rope_append(RopeAppendPush push) {
+    begin_kernel();
     const std::uint32_t token = group_index().y, half = push.rope.head_dim / 2;
     const std::uint32_t of_all = group_index().x * kHeadsOfGroup + lane_set();
     const std::uint32_t first_v = push.rope.n_head + push.rope.n_head_kv;
@@ -124,6 +126,7 @@ __global__ void __launch_bounds__(kRopeThreads) rope_append(RopeAppendPush push)
 
 /// Rows into the cache, a value a thread: the lanes of a set share a block of Q8_0.
 __global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
+    begin_kernel();
     const std::uint32_t column = group_index().x * kAppendColumns + thread_index(), token = group_index().y;
     const KvAppendPush::Part part = group_index().z == 0 ? push.k : push.v;
     const bool exists = column < push.n_cols;
@@ -141,6 +144,7 @@ __device__ inline float gated(const ShortConvPush& push, std::uint32_t position,
 }
 
 __global__ void __launch_bounds__(kConvChannels) short_conv_many(ShortConvPush push) {
+    begin_kernel();
     const std::uint32_t n = push.n_embd, channel = group_index().x * kConvChannels + thread_index();
     const std::uint32_t n_tokens = push.step->n_tokens, position = push.step->position;
     const std::uint32_t first = group_index().y * push.n_run;
@@ -160,6 +164,7 @@ __global__ void __launch_bounds__(kConvChannels) short_conv_many(ShortConvPush p
 
 /// The same sums for one token.
 __global__ void __launch_bounds__(kConvChannels) short_conv_one(ShortConvPush push) {
+    begin_kernel();
     const std::uint32_t channel = group_index().x * kConvChannels + thread_index();
     const bool exists = channel < push.n_embd;
     const ConvolvedRow row{push.bcx, push.taps, push.state, push.n_embd, push.l_cache};

@@ -14,7 +14,9 @@ __device__ inline bool is_reached(const std::uint64_t* flag, std::uint64_t value
     return value == 0 || load_flag(flag) >= value;
 }
 
+// Neither lets the next kernel start before its end: see let_next_start().
 __global__ void __launch_bounds__(kThreads) meet(MeetPush push) {
+    await_earlier();
     if (thread_index() != 0) return;
     const std::uint64_t reached = push.finished != nullptr ? push.finished->reached : push.points.reached;
     const std::uint64_t host = push.next != nullptr ? push.next->host : push.points.host;
@@ -39,6 +41,7 @@ __global__ void __launch_bounds__(kThreads) meet(MeetPush push) {
 }
 
 __global__ void __launch_bounds__(kThreads) raise(RaisePush push) {
+    await_earlier();
     if (thread_index() != 0) return;
     fence_system();
     store_flag(push.flag, push.value);

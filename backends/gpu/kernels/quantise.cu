@@ -25,6 +25,7 @@ __device__ void quantise_row(const Values& values, std::uint32_t row, std::uint3
 }
 
 __global__ void __launch_bounds__(kQuantiseThreads) quantise(QuantisePush push) {
+    begin_kernel();
     const std::uint32_t row = group_index().x;
     if (row >= n_rows(*push.step, push.row_set)) return;
     const float* x = push.x + std::size_t{row} * push.n_cols;
@@ -32,6 +33,7 @@ __global__ void __launch_bounds__(kQuantiseThreads) quantise(QuantisePush push) 
 }
 
 __global__ void __launch_bounds__(kQuantiseThreads) gate(GatePush push) {
+    begin_kernel();
     const std::uint32_t row = group_index().x;
     if (row >= *push.n_rows) return;
     float* gates = push.gate + std::size_t{row} * push.n_cols;
@@ -41,6 +43,7 @@ __global__ void __launch_bounds__(kQuantiseThreads) gate(GatePush push) {
 }
 
 __global__ void __launch_bounds__(kQuantiseThreads) gate_quantise(GatePush push) {
+    begin_kernel();
     const std::uint32_t row = group_index().x;
     if (row >= *push.n_rows) return;
     const float* gates = push.gate + std::size_t{row} * push.n_cols;

@@ -7,6 +7,7 @@ namespace {
 constexpr std::uint32_t kThreads = 64;
 
 __global__ void __launch_bounds__(kThreads) route(RoutePush push) {
+    begin_kernel();
     choose<kThreads>(push, group_index().x, shared_memory<ChoiceShared>());
 }
 

@@ -84,7 +84,8 @@ struct NormRow {
 constexpr std::uint32_t kKept = 4;
 
 template <typename Wide>
-__global__ void __launch_bounds__(kRowThreads) rms_norm(NormPush push) {
+__global__ void __launch_bounds__(kRowThreads, groups_with(96)) rms_norm(NormPush push) {
+    begin_kernel();
     auto& sums = shared_memory<GroupSums<kRowThreads>>();
     const NormRow<Wide> row(push, group_index().x);
     const std::uint32_t me = thread_index(), n = row.n;
@@ -129,6 +130,7 @@ __global__ void __launch_bounds__(kRowThreads) rms_norm(NormPush push) {
 
 template <typename Wide, typename Function>
 __global__ void __launch_bounds__(kRowThreads) by_elements(ElementsPush push) {
+    begin_kernel();
     const std::uint32_t n = push.n_cols / (sizeof(Wide) / sizeof(float)), row = group_index().y;
     const std::uint32_t column = group_index().x * kRowThreads + thread_index();
     if (column >= n) return;
@@ -147,6 +149,7 @@ __device__ inline CopyPush::Part part_of(const CopyPush& push, std::uint32_t i) 
 /// Bit by bit; of an output buffer's rows: the last of the step's.
 template <typename Wide>
 __global__ void __launch_bounds__(kRowThreads) copy(CopyPush push) {
+    begin_kernel();
     const CopyPush::Part part = part_of(push, group_index().z);
     const std::uint32_t n = part.n_cols / (sizeof(Wide) / sizeof(std::uint32_t)), row = group_index().y;
     const std::uint32_t column = group_index().x * kRowThreads + thread_index();

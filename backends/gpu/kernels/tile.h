@@ -142,6 +142,7 @@ __device__ inline void multiply_run(const TileShared& shared, std::uint32_t run,
 /// On quantised activations.
 template <class Weight>
 __global__ void __launch_bounds__(kTileThreads) tile(TilePush push) {
+    begin_kernel();
     TileShared& shared = shared_memory<TileShared>();
     const TileWork work = tile_work(push);
     for (std::uint32_t first = work.begin + group_index().z * kTileTokens; first < work.end;
@@ -174,6 +175,7 @@ struct FloatTileShared {
 /// On activations as they are.
 template <class Weight>
 __global__ void __launch_bounds__(kTileThreads) tile_float(TilePush push) {
+    begin_kernel();
     FloatTileShared& shared = shared_memory<FloatTileShared>();
     const TileWork work = tile_work(push);
     const std::uint32_t me = thread_index();

@@ -131,6 +131,7 @@ __device__ inline void multiply_blocks(SharedPlace stage, const SetPlaces& place
 template <class Weight, std::uint32_t kEights>
 __global__ void __launch_bounds__(kTileThreads, kEights == 4 && Weight::kOneScale && !Weight::kHasMin ? 3 : 2)
     tile_fast(TilePush push) {
+    begin_kernel();
     static_assert(kTileThreads == 2 * kFastTileRows && kTileThreads == 4 * kLanes);
     using Shared = FastTileShared<Weight, kEights>;
     using Share = FastShare<kEights>;

@@ -177,6 +177,7 @@ __device__ inline void multiply_half_stage(SharedPlace stage, const SetPlaces& p
 
 template <class Weight>
 __global__ void __launch_bounds__(kTileThreads, 4) tile_half(TilePush push) {
+    begin_kernel();
     using Shared = HalfTileShared<Weight>;
     Shared& shared = shared_memory<Shared>();
     const SharedPlace stages = place_in_shared(&shared);

@@ -48,9 +48,10 @@ __device__ inline ThinTilePart load_thin_part(const std::byte* weight_row, const
         }
         return part;
     }
+    const std::byte* from = weight_row + std::size_t{of_w} * Weight::kBytes;
 #pragma unroll
     for (std::uint32_t i = 0; i < 16; ++i)
-        if (of_w + i < n_in) part.w[i] = Weight::load_one(weight_row + std::size_t{of_w + i} * Weight::kBytes);
+        if (of_w + i < n_in) part.w[i] = Weight::load_one(from + i * Weight::kBytes);
 #pragma unroll
     for (std::uint32_t i = 0; i < 8; ++i)
         if (of_x + i < n_in) part.x[i] = x[of_x + i];
@@ -93,7 +94,8 @@ __device__ inline void multiply_thin_part(const ThinTileShared::Part& part, floa
 
 /// On activations as they are. Which columns a set adds up, and in which order sets are added, depends on n_in alone.
 template <class Weight>
-__global__ void __launch_bounds__(kThinTileThreads) tile_thin(TilePush push) {
+__global__ void __launch_bounds__(kThinTileThreads, groups_with(128)) tile_thin(TilePush push) {
+    begin_kernel();
     ThinTileShared& shared = shared_memory<ThinTileShared>();
     const TileWork work = tile_work(push);
     const std::uint32_t first_row = group_index().x * kThinTileRows, n_items = (push.n_in + 31) / 32;

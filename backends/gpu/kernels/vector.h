@@ -51,11 +51,13 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector(
     const std::uint32_t n_out = push.outputs[0].n_out + push.outputs[1].n_out + push.outputs[2].n_out;
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;
     std::uint32_t of_group = group_index().x * rows_of_group;
-    if (of_group >= n_out) return;
+    let_next_start();
     for (std::uint32_t i = 0; i < kVectorRows; ++i) {
         const VectorRow row = vector_row(push, of_group + team.index * kVectorRows + i, n_out, x_row);
         prefetch_row(team, row.weight, row.bytes);
     }
+    await_earlier();
+    if (of_group >= n_out) return;
     if (push.most_rows > 0) {
         const std::uint32_t n_x_rows = n_rows(*push.step, push.row_set);
         if (n_x_rows > push.most_rows || x_row >= n_x_rows) return;
@@ -113,19 +115,24 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) gate_up
     static_assert(kVectorRows == 2);  // one of each matrix
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
     const std::uint32_t j = group_index().y;
-    const ExpertEntry expert = push.source.table != nullptr
-                                   ? find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]))
-                                   : ExpertEntry{push.gate, push.up, nullptr, 1};
-    if (expert.held == 0) return;
     const Team team(push.sets_per_row);
     const std::uint32_t first = group_index().x * team.n_teams;
-    std::uint32_t of_group = first;
-    if (of_group >= push.n_ff) return;
     const auto row_of = [&push](const std::byte* matrix, std::uint32_t row) {
         return matrix + std::size_t{row < push.n_ff ? row : push.n_ff - 1} * push.row_bytes;
     };
-    prefetch_row(team, row_of(expert.gate, of_group + team.index), push.row_bytes);
-    prefetch_row(team, row_of(expert.up, of_group + team.index), push.row_bytes);
+    const auto prefetch_rows = [&](const ExpertEntry& expert) {
+        prefetch_row(team, row_of(expert.gate, first + team.index), push.row_bytes);
+        prefetch_row(team, row_of(expert.up, first + team.index), push.row_bytes);
+    };
+    const bool is_chosen = push.source.table != nullptr;
+    ExpertEntry expert{push.gate, push.up, nullptr, 1};
+    let_next_start();
+    if (!is_chosen) prefetch_rows(expert);
+    await_earlier();
+    if (is_chosen) expert = find_expert(push.source, static_cast<std::uint32_t>(push.ids[j]));
+    std::uint32_t of_group = first;
+    if (expert.held == 0 || of_group >= push.n_ff) return;
+    if (is_chosen) prefetch_rows(expert);
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     const bool wide = x.is_wide(expert.gate, push.row_bytes) && x.is_wide(expert.up, push.row_bytes);
     sync_group();
@@ -184,10 +191,10 @@ __device__ inline void multiply_choices(const VectorInput<Weight>& x, const Down
                                         const Team& team, const std::size_t (&offsets)[kVectorRows],
                                         float (&sums)[kVectorRows]) {
     const std::uint32_t n_items = shared.n * x.n_items;
-    for (std::uint32_t at = team.first; at < n_items; at += kPlaces * team.step) {
-        Place<kVectorRows> places[kPlaces];
+    for (std::uint32_t at = team.first; at < n_items; at += kPlaces<Weight> * team.step) {
+        Place<kVectorRows> places[kPlaces<Weight>];
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k) {
             places[k].counts = at + k * team.step < n_items;
             const std::uint32_t of_all = places[k].counts ? at + k * team.step : at;
             const std::uint32_t j = of_all / x.n_items;
@@ -203,6 +210,7 @@ __device__ inline void multiply_choices(const VectorInput<Weight>& x, const Down
 
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) down(DownPush push) {
+    begin_kernel();
     DownShared<Weight>& shared = shared_memory<DownShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t rows_of_group = team.n_teams * kVectorRows;

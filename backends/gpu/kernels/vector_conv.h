@@ -41,12 +41,14 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_
     const std::uint32_t n_out = 3 * push.n_embd, rows_of_group = team.n_teams * kVectorRows;
     static_assert(32 % (kVectorSets * kVectorRows) == 0);  // a run lies within 32 channels of one kind
     const std::uint32_t first_of_all = group_index().x * rows_of_group;
-    if (first_of_all >= n_out) return;
     const auto row_at = [&push, n_out](std::uint32_t row) {
         return push.weight + std::size_t{row < n_out ? row : n_out - 1} * push.row_bytes;
     };
+    let_next_start();
     for (std::uint32_t i = 0; i < kVectorRows; ++i)
         prefetch_row(team, row_at(first_of_all + team.index * kVectorRows + i), push.row_bytes);
+    await_earlier();
+    if (first_of_all >= n_out) return;
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     sync_group();
     for (std::uint32_t of_group = first_of_all; of_group < n_out; of_group += n_groups().x * rows_of_group) {

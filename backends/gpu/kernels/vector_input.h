@@ -56,8 +56,16 @@ struct Place {
     float factor;
     bool counts;  // else it is loaded, and nothing comes of it
 };
-/// How many a lane has under way.
-inline constexpr std::uint32_t kPlaces = 2;
+/// How many a lane has under way: two, or one of a type whose words are too many for the registers of any processor.
+template <class Weight>
+constexpr std::uint32_t places_of_lane() {
+    if constexpr (Weight::kIsFloat)
+        return 2;
+    else
+        return sizeof(typename Weight::Raw) <= 52 ? 2 : 1;
+}
+template <class Weight>
+inline constexpr std::uint32_t kPlaces = places_of_lane<Weight>();
 
 /// How weights are read: wide, as VectorInput::is_wide allows, or not. Quantised weights know one way.
 enum class Reading : std::uint8_t { kWide, kNarrow };
@@ -107,14 +115,14 @@ struct VectorInput<Weight, false> {
 
     /// Adds the products of each place to the sums, an item of each weight row.
     template <Reading, std::uint32_t n>
-    __device__ void multiply(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
-        typename Weight::Raw raw[kPlaces][n];
+    __device__ void multiply(const Place<n> (&places)[kPlaces<Weight>], float (&sums)[n]) const {
+        typename Weight::Raw raw[kPlaces<Weight>][n];
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k)
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k)
 #pragma unroll
             for (std::uint32_t i = 0; i < n; ++i) raw[k][i] = Weight::load(places[k].rows[i], places[k].item);
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k) {
             const Place<n>& place = places[k];
             InputItem x = load_input<Weight>(shared.q, shared.scales, shared.sums, place.x_row * n_items + place.item);
             x.low_scale = place.counts ? place.factor * x.low_scale : 0;
@@ -142,7 +150,7 @@ struct VectorInput<Weight, true> {
     }
 
     template <Reading kReading, std::uint32_t n>
-    __device__ void multiply(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
+    __device__ void multiply(const Place<n> (&places)[kPlaces<Weight>], float (&sums)[n]) const {
         if constexpr (kReading == Reading::kWide)
             multiply_wide(places, sums);
         else
@@ -150,9 +158,9 @@ struct VectorInput<Weight, true> {
     }
 
     template <std::uint32_t n>
-    __device__ void multiply_narrow(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
+    __device__ void multiply_narrow(const Place<n> (&places)[kPlaces<Weight>], float (&sums)[n]) const {
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k) {
             const std::uint32_t first = kFloatItem * places[k].item;
             const float* from = x + places[k].x_row * n_in + first;
             for (std::uint32_t j = 0; j < kFloatItem && first + j < n_in && places[k].counts; ++j) {
@@ -165,11 +173,11 @@ struct VectorInput<Weight, true> {
     }
 
     template <std::uint32_t n>
-    __device__ void multiply_wide(const Place<n> (&places)[kPlaces], float (&sums)[n]) const {
-        float w[kPlaces][n][kFloatItem];
-        Words4 of_x[kPlaces][2];
+    __device__ void multiply_wide(const Place<n> (&places)[kPlaces<Weight>], float (&sums)[n]) const {
+        float w[kPlaces<Weight>][n][kFloatItem];
+        Words4 of_x[kPlaces<Weight>][2];
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k) {
             const std::uint32_t first = kFloatItem * places[k].item;
 #pragma unroll
             for (std::uint32_t i = 0; i < n; ++i)
@@ -179,7 +187,7 @@ struct VectorInput<Weight, true> {
             of_x[k][1] = load<Words4>(from + 16);
         }
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k)
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k)
 #pragma unroll
             for (std::uint32_t i = 0; i < n; ++i) {
                 float sum = 0;
@@ -199,7 +207,9 @@ struct VectorInput<Weight, true> {
 template <class Weight>
 constexpr std::uint32_t vector_registers() {
     if constexpr (Weight::kIsFloat)
-        return 64;
+        return Weight::kBytes == 2 ? 64 : 80;
+    else if constexpr (requires { Weight::kVectorRegisters; })
+        return Weight::kVectorRegisters;
     else
         return sizeof(typename Weight::Raw) <= 20 ? 64 : 80;
 }
@@ -210,10 +220,10 @@ inline constexpr std::uint32_t kVectorGroups = groups_with(vector_registers<Weig
 template <Reading kReading, class Weight, std::uint32_t n>
 __device__ inline void multiply_rows(const VectorInput<Weight>& x, const Team& team, const std::byte* const (&rows)[n],
                                      float (&sums)[n]) {
-    for (std::uint32_t item = team.first; item < x.n_items; item += kPlaces * team.step) {
-        Place<n> places[kPlaces];
+    for (std::uint32_t item = team.first; item < x.n_items; item += kPlaces<Weight> * team.step) {
+        Place<n> places[kPlaces<Weight>];
 #pragma unroll
-        for (std::uint32_t k = 0; k < kPlaces; ++k) {
+        for (std::uint32_t k = 0; k < kPlaces<Weight>; ++k) {
             const bool counts = item + k * team.step < x.n_items;
             places[k].item = counts ? item + k * team.step : item;
             places[k].x_row = 0;

@@ -21,6 +21,13 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) route_v
     auto& shared = shared_memory<RouteShared<Weight>>();
     const Team team(push.sets_per_row);
     const std::uint32_t n_out = push.route.n_expert, rows_of_group = team.n_teams * kVectorRows;
+    const auto row_at = [&push, n_out](std::uint32_t row) {
+        return push.router + std::size_t{row < n_out ? row : n_out - 1} * push.row_bytes;
+    };
+    let_next_start();
+    for (std::uint32_t i = 0; i < kVectorRows; ++i)
+        prefetch_row(team, row_at(group_index().x * rows_of_group + team.index * kVectorRows + i), push.row_bytes);
+    await_earlier();
     const VectorInput<Weight> x(shared.vector.input, {push.x, nullptr, nullptr, nullptr}, 0, 1, push.n_in);
     const bool wide = x.is_wide(push.router, push.row_bytes);
     for (std::uint32_t of_group = group_index().x * rows_of_group; of_group < n_out;
@@ -28,8 +35,7 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) route_v
         const std::uint32_t first = of_group + team.index * kVectorRows;
         const std::byte* rows[kVectorRows];
 #pragma unroll
-        for (std::uint32_t i = 0; i < kVectorRows; ++i)
-            rows[i] = push.router + std::size_t{first + i < n_out ? first + i : n_out - 1} * push.row_bytes;
+        for (std::uint32_t i = 0; i < kVectorRows; ++i) rows[i] = row_at(first + i);
         float sums[kVectorRows] = {};
         multiply_rows(x, team, rows, wide, sums);
         add_up(team, shared.vector.sums, sums);

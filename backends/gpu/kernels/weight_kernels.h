@@ -15,6 +15,7 @@ namespace lfm::gpu {
 
 template <class Weight>
 __global__ void __launch_bounds__(kEmbedThreads) embed(EmbedPush push) {
+    begin_kernel();
     const std::uint32_t item = group_index().x * kEmbedThreads + thread_index(), t = group_index().y;
     if (kItem * item >= push.n_cols || t >= push.step->n_tokens) return;
     const std::uint32_t id = static_cast<std::uint32_t>(push.step->token_ids[t]);

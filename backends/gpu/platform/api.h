@@ -28,6 +28,10 @@ struct Kernel {
     std::uint32_t push_bytes = 0;
 };
 
+/// When a kernel may start: after the one before it on its stream, or while that one still runs, once it calls
+/// let_next_start() (platform/kernel.h). For kernels that call await_earlier().
+enum class Start : std::uint8_t { kInTurn, kEarly };
+
 struct GroupCounts {
     std::uint32_t x = 1, y = 1, z = 1;
     bool operator==(const GroupCounts&) const = default;
@@ -134,10 +138,39 @@ inline Status groups_at_once(int* n, const Kernel& kernel) {
     return LFM_GPU(OccupancyMaxActiveBlocksPerMultiprocessor)(n, kernel.function, static_cast<int>(kernel.n_threads),
                                                               kernel.shared_bytes);
 }
-inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream) {
+inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream,
+                     [[maybe_unused]] Start start = Start::kInTurn) {
     void* arguments[] = {const_cast<void*>(push)};
+#if defined(LFM_GPU_CUDA)
+    if (start == Start::kEarly) {
+        cudaLaunchAttribute attribute{};
+        attribute.id = cudaLaunchAttributeProgrammaticStreamSerialization;
+        attribute.val.programmaticStreamSerializationAllowed = 1;
+        cudaLaunchConfig_t config{};
+        config.gridDim = dim3(groups.x, groups.y, groups.z);
+        config.blockDim = dim3(kernel.n_threads);
+        config.dynamicSmemBytes = kernel.shared_bytes;
+        config.stream = stream;
+        config.attrs = &attribute;
+        config.numAttrs = 1;
+        return cudaLaunchKernelExC(&config, kernel.function, arguments);
+    }
+#endif
     return LFM_GPU(LaunchKernel)(kernel.function, dim3(groups.x, groups.y, groups.z), dim3(kernel.n_threads), arguments,
                                  kernel.shared_bytes, stream);
+}
+/// Whether the kernel's code for the present device was made of code that knows Start::kEarly. PTX of older processors
+/// does not, whatever processor it is compiled for in the end.
+inline Status starts_early(bool* does, [[maybe_unused]] const Kernel& kernel) {
+    *does = false;
+#if defined(LFM_GPU_CUDA)
+    cudaFuncAttributes attributes;
+    const Status status = cudaFuncGetAttributes(&attributes, kernel.function);
+    *does = status == kSuccess && attributes.ptxVersion >= 90;
+    return status;
+#else
+    return kSuccess;
+#endif
 }
 
 inline Status begin_capture(Stream stream) {

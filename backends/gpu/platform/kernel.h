@@ -58,6 +58,22 @@ __device__ inline void fence_device() { __threadfence(); }
 /// Adds to a ticket: a number in device memory that says how many have arrived. Returns what was there. Between fences.
 __device__ inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) { return atomicAdd(ticket, n); }
 
+/// From here on the next kernel of the stream may start, where it is launched so (api::Start::kEarly), as soon as all
+/// groups of this one are here. Not for kernels that wait for something else than kernels before them on their stream:
+/// those that started early would take the room of what they wait for.
+__device__ inline void let_next_start() {
+#if defined(LFM_GPU_CUDA) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+#endif
+}
+/// Waits for the end of the kernels before this one on its stream; what they wrote is there. Every thread calls it,
+/// before it reads or writes anything but its arguments; prefetch() may come before.
+__device__ inline void await_earlier() {
+#if defined(LFM_GPU_CUDA) && __CUDA_ARCH__ >= 900
+    asm volatile("griddepcontrol.wait;" ::: "memory");
+#endif
+}
+
 /// What was written before is seen by the host and by other devices before what is written after.
 __device__ inline void fence_system() { __threadfence_system(); }
 /// Of pinned memory that the other side reads or writes at any time.
@@ -115,6 +131,10 @@ inline void fence_device() {}
 inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) {
     return __atomic_fetch_add(ticket, n, __ATOMIC_ACQ_REL);
 }
+inline void let_next_start() { emulation::let_next_start(); }
+inline void await_earlier(emulation::SourcePlace place = emulation::SourcePlace::current()) {
+    emulation::await_earlier(place);
+}
 inline void fence_system() { emulation::fence_system(); }
 inline std::uint64_t load_flag(const std::uint64_t* flag) { return __atomic_load_n(flag, __ATOMIC_ACQUIRE); }
 inline void store_flag(std::uint64_t* flag, std::uint64_t value) { __atomic_store_n(flag, value, __ATOMIC_RELEASE); }
@@ -122,5 +142,11 @@ inline std::uint64_t device_ticks() { return emulation::device_ticks(); }
 inline void pause() { emulation::pause(); }
 
 #endif
+
+/// What kernels begin with that have nothing to prefetch.
+__device__ inline void begin_kernel() {
+    let_next_start();
+    await_earlier();
+}
 
 }  // namespace lfm::gpu

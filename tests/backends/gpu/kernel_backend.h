@@ -66,7 +66,8 @@ public:
             const GroupCounts groups{groups_in(launch.grid.x, header), groups_in(launch.grid.y, header),
                                      groups_in(launch.grid.z, header)};
             if (groups.x * groups.y * groups.z == 0) continue;
-            EXPECT_EQ(api::launch(launch.kernel, groups, launch.push, stream_), api::kSuccess) << launch.kernel.name;
+            EXPECT_EQ(api::launch(launch.kernel, groups, launch.push, stream_, Start::kEarly), api::kSuccess)
+                << launch.kernel.name;
         }
     }
     void wait() override { EXPECT_EQ(api::synchronize_stream(stream_), api::kSuccess); }
