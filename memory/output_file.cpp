@@ -118,7 +118,7 @@ void OutputFile::close() noexcept {
 void OutputFile::fail(int reason) const { throw Error(ErrorCode::kIo, path_, std::strerror(reason)); }
 
 void OutputFile::open_target(std::span<const std::string> inputs) {
-    const auto found = follow(path_);
+    const auto found = follow(path_ == "-" ? descriptor_path(STDOUT_FILENO) : path_);
     if (!found) fail(errno);
     folder_ = found->folder;
     target_ = found->path();

@@ -1,6 +1,7 @@
 #include "tools/bench_options.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "tools/model_options.h"
 #include "tools/placed_model.h"
@@ -42,6 +43,11 @@ void find_routing(const po::variables_map& values, BenchOptions& options) {
     std::string name = options.shape ? "uniform" : "router";
     if (values.count("routing") > 0) name = values["routing"].as<std::string>();
     if (values.count("routing") > 0 && name != "router" && name != "uniform") {
+        std::error_code ignored;
+        const bool file = name.find('/') != std::string::npos || name.ends_with(".json") ||
+                          std::filesystem::exists(name, ignored);
+        if (!file)
+            throw Error(ErrorCode::kUsage, "--routing", "expected router, uniform or a file, found " + shown(name));
         options.counts_file = name;
         name = options.shape ? "uniform" : "router";
     }

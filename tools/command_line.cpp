@@ -78,7 +78,9 @@ std::vector<po::option> read_words(const std::vector<std::string>& arguments,
             throw Error(ErrorCode::kUsage, spelling, "expected no value, found " + shown(*value));
         // Whatever follows is the value, also "-1" and "- a list": only another option's name is not.
         const bool follows = i + 1 < arguments.size() && !names.contains(arguments[i + 1]);
-        if (semantic.max_tokens() > 0 && !value && follows && (semantic.min_tokens() > 0 || arguments[i + 1][0] != '-'))
+        const bool optional = semantic.min_tokens() == 0;
+        if (semantic.max_tokens() > 0 && !value && follows &&
+            (!optional || !arguments[i + 1].starts_with('-') || begins_number(arguments[i + 1])))
             value = arguments[++i];
         if (semantic.min_tokens() > 0 && !value)
             throw Error(ErrorCode::kUsage, spelling,

@@ -163,7 +163,7 @@ struct NumberOption {
 };
 
 TEST(Numbers, OfEveryOptionOfEveryProgramAreChecked) {
-    const Words run{"lfm-run", "-p", "Hi"}, bench{"lfm-bench", "--shape", kShape, "-r", "1"};
+    const Words run{"lfm-run", "-p", "Hi"}, bench{"lfm-bench", "--shape", kShape};
     const Words plan{"lfm-plan", "--shape", kShape, "--profile", kCard};
     const Words logits{"lfm-eval", "logits", "-m", "none", "--tokens", "1", "-o", "/dev/null"};
     const Words perplexity{"lfm-eval", "perplexity", "-m", "none", "-f", "none"};

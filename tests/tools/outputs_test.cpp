@@ -93,6 +93,17 @@ TEST_F(Outputs, GoThroughLinksAndPipesAsTheyAre) {
     }
 }
 
+TEST_F(Outputs, ADashIsStandardOutput) {
+    const std::string make = kPrograms + "lfm-eval make --shape " + kShape + " -o ";
+    const Result piped = run({"/bin/sh", "-c", make + "-"});
+    EXPECT_EQ(piped.code, 0) << piped.err;
+    EXPECT_EQ(piped.out, read_file(model_));
+    const Result filed = run({"/bin/sh", "-c", make + "/dev/stdout > " + dir_.file("filed")});
+    EXPECT_EQ(filed.code, 0) << filed.err;
+    EXPECT_EQ(read_file(dir_.file("filed")), read_file(model_));
+    EXPECT_FALSE(fs::exists("-"));
+}
+
 TEST_F(Outputs, ThatCannotBeAreRefusedBeforeTheWork) {
     fs::create_directory(dir_.file("folder"));
     const std::size_t n_before = n_files();

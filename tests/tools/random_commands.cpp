@@ -86,7 +86,7 @@ private:
         flag(3, pick({"--bogus", "-ngl", "-fa", "-hf", "word", "-", "--", "", "-x", "--vram-buget", "--n-cpu-moe=4", "-5", "---"}));
     }
     void computing() {
-        for (const char* option : {"-t", "--threads"}) maybe(8, option, [&] { return number({"1", "2", "1024", "1025", "0"}); });
+        for (const char* option : {"-t", "--threads"}) maybe(8, option, [&] { return number({"1", "2", "5", "1025", "0"}); });
         maybe(12, "-b", [&] { return number({"1", "7", "512", "65536", "65537", "0"}); });
         for (const char* option : {"-ctk", "-ctv", "--cache-type-k"})
             maybe(6, option, [&] { return pick({"f16", "f32", "q8_0", "q4_0", ""}); });

@@ -81,7 +81,7 @@ std::map<std::string, std::string> snapshot(const fs::path& folder) {
             what += fs::read_symlink(entry.path()).string();
         else if (fs::is_regular_file(status))
             what += read_file(entry.path());
-        found[fs::relative(entry.path(), folder).string()] = what;
+        found[entry.path().lexically_relative(folder).string()] = what;
     }
     return found;
 }
