@@ -34,7 +34,8 @@ struct ExpertId {
     constexpr auto operator<=>(const ExpertId&) const = default;
 };
 
-/// "16GiB", "16G", "16000MiB", "512K", "123" (bytes). Powers of 1024. Nothing when it is not a size.
+/// "16GiB", "16gib", "16G", "16 GiB", "16000MiB", "512K", "123B", "0". Powers of 1024. Nothing when it is not a size: a
+/// number without a unit is none, as nobody means eight bytes by "8".
 std::optional<Bytes> parse_bytes(std::string_view text);
 
 /// "13.5 GiB", "480 KiB": for people, three figures.

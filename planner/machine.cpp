@@ -47,7 +47,7 @@ MachineIdentity identity_of(const MachineProfile& machine) {
     identity.parts["threads"] = std::to_string(machine.host.n_threads);
     identity.parts["memory"] = memory_text(machine.host.memory);
     for (std::size_t i = 0; i < machine.devices.size(); ++i) {
-        const std::string device = "device " + std::to_string(i + 1);
+        const std::string device = "device " + std::to_string(i);
         identity.parts[device + " name"] = machine.devices[i].name;
         identity.parts[device + " backend"] = machine.devices[i].backend;
         identity.parts[device + " memory"] = memory_text(machine.devices[i].memory);

@@ -1,12 +1,6 @@
 #include "runtime/random_model_file.h"
 
 #include <array>
-#include <cerrno>
-#include <cstring>
-
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "memory/error.h"
 #include "memory/gguf_writer.h"
@@ -80,52 +74,6 @@ void add_metadata(GgufWriter& writer, const HyperParameters& hyper) {
     writer.add("tokenizer.chat_template", std::string_view(kTemplate));
 }
 
-/// A file of a given size, mapped for writing; removed again unless kept.
-class OutputFile {
-public:
-    OutputFile(const std::filesystem::path& path, std::uint64_t size)
-        : path_(path), temporary_(path.string() + ".tmp"), size_(size) {
-        fd_ = ::open(temporary_.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-        if (fd_ < 0) fail(errno);
-        // Room is taken at once: writing to a mapping of a full disk would be a signal, not an error.
-        if (const int reason = ::posix_fallocate(fd_, 0, static_cast<off_t>(size)); reason != 0) fail(reason);
-        void* data = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd_, 0);
-        if (data == MAP_FAILED) fail(errno);
-        data_ = static_cast<std::byte*>(data);
-    }
-    OutputFile(const OutputFile&) = delete;
-    OutputFile& operator=(const OutputFile&) = delete;
-    ~OutputFile() { close(); }
-
-    std::span<std::byte> bytes() const { return {data_, size_}; }
-
-    void keep() {
-        if (::msync(data_, size_, MS_SYNC) != 0 || ::rename(temporary_.c_str(), path_.c_str()) != 0) fail(errno);
-        kept_ = true;
-    }
-
-private:
-    void close() noexcept {
-        if (data_ != nullptr) ::munmap(data_, size_);
-        if (fd_ >= 0) ::close(fd_);
-        if (fd_ >= 0 && !kept_) ::unlink(temporary_.c_str());
-        data_ = nullptr;
-        fd_ = -1;
-    }
-    [[noreturn]] void fail(int reason) {
-        close();
-        throw Error(ErrorCode::kIo, path_.string(),
-                    "cannot write " + format_bytes(Bytes{size_}) + ": " + std::strerror(reason));
-    }
-
-    std::filesystem::path path_;
-    std::string temporary_;
-    std::uint64_t size_;
-    int fd_ = -1;
-    std::byte* data_ = nullptr;
-    bool kept_ = false;
-};
-
 }  // namespace
 
 MadeVocabulary make_vocabulary(std::uint32_t n_vocab) {
@@ -165,17 +113,27 @@ MadeVocabulary make_vocabulary(std::uint32_t n_vocab) {
     return made;
 }
 
-void write_random_model(const ModelDescription& model, const std::filesystem::path& path, std::uint64_t seed) {
+void write_random_model(const ModelDescription& model, OutputFile& file, std::uint64_t seed) {
     GgufWriter writer;
     add_metadata(writer, model.hyper);
     for (const TensorRef* tensor : all_tensors(model))
         writer.add_tensor(
             {tensor->name, tensor->type, tensor->n_dims, tensor->dims, tensor->offset, tensor->bytes.value});
     const std::string header = writer.header();
-    OutputFile file(path, header.size() + data_section_size(model));
-    std::memcpy(file.bytes().data(), header.data(), header.size());
-    fill_random(model, file.bytes().subspan(header.size()), seed);
+    file.reserve(Bytes{header.size() + data_section_size(model)});
+    file.write(header);
+    std::uint64_t at = 0;
+    random_tensors(model, seed, [&](const TensorRef& tensor, std::span<const std::byte> data) {
+        file.write(std::string(tensor.offset - at, '\0'));  // to the tensor's alignment
+        file.write({reinterpret_cast<const char*>(data.data()), data.size()});
+        at = tensor.offset + data.size();
+    });
     file.keep();
+}
+
+void write_random_model(const ModelDescription& model, const std::filesystem::path& path, std::uint64_t seed) {
+    OutputFile file(path.string());
+    write_random_model(model, file, seed);
 }
 
 }  // namespace lfm

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "memory/output_file.h"
 #include "planner/model.h"
 
 namespace lfm {
@@ -20,8 +21,9 @@ struct MadeVocabulary {
 inline constexpr std::uint32_t kMinVocabulary = 14 + 256;
 MadeVocabulary make_vocabulary(std::uint32_t n_vocab);
 
-/// Writes the whole file beside `path` and renames it. Throws Error{kIo} (a full disk is noticed before anything is
-/// written), Error{kUsage} for a vocabulary that is too small.
+/// Writes and keeps the whole file. Throws Error{kIo} (a full disk is noticed before anything is written), Error{kUsage}
+/// for a vocabulary that is too small.
+void write_random_model(const ModelDescription& model, OutputFile& file, std::uint64_t seed);
 void write_random_model(const ModelDescription& model, const std::filesystem::path& path, std::uint64_t seed);
 
 }  // namespace lfm

@@ -143,6 +143,23 @@ void fill_vector(const TensorRef& tensor, std::byte* to, Random& random) {
     }
 }
 
+/// `data` has the tensor's size.
+void fill_tensor(const TensorRef& tensor, std::span<std::byte> data, std::uint64_t seed) {
+    if (tensor.n_dims == 1 || tensor.name.ends_with("conv.weight")) {
+        Random random(seed);
+        return fill_vector(tensor, data.data(), random);
+    }
+    // Small embeddings keep tied logits small; other rows divide by their length.
+    const bool embedding = tensor.name == "token_embd.weight";
+    const float spread = embedding ? 0.05f : 1.0f / std::sqrt(static_cast<float>(tensor.dims[0]));
+    const Pool pool(tensor.type, spread, seed);
+    const std::size_t piece = kPiece / pool.block_bytes() * pool.block_bytes();
+    tbb::parallel_for(std::size_t{0}, (data.size() + piece - 1) / piece, [&](std::size_t i) {
+        const std::size_t begin = i * piece;
+        pool.copy(data.subspan(begin, std::min(piece, data.size() - begin)), seed + i + 1);
+    });
+}
+
 }  // namespace
 
 std::uint64_t data_section_size(const ModelDescription& model) {
@@ -153,25 +170,17 @@ std::uint64_t data_section_size(const ModelDescription& model) {
 
 void fill_random(const ModelDescription& model, std::span<std::byte> data, std::uint64_t seed) {
     Random seeds(seed);
+    for (const TensorRef* tensor : all_tensors(model))
+        fill_tensor(*tensor, data.subspan(tensor->offset, tensor->bytes.value), seeds.next());
+}
+
+void random_tensors(const ModelDescription& model, std::uint64_t seed, const TensorSink& sink) {
+    Random seeds(seed);
+    std::vector<std::byte> data;
     for (const TensorRef* tensor : all_tensors(model)) {
-        const std::uint64_t tensor_seed = seeds.next();
-        std::byte* to = data.data() + tensor->offset;
-        if (tensor->n_dims == 1 || tensor->name.ends_with("conv.weight")) {
-            Random random(tensor_seed);
-            fill_vector(*tensor, to, random);
-            continue;
-        }
-        // Small embeddings keep tied logits small; other rows divide by their length.
-        const bool embedding = tensor->name == "token_embd.weight";
-        const float spread = embedding ? 0.05f : 1.0f / std::sqrt(static_cast<float>(tensor->dims[0]));
-        const Pool pool(tensor->type, spread, tensor_seed);
-        const std::size_t piece = kPiece / pool.block_bytes() * pool.block_bytes();
-        const std::size_t n_pieces = (tensor->bytes.value + piece - 1) / piece;
-        tbb::parallel_for(std::size_t{0}, n_pieces, [&](std::size_t i) {
-            const std::size_t begin = i * piece;
-            const std::size_t size = std::min<std::size_t>(piece, tensor->bytes.value - begin);
-            pool.copy({to + begin, size}, tensor_seed + i + 1);
-        });
+        data.resize(tensor->bytes.value);
+        fill_tensor(*tensor, data, seeds.next());
+        sink(*tensor, data);
     }
 }
 

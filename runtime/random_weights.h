@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -16,6 +17,10 @@ std::uint64_t data_section_size(const ModelDescription& model);
 /// stay finite: about 1/sqrt(row length) for matrices, around one for norms. Every page gets its own content.
 /// Repeatable by seed, whatever the number of threads.
 void fill_random(const ModelDescription& model, std::span<std::byte> data, std::uint64_t seed);
+
+using TensorSink = std::function<void(const TensorRef& tensor, std::span<const std::byte> data)>;
+/// The same bytes, tensor by tensor in the order of all_tensors: in memory is one at a time.
+void random_tensors(const ModelDescription& model, std::uint64_t seed, const TensorSink& sink);
 
 /// A matrix alone, as fill_random makes it.
 std::vector<std::byte> random_matrix(DType type, std::uint32_t n_in, std::uint32_t n_out, std::uint64_t seed);

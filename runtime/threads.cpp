@@ -9,18 +9,10 @@
 
 #include <hwloc.h>
 
+#include "runtime/cpu_quota.h"
+
 namespace lfm {
 namespace {
-
-/// Whole CPUs of the cgroup's quota (version 2: "max 100000" or "200000 100000"); 0 when there is none.
-std::uint32_t cgroup_quota() {
-    std::ifstream file("/sys/fs/cgroup/cpu.max");
-    std::string quota;
-    double period = 0;
-    if (!(file >> quota >> period) || quota == "max" || period <= 0) return 0;
-    const double cpus = std::strtod(quota.c_str(), nullptr) / period;
-    return static_cast<std::uint32_t>(std::max(1.0, cpus));
-}
 
 struct Topology {
     hwloc_topology_t handle = nullptr;
@@ -67,8 +59,7 @@ std::vector<std::uint32_t> core_processors() {
 std::uint32_t default_thread_count() {
     auto n = static_cast<std::uint32_t>(core_processors().size());
     if (n == 0) n = std::max(1u, std::thread::hardware_concurrency());
-    const std::uint32_t quota = cgroup_quota();
-    return quota > 0 ? std::min(n, quota) : n;
+    return threads_within(cpu_quota(), n);
 }
 
 std::string processor_name() {

@@ -7,8 +7,8 @@
 
 namespace lfm {
 
-/// One per physical core this process may use; on hybrid processors the fast cores only; never more than the cgroup's
-/// CPU quota. At least one.
+/// One per physical core this process may use; on hybrid processors the fast cores only; never more than the
+/// quota of the cgroups around it keeps busy. At least one.
 std::uint32_t default_thread_count();
 
 /// The system's number of one processor of each such core; empty when the system does not say.

@@ -1,8 +1,6 @@
 #include "tools/answer_output.h"
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <string>
 
 #include <unistd.h>
@@ -14,17 +12,10 @@ namespace lfm::tools {
 ReasoningPlace reasoning_place(const RunOptions& options) {
     if (options.reasoning == ReasoningChoice::kHide) return ReasoningPlace::kNowhere;
     if (!::isatty(STDOUT_FILENO))
-        return options.verbosity == Verbosity::kQuiet ? ReasoningPlace::kNowhere : ReasoningPlace::kStderr;
+        return options.verbosity == Verbosity::kQuiet                     ? ReasoningPlace::kNowhere
+               : color_for(options.color, STDERR_FILENO) == Color::kOn ? ReasoningPlace::kStderrDimmed
+                                                                       : ReasoningPlace::kStderr;
     return color_for(options.color, STDOUT_FILENO) == Color::kOn ? ReasoningPlace::kDimmed : ReasoningPlace::kMarked;
-}
-
-void write_stdout(std::string_view text) {
-    while (!text.empty()) {
-        const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0) throw Error(ErrorCode::kIo, "standard output", std::strerror(errno));
-        text.remove_prefix(static_cast<std::size_t>(n));
-    }
 }
 
 void AnswerOutput::write(const Segment& segment) {
@@ -43,8 +34,10 @@ void AnswerOutput::write_answer(std::string_view text) {
 
 void AnswerOutput::write_reasoning(std::string_view text) {
     if (place_ == ReasoningPlace::kNowhere || text.empty()) return;
-    if (place_ == ReasoningPlace::kStderr) {
-        std::fwrite(text.data(), 1, text.size(), stderr);
+    if (on_stderr()) {
+        const std::string shown =
+            place_ == ReasoningPlace::kStderrDimmed ? "\033[2m" + std::string(text) + "\033[0m" : std::string(text);
+        std::fwrite(shown.data(), 1, shown.size(), stderr);
         last_on_stderr_ = text.back();
     } else {
         if (!reasoning_ && last_ != '\n') write_stdout("\n");
@@ -59,7 +52,7 @@ void AnswerOutput::write_reasoning(std::string_view text) {
 void AnswerOutput::end_reasoning() {
     if (!reasoning_) return;
     reasoning_ = false;
-    if (place_ == ReasoningPlace::kStderr) {
+    if (on_stderr()) {
         if (last_on_stderr_ != '\n') std::fputs("\n", stderr);
         last_on_stderr_ = '\n';
     } else {

@@ -13,13 +13,11 @@ enum class ReasoningPlace {
     kDimmed,  // on stdout, in a terminal's faint style
     kMarked,  // on stdout, between lines "[reasoning]" and "[answer]"
     kStderr,
+    kStderrDimmed,
 };
 
 /// By the options and by what stdout is: what is piped away is the answer alone.
 ReasoningPlace reasoning_place(const RunOptions& options);
-
-/// All of it, also when signals interrupt. Throws Error{kIo}.
-void write_stdout(std::string_view text);
 
 /// Unbuffered: text is seen as it comes. Throws Error{kIo} when stdout takes no more.
 class AnswerOutput {
@@ -34,6 +32,7 @@ private:
     void write_answer(std::string_view text);
     void write_reasoning(std::string_view text);
     void end_reasoning();
+    bool on_stderr() const { return place_ == ReasoningPlace::kStderr || place_ == ReasoningPlace::kStderrDimmed; }
 
     ReasoningPlace place_;
     bool reasoning_ = false;  // what was written last

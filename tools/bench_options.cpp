@@ -1,7 +1,7 @@
 #include "tools/bench_options.h"
 
 #include <algorithm>
-#include <charconv>
+#include <filesystem>
 
 #include "tools/model_options.h"
 #include "tools/placed_model.h"
@@ -10,19 +10,9 @@ namespace lfm::tools {
 namespace {
 
 std::vector<std::uint32_t> parse_list(const po::variables_map& values, const char* option) {
-    constexpr std::uint32_t kMostTokens = 1u << 24;
-    const auto& text = values[option].as<std::string>();
-    std::vector<std::uint32_t> numbers;
-    for (const char *at = text.data(), *end = at + text.size();; ++at) {
-        std::uint32_t number = 0;
-        const auto [next, status] = std::from_chars(at, end, number);
-        if (status != std::errc{} || number > kMostTokens || (next != end && *next != ','))
-            throw Error(ErrorCode::kUsage, std::string("--") + option,
-                        "expected numbers with commas between, found " + text);
-        numbers.push_back(number);
-        at = next;
-        if (at == end) return numbers;
-    }
+    constexpr IntegerRange kTokens{0, 1 << 24};
+    const auto numbers = parse_integers(values[option].as<std::string>(), std::string("--") + option, kTokens);
+    return {numbers.begin(), numbers.end()};
 }
 
 std::vector<BenchTest> find_tests(const po::variables_map& values) {
@@ -42,7 +32,7 @@ BenchFormat find_format(const po::variables_map& values) {
     if (name == "md") return BenchFormat::kMarkdown;
     if (name == "csv") return BenchFormat::kCsv;
     if (name == "json") return BenchFormat::kJson;
-    throw Error(ErrorCode::kUsage, "--output", "expected md, csv or json, found " + name);
+    throw Error(ErrorCode::kUsage, "--output", "expected md, csv or json, found " + shown(name));
 }
 
 void find_routing(const po::variables_map& values, BenchOptions& options) {
@@ -52,8 +42,16 @@ void find_routing(const po::variables_map& values, BenchOptions& options) {
     // Random weights route at random, but not evenly.
     std::string name = options.shape ? "uniform" : "router";
     if (values.count("routing") > 0) name = values["routing"].as<std::string>();
-    if (values.count("routing") > 0 && name != "router" && name != "uniform")
-        throw Error(ErrorCode::kUsage, "--routing", "expected router or uniform, found " + name);
+    if (values.count("routing") > 0 && name != "router" && name != "uniform") {
+        std::error_code ignored;
+        const bool file = name.find('/') != std::string::npos || name.ends_with(".json") ||
+                          std::filesystem::exists(name, ignored);
+        if (!file)
+            throw Error(ErrorCode::kUsage, "--routing", "expected router, uniform or a file, found " + shown(name));
+        options.counts_file = name;
+        name = options.shape ? "uniform" : "router";
+    }
+    options.routing_given = traced || values.count("routing") > 0;
     options.routing_text = traced ? values["routing-trace"].as<std::string>() : name;
     if (traced)
         options.routing = parse_routing_trace_spec(options.routing_text, "--routing-trace");
@@ -70,7 +68,7 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     }
     const auto& name = values["arithmetic"].as<std::string>();
     if (name != "run" && name != "skip")
-        throw Error(ErrorCode::kUsage, "--arithmetic", "expected run or skip, found " + name);
+        throw Error(ErrorCode::kUsage, "--arithmetic", "expected run or skip, found " + shown(name));
     if (name == "run") return;
     if (!simulated)
         throw Error(
@@ -82,8 +80,27 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     options.arithmetic = HostArithmetic::kSkip;
 }
 
+/// --roofline measures the CPU's kernels alone.
+void check_roofline(const po::variables_map& values) {
+    for (const char* option : {"n-prompt", "n-gen", "n-depth", "ctx-size", "no-warmup", "routing", "routing-trace",
+                               "arithmetic", "trace", "device", "vram-budget", "ram-budget", "profile", "adapt",
+                               "batch-size", "cache-type-k", "cache-type-v"})
+        if (is_given(values, option))
+            throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --roofline");
+    if (const auto& backend = values["backend"].as<std::string>(); backend != "auto" && backend != "cpu")
+        throw Error(ErrorCode::kUsage, "--backend", "expected cpu or none beside --roofline, found " + shown(backend));
+}
+
+/// Where nothing is computed, nothing can be said of how.
+void check_skipped(const po::variables_map& values) {
+    for (const char* option : {"threads", "kernels", "exact"})
+        if (is_given(values, option))
+            throw Error(ErrorCode::kUsage, std::string("--") + option,
+                        "expected none where nothing is computed, the profile says how fast; --arithmetic run computes");
+}
+
 /// One session holds every test.
-void set_sizes(BenchOptions& options) {
+void set_sizes(const po::variables_map& values, BenchOptions& options) {
     std::uint32_t n_ctx = 0, longest = 1;
     for (const BenchTest& test : options.tests) {
         n_ctx = std::max(n_ctx, test.n_depth + test.n_prompt + test.n_gen);
@@ -91,6 +108,14 @@ void set_sizes(BenchOptions& options) {
     }
     options.session.n_ctx = n_ctx;
     options.session.n_batch = std::min(options.session.n_batch, longest);
+    if (values.count("ctx-size") == 0) return;
+    const auto asked = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", {1, kContextRange.highest}));
+    if (asked < n_ctx)
+        throw Error(ErrorCode::kUsage, "--ctx-size",
+                    "expected at least the " + std::to_string(n_ctx) + " tokens of the longest test, found " +
+                        std::to_string(asked));
+    options.session.n_ctx = asked;
+    options.session.n_batch = std::min(session_options(values).n_batch, asked);
 }
 
 }  // namespace
@@ -109,9 +134,11 @@ po::options_description bench_options() {
     options.add_options()("n-prompt,p", text()->default_value("512"), "prompt tokens; a list is several tests");
     options.add_options()("n-gen,n", text()->default_value("128"), "generated tokens; a list is several tests");
     options.add_options()("n-depth,d", text()->default_value("0"), "tokens of context before the test");
-    options.add_options()("repetitions,r", po::value<std::uint32_t>()->default_value(5), "of each test");
+    options.add_options()("ctx-size,c", text(), "tokens of context; default: what the tests need");
+    options.add_options()("repetitions,r", text()->default_value("5"), "of each test");
     options.add_options()("no-warmup", "skip the uncounted first run");
-    options.add_options()("routing", text(), "router or uniform; default: uniform for a shape, else router");
+    options.add_options()("routing", text(), "router or uniform; default: uniform for a shape, else router; or a file of lfm-eval "
+                          "routing -o, to plan with");
     options.add_options()("routing-trace", text(),
                           "experts to use: zipf:1.0,reuse:0.6 or a file of lfm-eval routing --trace");
     options.add_options()("arithmetic", text(),
@@ -133,7 +160,10 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     if (values.count("help") > 0) options.action = BenchAction::kHelp;
     if (values.count("version") > 0) options.action = BenchAction::kVersion;
     if (options.action != BenchAction::kRun) return options;
-    if (values.count("roofline") > 0) options.action = BenchAction::kRoofline;
+    if (values.count("roofline") > 0) {
+        options.action = BenchAction::kRoofline;
+        check_roofline(values);
+    }
     const std::size_t n_models = values.count("model") + values.count("shape");
     if (n_models > 1 || (n_models == 0 && options.action == BenchAction::kRun))
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --shape");
@@ -141,18 +171,21 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     if (values.count("shape") > 0) options.shape = values["shape"].as<std::string>();
     options.format = find_format(values);
     if (values.count("trace") > 0) options.trace_file = values["trace"].as<std::string>();
+    options.files_read = files_read(values);
+    if (values.count("routing") > 0) options.files_read.push_back(values["routing"].as<std::string>());
+    if (values.count("routing-trace") > 0) options.files_read.push_back(values["routing-trace"].as<std::string>());
     options.tests = find_tests(values);
-    options.repetitions = values["repetitions"].as<std::uint32_t>();
-    if (options.repetitions < 1) throw Error(ErrorCode::kUsage, "--repetitions", "expected at least 1, found 0");
+    options.repetitions = static_cast<std::uint32_t>(*find_integer(values, "repetitions", {1, 100'000}));
     options.warmup = values.count("no-warmup") == 0;
-    options.device = placed_device_request(values);
+    options.device = device_request(values, ProfileUse::kDeviceAndCpu);
     find_routing(values, options);
     find_arithmetic(values, options);
     options.session = session_options(values);
     options.session.adaptation = options.device.adaptation;
     // The times of another device would be told as this one's.
     options.session.after_loss = AfterLoss::kThrow;
-    set_sizes(options);
+    set_sizes(values, options);
+    if (options.arithmetic == HostArithmetic::kSkip) check_skipped(values);
     return options;
 }
 

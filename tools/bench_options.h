@@ -23,11 +23,14 @@ struct BenchOptions {
     /// Nothing: the router chooses.
     std::optional<RoutingTraceSpec> routing;
     std::string routing_text;
+    std::optional<std::string> counts_file;  // of experts' use, to plan with
+    bool routing_given = false;              // by an option
     DeviceRequest device;
     HostArithmetic arithmetic = HostArithmetic::kRun;  // kSkip: a simulated device only, never with the router
     SessionOptions session;                            // sizes that hold every test
     BenchFormat format = BenchFormat::kMarkdown;
     std::optional<std::string> trace_file;
+    std::vector<std::string> files_read;  // which the trace must not replace
 };
 
 po::options_description bench_options();

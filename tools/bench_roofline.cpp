@@ -2,7 +2,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <ostream>
+#include <string>
 
 #include <nlohmann/json.hpp>
 
@@ -57,15 +57,15 @@ Cells cells(const RooflineResult& result) {
             result.share > 0 ? std::to_string(static_cast<int>(100 * result.share + 0.5)) + " %" : ""};
 }
 
-void print_head(std::ostream& out, BenchFormat format, std::string_view kernels, std::uint32_t n_threads) {
-    if (format == BenchFormat::kCsv) out << "type,n_in,n_out,n_tokens,kernels,n_threads,unit,rate,limit,share\n";
+void print_head(BenchFormat format, std::string_view kernels, std::uint32_t n_threads) {
+    if (format == BenchFormat::kCsv) write_stdout("type,n_in,n_out,n_tokens,kernels,n_threads,unit,rate,limit,share\n");
     if (format != BenchFormat::kMarkdown) return;
-    out << processor_name() << ", " << n_threads << " threads, kernels " << kernels
-        << "\n\n| type  | matrix          | tokens |       rate | unit   | limit      | of it |\n"
-           "| ----- | --------------- | -----: | ---------: | ------ | ---------- | ----: |\n";
+    write_stdout(processor_name() + ", " + std::to_string(n_threads) + " threads, kernels " + std::string(kernels) +
+                 "\n\n| type  | matrix          | tokens |       rate | unit   | limit      | of it |\n"
+                 "| ----- | --------------- | -----: | ---------: | ------ | ---------- | ----: |\n");
 }
 
-void print_row(std::ostream& out, BenchFormat format, std::string_view kernels, std::uint32_t n_threads,
+void print_row(BenchFormat format, std::string_view kernels, std::uint32_t n_threads,
                const RooflineResult& result) {
     const Cells text = cells(result);
     char row[256];
@@ -77,7 +77,7 @@ void print_row(std::ostream& out, BenchFormat format, std::string_view kernels, 
         std::snprintf(row, sizeof row, "%s,%u,%u,%u,%.*s,%u,%s,%s,%s,%.4f\n", text.type.c_str(), result.matrix.n_in,
                       result.matrix.n_out, result.n_tokens, static_cast<int>(kernels.size()), kernels.data(), n_threads,
                       is_read(result) ? "GB/s" : "GOP/s", text.rate.c_str(), text.limit.c_str(), result.share);
-    out << row << std::flush;
+    write_stdout(row);
 }
 
 nlohmann::ordered_json json_row(std::string_view kernels, std::uint32_t n_threads, const RooflineResult& result) {
@@ -97,7 +97,7 @@ nlohmann::ordered_json json_row(std::string_view kernels, std::uint32_t n_thread
 
 }  // namespace
 
-void run_roofline(const BenchOptions& options, std::ostream& out) {
+void run_roofline(const BenchOptions& options) {
     const cpu::Kernels& kernels = options.session.kernels != nullptr ? *options.session.kernels : cpu::best_kernels();
     const std::uint32_t n_threads = options.session.n_threads;
     const std::vector<RooflineMatrix> matrices = asked_matrices(options);
@@ -105,7 +105,7 @@ void run_roofline(const BenchOptions& options, std::ostream& out) {
         throw Error(ErrorCode::kUsage, "--roofline",
                     "expected a model with a matrix of a megabyte or more, found none");
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-    print_head(out, options.format, kernels.name, n_threads);
+    print_head(options.format, kernels.name, n_threads);
     measure_roofline({.matrices = matrices,
                       .batches = {1, 32, 512},
                       .kernels = &kernels,
@@ -115,9 +115,9 @@ void run_roofline(const BenchOptions& options, std::ostream& out) {
                          if (options.format == BenchFormat::kJson)
                              rows.push_back(json_row(kernels.name, n_threads, result));
                          else
-                             print_row(out, options.format, kernels.name, n_threads, result);
+                             print_row(options.format, kernels.name, n_threads, result);
                      });
-    if (options.format == BenchFormat::kJson) out << rows.dump(2) << '\n';
+    if (options.format == BenchFormat::kJson) write_stdout(rows.dump(2) + "\n");
 }
 
 }  // namespace lfm::tools

@@ -1,11 +1,15 @@
 #include "tools/console.h"
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <string>
 
 #include <unistd.h>
+
+#include "memory/error.h"
 
 namespace lfm::tools {
 namespace {
@@ -21,6 +25,15 @@ Color color_for(ColorChoice choice, int descriptor) {
     const bool refused =
         (no_color != nullptr && *no_color != '\0') || (terminal != nullptr && std::string_view(terminal) == "dumb");
     return !refused && ::isatty(descriptor) ? Color::kOn : Color::kOff;
+}
+
+void write_stdout(std::string_view text) {
+    while (!text.empty()) {
+        const ssize_t n = ::write(STDOUT_FILENO, text.data(), text.size());
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0) throw Error(ErrorCode::kIo, "standard output", std::strerror(errno));
+        text.remove_prefix(static_cast<std::size_t>(n));
+    }
 }
 
 void Console::error(std::string_view text) const {

@@ -12,6 +12,9 @@ enum class Color { kOff, kOn };
 /// kAuto: on a terminal, unless NO_COLOR is set (no-color.org) or the terminal is dumb.
 Color color_for(ColorChoice choice, int descriptor);
 
+/// All of the text to standard output, also when signals interrupt. Throws Error{kIo} when it takes no more.
+void write_stdout(std::string_view text);
+
 class Console {
 public:
     Console(std::string_view tool, Verbosity verbosity) : tool_(tool), verbosity_(verbosity) {}

@@ -23,25 +23,16 @@ bool wants_no_device(const DeviceRequest& request) {
     return request.backend == BackendName::kCpu || vram_budget(request, {1000}) == Bytes{0};
 }
 
-/// Null: there is none, and none was asked for by name.
+/// Nothing: there is none, and none was asked for.
 std::optional<FoundDevice> find_device(const DeviceRequest& request, const Console& console) {
-    std::vector<FoundDevice> devices = find_devices(request.backend);
-    const bool by_name = request.backend != BackendName::kAuto;
-    std::erase_if(devices, [&](const FoundDevice& device) {
-        return !device.why_unusable.empty() || (device.emulated && !by_name);
-    });
-    const std::uint32_t index = request.index.value_or(0);
-    if (index < devices.size()) return devices[index];
-    if ((by_name || request.index) && devices.empty())
-        throw Error(ErrorCode::kNoDevice, by_name ? "--backend" : "--device",
-                    "expected a device, found none (" + why_no_device(request.backend) + ")");
-    if (by_name || request.index)
-        throw Error(ErrorCode::kUsage, by_name ? "--backend" : "--device",
-                    "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
+    if (auto found = pick_device(request.backend, request.index)) return found;
+    const std::string none = "no GPU found (" + why_no_device(request.backend) + ")";
     if (request.vram_budget && *request.vram_budget != "auto")
-        console.note("no GPU found (" + why_no_device(request.backend) + "): everything in RAM, no VRAM is used");
-    else if (console.verbosity() == Verbosity::kVerbose)  // what was looked for is looked for again
-        console.detail("no GPU found (" + why_no_device(request.backend) + ")");
+        console.note(none + ": everything in RAM, no VRAM is used");
+    else if (!request.profiles.empty() && request.profile_use == ProfileUse::kDevice)
+        console.note(none + ": --profile is not needed");
+    else
+        console.detail(none);
     return std::nullopt;
 }
 
@@ -71,10 +62,10 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
     choice.backend = BackendName::kSim;
     choice.machine = load_machine(request.profiles);
     choice.device = request.index.value_or(0);
+    if (choice.machine->devices.empty())
+        throw Error(ErrorCode::kUsage, "--profile", "expected one with a device, found none");
     if (choice.device >= choice.machine->devices.size())
-        throw Error(ErrorCode::kUsage, "--profile",
-                    "expected a profile with device " + std::to_string(choice.device) + ", found " +
-                        std::to_string(choice.machine->devices.size()) + " devices");
+        throw Error(ErrorCode::kUsage, "--device", expected_device(choice.machine->devices.size(), choice.device));
     choice.name = choice.machine->devices[choice.device].name + " (simulated)";
     choice.machine->devices[choice.device].backend = "sim";  // whose memory is planned for
     choice.open = [machine = *choice.machine, device = choice.device](const DeviceOptions& options, Ledger& ledger) {
@@ -88,13 +79,59 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
     return choice;
 }
 
+/// Options that say something of a device mean nothing where the CPU is to compute alone.
+void require_no_device_options(const po::variables_map& values, const DeviceRequest& request) {
+    const std::string why = is_given(values, "backend") ? "--backend cpu"
+                            : values.count("exact") > 0 ? "--exact, which computes on the CPU unless --backend is given"
+                                                        : "--kernels, which computes on the CPU unless --backend is given";
+    const auto refuse = [&](const char* option) {
+        throw Error(ErrorCode::kUsage, option, "expected none beside " + why);
+    };
+    if (request.index) refuse("--device");
+    if (request.vram_budget && *request.vram_budget != "auto" && vram_budget(request, {1000}) != Bytes{0})
+        refuse("--vram-budget");
+    if (!request.profiles.empty() && request.profile_use == ProfileUse::kDevice) refuse("--profile");
+}
+
 }  // namespace
+
+std::optional<FoundDevice> pick_device(BackendName backend, std::optional<std::uint32_t> index) {
+    const bool by_name = backend != BackendName::kAuto;
+    const std::vector<FoundDevice> devices = find_devices(backend);
+    const auto taken = std::ranges::find_if(devices, [&](const FoundDevice& device) {
+        return device.why_unusable.empty() && (by_name || !device.emulated);
+    });
+    if (taken == devices.end()) {
+        if (!by_name && !index) return std::nullopt;
+        std::string why = why_no_device(backend);
+        for (const FoundDevice& device : devices)
+            if (!device.why_unusable.empty()) why += "; " + device.description.name + ": " + device.why_unusable;
+        throw Error(ErrorCode::kNoDevice, by_name ? "--backend" : "--device",
+                    "expected a device, found none (" + why + ")");
+    }
+    if (!index) return *taken;
+    if (!by_name) return pick_device(taken->backend, index);
+    const auto numbered = std::ranges::find(devices, *index, &FoundDevice::index);
+    if (numbered == devices.end())
+        throw Error(ErrorCode::kUsage, "--device", expected_device(devices.size(), *index) + "; see lfm-probe --list");
+    if (!numbered->why_unusable.empty())
+        throw Error(ErrorCode::kNoDevice, "--device",
+                    numbered->description.name + " cannot be used: " + numbered->why_unusable);
+    return *numbered;
+}
+
+std::string expected_device(std::size_t n_devices, std::size_t found) {
+    const std::string expected = n_devices == 0   ? "no number, as there is no device"
+                                 : n_devices == 1 ? "0, as there is one device"
+                                                  : "0 to " + std::to_string(n_devices - 1);
+    return "expected " + expected + ", found " + std::to_string(found);
+}
 
 po::options_description device_options() {
     po::options_description options("device");
     const auto text = [] { return po::value<std::string>(); };
     options.add_options()("backend", text()->default_value("auto"), "auto, cpu, cuda, hip, vulkan or sim");
-    options.add_options()("device", po::value<std::uint32_t>(), "number of the backend's device; default: the first");
+    options.add_options()("device", text(), "of the backend, from 0, as lfm-probe --list counts; default: the first that can be used");
     options.add_options()("vram-budget", text(), "at most that much on the device: 8GiB, 80% of free, auto; 0: none");
     options.add_options()("ram-budget", text(), "at most that much in RAM: 24GiB or 80%");
     options.add_options()("profile", po::value<std::vector<std::string>>(),
@@ -104,27 +141,30 @@ po::options_description device_options() {
     return options;
 }
 
-DeviceRequest device_request(const po::variables_map& values) {
+DeviceRequest device_request(const po::variables_map& values, ProfileUse profile_use) {
     DeviceRequest request;
+    request.profile_use = profile_use;
     const auto& name = values["backend"].as<std::string>();
     const auto backend = backend_from_name(name);
     if (!backend)
-        throw Error(ErrorCode::kUsage, "--backend", "expected auto, cpu, cuda, hip, vulkan or sim, found " + name);
+        throw Error(ErrorCode::kUsage, "--backend", "expected auto, cpu, cuda, hip, vulkan or sim, found " + shown(name));
     request.backend = *backend;
-    const auto find = [&](const char* option) {
-        return values.count(option) > 0 ? std::optional(values[option].as<std::string>()) : std::nullopt;
-    };
-    if (values.count("device") > 0) request.index = values["device"].as<std::uint32_t>();
-    request.vram_budget = find("vram-budget");
-    request.ram_budget = find("ram-budget");
+    if (const auto index = find_integer(values, "device", kDeviceRange))
+        request.index = static_cast<std::uint32_t>(*index);
+    request.vram_budget = find_text(values, "vram-budget");
+    request.ram_budget = find_text(values, "ram-budget");
     if (values.count("profile") > 0) request.profiles = values["profile"].as<std::vector<std::string>>();
     const auto& adapt = values["adapt"].as<std::string>();
     if (adapt != "on" && adapt != "off")
-        throw Error(ErrorCode::kUsage, "--adapt", "expected on or off, found " + adapt);
+        throw Error(ErrorCode::kUsage, "--adapt", "expected on or off, found " + shown(adapt));
     request.adaptation = adapt == "on" ? Adaptation::kOn : Adaptation::kOff;
     // Unreadable sizes are told before anything is opened.
     vram_budget(request, {1000});
     if (request.ram_budget) parse_budget(*request.ram_budget, "--ram-budget", installed_memory());
+    // The CPU's own arithmetic: a device takes part beside it only when it is asked for, by name or by a plan.
+    const bool own_arithmetic = values.count("exact") + values.count("kernels") > 0 && values.count("plan") == 0;
+    if (own_arithmetic && request.backend == BackendName::kAuto) request.backend = BackendName::kCpu;
+    if (request.backend == BackendName::kCpu) require_no_device_options(values, request);
     return request;
 }
 
@@ -132,10 +172,18 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
     DeviceChoice choice;
     if (request.backend == BackendName::kSim) {
         choice = choose_simulated(request);
-    } else if (!wants_no_device(request)) {
+    } else if (wants_no_device(request)) {
+        // What was asked for beside it is there, though it is not used.
+        if (request.backend != BackendName::kCpu && (request.backend != BackendName::kAuto || request.index))
+            pick_device(request.backend, request.index);
+        if (!request.profiles.empty()) load_machine(request.profiles);
+        if (!request.profiles.empty() && request.profile_use == ProfileUse::kDevice)
+            console.note("no VRAM is used: --profile is not needed");
+    } else {
+        std::optional<MachineProfile> named;
+        if (!request.profiles.empty()) named = load_machine(request.profiles);
         if (const auto found = find_device(request, console)) {
-            choice.machine =
-                request.profiles.empty() ? machine_with(*found, request, console) : load_machine(request.profiles);
+            choice.machine = named ? std::move(named) : machine_with(*found, request, console);
             if (choice.machine->devices.empty())
                 throw Error(ErrorCode::kUsage, "--profile", "expected one with a device, found none");
             choice.device = match(*choice.machine, *found);

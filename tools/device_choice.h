@@ -16,12 +16,16 @@
 
 namespace lfm::tools {
 
+/// What a profile serves beside planning for a device: a prediction of the CPU's speed, or nothing.
+enum class ProfileUse { kDevice, kDeviceAndCpu };
+
 struct DeviceRequest {
     BackendName backend = BackendName::kAuto;
-    std::optional<std::uint32_t> index;      // --device
+    std::optional<std::uint32_t> index;      // --device, from 0
     std::optional<std::string> vram_budget;  // "8GiB", "80%", "auto"; nothing: auto
     std::optional<std::string> ram_budget;
     std::vector<std::string> profiles;  // --profile
+    ProfileUse profile_use = ProfileUse::kDevice;
     Adaptation adaptation = Adaptation::kOn;
     const std::atomic<bool>* stop = nullptr;  // ends measuring, should that be needed
 };
@@ -29,8 +33,17 @@ struct DeviceRequest {
 /// --backend, --device, --vram-budget, --ram-budget, --profile, --adapt.
 po::options_description device_options();
 
-/// Throws Error{kUsage}.
-DeviceRequest device_request(const po::variables_map& values);
+/// --exact and --kernels ask for the CPU's own arithmetic: a device is used beside them only when its backend is asked
+/// for by name, or by --plan. Throws Error{kUsage}, also for options that would be ignored: a device's beside the CPU.
+DeviceRequest device_request(const po::variables_map& values, ProfileUse profile_use = ProfileUse::kDevice);
+
+/// The device that `lfm-probe --list` shows as "BACKEND INDEX"; without an index the first that can be used; of kAuto,
+/// by the first backend that has one. Nothing when there is none and none was asked for. Throws Error{kUsage} for a
+/// number that no device has, Error{kNoDevice} for one that cannot be used.
+std::optional<FoundDevice> pick_device(BackendName backend, std::optional<std::uint32_t> index);
+
+/// "expected 0 to 1, found 2": of --device.
+std::string expected_device(std::size_t n_devices, std::size_t found);
 
 struct DeviceChoice {
     /// Empty: the host alone.

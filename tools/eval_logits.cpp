@@ -1,7 +1,6 @@
 // lfm-eval logits: the logits of every position, and the experts that were used.
-#include <charconv>
+#include <limits>
 #include <cstdio>
-#include <iostream>
 
 #include <nlohmann/json.hpp>
 
@@ -12,23 +11,6 @@
 
 namespace lfm::tools {
 namespace {
-
-std::vector<std::int32_t> parse_tokens(const std::string& text) {
-    std::vector<std::int32_t> tokens;
-    const char* at = text.data();
-    const char* end = at + text.size();
-    while (at != end) {
-        std::int32_t token = 0;
-        const auto [next, status] = std::from_chars(at, end, token);
-        if (status != std::errc{} || (next != end && *next != ','))
-            throw Error(ErrorCode::kUsage, "--tokens",
-                        "expected numbers with commas between, found " + std::string(at, end).substr(0, 20));
-        tokens.push_back(token);
-        at = next == end ? end : next + 1;
-    }
-    if (tokens.empty()) throw Error(ErrorCode::kUsage, "--tokens", "expected at least one token, found none");
-    return tokens;
-}
 
 /// {"routes": [moe_layer][token][choice]}, checked against the model and the number of tokens.
 class Routes {
@@ -111,33 +93,45 @@ int eval_logits(const Arguments& arguments) {
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
     for (const char* required : {"model", "tokens", "output"})
         if (values.count(required) == 0)
             throw Error(ErrorCode::kUsage, std::string("--") + required, "expected a value, found nothing");
 
-    const auto tokens = parse_tokens(values["tokens"].as<std::string>());
+    const auto ids =
+        parse_integers(values["tokens"].as<std::string>(), "--tokens", {0, std::numeric_limits<std::int32_t>::max()});
+    const std::vector<std::int32_t> tokens(ids.begin(), ids.end());
     SessionOptions options = session_options(values);
     options.n_batch = std::min<std::uint32_t>(options.n_batch, static_cast<std::uint32_t>(tokens.size()));
     options.n_outputs = options.n_batch;
     options.n_ctx = static_cast<std::uint32_t>(tokens.size());
+    std::vector<std::string> inputs = files_read(values);
+    if (const auto routes = find_text(values, "routes")) inputs.push_back(*routes);
+    OutputFile output(values["output"].as<std::string>(), inputs);
+    std::optional<OutputFile> routes_out;
+    if (values.count("routes-out") > 0) {
+        routes_out.emplace(values["routes-out"].as<std::string>(), inputs);
+        routes_out->require_other_than(output);
+    }
     const Console console("lfm-eval", Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
     const HyperParameters& hyper = placed.model().hyper();
     if (values.count("routes") > 0)
         session.force_experts(Routes(values["routes"].as<std::string>(), hyper, tokens.size()));
+    output.reserve(Bytes{tokens.size() * hyper.n_vocab * sizeof(float)});
     RouteLog log(hyper);
-    std::string logits;
     session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
-        logits.append(reinterpret_cast<const char*>(rows.data()), rows.size_bytes());
+        output.write({reinterpret_cast<const char*>(rows.data()), rows.size_bytes()});
         log.record(session);
     });
     placed.note_loss(console);
-    write_file(values["output"].as<std::string>(), logits);
-    if (values.count("routes-out") > 0) write_file(values["routes-out"].as<std::string>(), log.json());
+    output.keep();
+    if (!routes_out) return 0;
+    routes_out->write(log.json());
+    routes_out->keep();
     return 0;
 }
 

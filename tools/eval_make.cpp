@@ -1,8 +1,10 @@
 // lfm-eval make: a random-weight GGUF of real shape with a working tokenizer.
-#include <iostream>
+
+#include <limits>
 
 #include "planner/shape.h"
 #include "runtime/random_model_file.h"
+#include "tools/console.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
 
@@ -17,14 +19,16 @@ int eval_make(const Arguments& arguments) {
     description.add_options()("help,h", "this text");
     description.add_options()("shape", po::value<std::string>()->required(), "NAME:TYPE");
     description.add_options()("output,o", po::value<std::string>()->required(), "file to write");
-    description.add_options()("seed,s", po::value<std::uint64_t>()->default_value(1), "of the weights");
+    description.add_options()("seed,s", po::value<std::string>()->default_value("1"), "of the weights");
     const auto values = parse_options(arguments, description);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
-    write_random_model(describe_shape(values["shape"].as<std::string>()), values["output"].as<std::string>(),
-                       values["seed"].as<std::uint64_t>());
+    const ModelDescription model = describe_shape(values["shape"].as<std::string>());
+    OutputFile file(values["output"].as<std::string>());
+    write_random_model(model, file,
+                       static_cast<std::uint64_t>(*find_integer(values, "seed", {0, std::numeric_limits<std::int64_t>::max()})));
     return 0;
 }
 

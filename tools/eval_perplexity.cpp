@@ -1,7 +1,6 @@
 // lfm-eval perplexity: how well a model predicts a text.
 #include <cmath>
 #include <cstdio>
-#include <iostream>
 
 #include "runtime/tokenizer.h"
 #include "tools/eval.h"
@@ -20,6 +19,8 @@ double surprise(std::span<const float> logits, std::int32_t token) {
     return std::log(sum) + largest - logits[static_cast<std::size_t>(token)];
 }
 
+constexpr IntegerRange kWindowRange{3, kContextRange.highest};  // a BOS, and a token that foretells another
+
 }  // namespace
 
 int eval_perplexity(const Arguments& arguments) {
@@ -29,24 +30,24 @@ int eval_perplexity(const Arguments& arguments) {
     description.add_options()("help,h", "this text");
     description.add_options()("model,m", po::value<std::string>()->required(), "model file");
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
-    description.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(512), "tokens of a window");
+    description.add_options()("ctx-size,c", po::value<std::string>()->default_value("512"), "tokens of a window");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
+    device_request(values);  // what is wrong with the options is said before files are read
+    SessionOptions options = session_options(values);
+    options.n_ctx = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", kWindowRange));
+    options.n_batch = std::min(options.n_batch, options.n_ctx);
+    options.n_outputs = options.n_batch;
     const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(values["model"].as<std::string>()));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
     const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
 
-    SessionOptions options = session_options(values);
-    options.n_ctx = values["ctx-size"].as<std::uint32_t>();
-    options.n_batch = std::min(options.n_batch, options.n_ctx);
-    options.n_outputs = options.n_batch;
     const std::size_t n_prefix = tokenizer.bos() ? 1 : 0;
-    if (options.n_ctx < n_prefix + 2) throw Error(ErrorCode::kUsage, "--ctx-size", "expected at least 3");
     const Console console("lfm-eval", Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
@@ -74,8 +75,10 @@ int eval_perplexity(const Arguments& arguments) {
     if (n == 0)
         throw Error(ErrorCode::kInvalidInput, "text",
                     "expected at least two tokens, found " + std::to_string(tokens.size()));
-    std::printf("perplexity %.4f over %zu tokens (%.4f nats a token)\n", std::exp(sum / static_cast<double>(n)), n,
-                sum / static_cast<double>(n));
+    char text[96];
+    std::snprintf(text, sizeof text, "perplexity %.4f over %zu tokens (%.4f nats a token)\n",
+                  std::exp(sum / static_cast<double>(n)), n, sum / static_cast<double>(n));
+    write_stdout(text);
     return 0;
 }
 

@@ -1,7 +1,6 @@
 // lfm-eval routing: which experts fire on a text, how often and how soon again.
 #include <bit>
 #include <cstdio>
-#include <iostream>
 #include <optional>
 
 #include "planner/routing_json.h"
@@ -13,6 +12,8 @@
 
 namespace lfm::tools {
 namespace {
+
+constexpr IntegerRange kWindowRange{2, kContextRange.highest};  // a BOS and one token
 
 /// Counts the choices of a session, step after step. Sequences follow one another without a break.
 class RoutingCounter {
@@ -67,7 +68,6 @@ void record(const Session& session, std::size_t n_tokens, RecordedRouting& trace
 std::vector<std::vector<std::int32_t>> cut(const std::vector<std::int32_t>& tokens, std::optional<std::int32_t> bos,
                                            std::uint32_t n_ctx) {
     const std::size_t n_prefix = bos ? 1 : 0;
-    if (n_ctx <= n_prefix) throw Error(ErrorCode::kUsage, "--ctx-size", "expected at least 2, found 1");
     std::vector<std::vector<std::int32_t>> sequences;
     for (std::size_t first = 0; first < tokens.size(); first += n_ctx - n_prefix) {
         const auto begin = tokens.begin() + static_cast<std::ptrdiff_t>(first);
@@ -112,18 +112,26 @@ int eval_routing(const Arguments& arguments) {
                               "file for the counts (JSON, profiles/routing.schema.json)");
     description.add_options()("trace", po::value<std::string>(),
                               "file for every choice, which --routing-trace replays");
-    description.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(512), "tokens of a window");
+    description.add_options()("ctx-size,c", po::value<std::string>()->default_value("512"), "tokens of a window");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
     const std::string path = values["model"].as<std::string>();
     SessionOptions options = session_options(values);
-    options.n_ctx = values["ctx-size"].as<std::uint32_t>();
+    options.n_ctx = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", kWindowRange));
     options.n_batch = std::min(options.n_batch, options.n_ctx);
+    std::vector<std::string> inputs = files_read(values);
+    inputs.push_back(values["file"].as<std::string>());
+    OutputFile output(values["output"].as<std::string>(), inputs);
+    std::optional<OutputFile> trace_file;
+    if (values.count("trace") > 0) {
+        trace_file.emplace(values["trace"].as<std::string>(), inputs);
+        trace_file->require_other_than(output);
+    }
     const Console console("lfm-eval", Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
@@ -134,8 +142,7 @@ int eval_routing(const Arguments& arguments) {
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
     const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
     const auto sequences = cut(tokens, tokenizer.bos(), options.n_ctx);
-    const bool traced = values.count("trace") > 0;
-    if (traced) require_room(trace, tokens.size() + sequences.size());
+    if (trace_file) require_room(trace, tokens.size() + sequences.size());
     RoutingCounter counter(hyper);
     for (const std::vector<std::int32_t>& sequence : sequences) {
         session.reset();
@@ -144,12 +151,16 @@ int eval_routing(const Arguments& arguments) {
             const auto step = all.subspan(first, std::min<std::size_t>(options.n_batch, all.size() - first));
             session.append(step);
             counter.add(session, step.size());
-            if (traced) record(session, step.size(), trace);
+            if (trace_file) record(session, step.size(), trace);
         }
     }
     placed.note_loss(console);
-    write_file(values["output"].as<std::string>(), routing_to_json(counter.counts()));
-    if (traced) write_file(values["trace"].as<std::string>(), routing_trace_bytes(trace));
+    output.write(routing_to_json(counter.counts()));
+    output.keep();
+    if (trace_file) {
+        trace_file->write(routing_trace_bytes(trace));
+        trace_file->keep();
+    }
     print_summary(counter.counts());
     return 0;
 }

@@ -1,9 +1,9 @@
 // lfm-eval tokenize and template: a model's view of text.
 #include <cstdio>
-#include <iostream>
 
 #include "runtime/chat_template.h"
 #include "runtime/tokenizer.h"
+#include "tools/console.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
 
@@ -18,7 +18,7 @@ int eval_tokenize(const Arguments& arguments) {
     description.add_options()("nul", "texts end with NUL bytes; otherwise all input is one text");
     const auto values = parse_options(arguments, description);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
     const Tokenizer tokenizer = Tokenizer::from_gguf(GgufFile::open(values["model"].as<std::string>()));
@@ -28,7 +28,7 @@ int eval_tokenize(const Arguments& arguments) {
         std::string line;
         for (const std::int32_t id : tokenizer.encode(text, parse))
             line += (line.empty() ? "" : " ") + std::to_string(id);
-        std::puts(line.c_str());
+        write_stdout(line + "\n");
     };
     if (values.count("nul") == 0) {
         print(input);
@@ -50,7 +50,7 @@ int eval_template(const Arguments& arguments) {
     description.add_options()("template", po::value<std::string>(), "file with the template's text");
     const auto values = parse_options(arguments, description);
     if (values.count("help") > 0) {
-        std::cout << description;
+        write_stdout(help_text(description));
         return 0;
     }
     if (values.count("model") + values.count("template") != 1)
@@ -65,8 +65,8 @@ int eval_template(const Arguments& arguments) {
     Conversation conversation = parse_conversation(read_text("-"));
     conversation.options.think_start = recognised.think_start;
     const std::string rendered = render(recognised.format, conversation);
-    std::fwrite(rendered.data(), 1, rendered.size(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    write_stdout(rendered);
+    return 0;
 }
 
 }  // namespace lfm::tools

@@ -1,7 +1,7 @@
 // lfm-bench: prefill and decode speed, beside what the plan promises and, on the CPU, beside the memory bandwidth
 // measured in the same run.
 #include <algorithm>
-#include <iostream>
+#include <sstream>
 
 #include "planner/placement.h"
 #include "planner/shape.h"
@@ -15,6 +15,7 @@
 #include "tools/bench_roofline.h"
 #include "tools/bench_routing.h"
 #include "tools/bench_run.h"
+#include "tools/expected_use.h"
 #include "tools/machine_cache.h"
 #include "tools/model_options.h"
 #include "tools/placed_model.h"
@@ -102,6 +103,8 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
 int run_bench(const BenchOptions& options) {
     const Console console("lfm-bench", Verbosity::kNormal);
     install_suspend_signal();
+    std::optional<OutputFile> trace_file;
+    if (options.trace_file) trace_file.emplace(*options.trace_file, options.files_read);
     const ModelDescription model = describe(options);
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
@@ -114,9 +117,18 @@ int run_bench(const BenchOptions& options) {
     }
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
+    if (options.routing_given && model.hyper.n_expert == 0)
+        throw Error(ErrorCode::kUsage, options.routing && options.routing_text != "uniform" ? "--routing-trace" : "--routing",
+                    "expected a model with experts, found none");
     if (options.routing && model.hyper.n_expert > 0) {
         routing = RoutingTrace::open(*options.routing, model.hyper);
         expected = expected_routing(*options.routing, model.hyper);
+    }
+    if (options.counts_file) {
+        ExpectedUse use;
+        use.counts_file = options.counts_file;
+        use.is_given = true;
+        expected = routing_of(use, model.hyper);
     }
     Ledger ledger;
     PlacedSession placed = open_placed({.model = model,
@@ -149,16 +161,21 @@ int run_bench(const BenchOptions& options) {
     }
     if (on_device)
         for (const std::string& remark : placed.device()->remarks()) console.note(device.name + ": " + remark);
-    print_bench(std::cout, options.format, make_setup(options, placed, device), results);
-    if (trace) write_file(*options.trace_file, trace->json());
-    return std::cout.flush() ? 0 : 1;
+    std::ostringstream table;
+    print_bench(table, options.format, make_setup(options, placed, device), results);
+    write_stdout(table.str());
+    if (trace) {
+        trace_file->write(trace->json());
+        trace_file->keep();
+    }
+    return 0;
 }
 
 int run_action(const BenchOptions& options) {
     switch (options.action) {
-        case BenchAction::kHelp: std::cout << bench_options(); return 0;
-        case BenchAction::kVersion: std::cout << version_text("lfm-bench") << '\n'; return 0;
-        case BenchAction::kRoofline: run_roofline(options, std::cout); return std::cout.flush() ? 0 : 1;
+        case BenchAction::kHelp: write_stdout(help_text(bench_options())); return 0;
+        case BenchAction::kVersion: write_stdout(version_text("lfm-bench") + "\n"); return 0;
+        case BenchAction::kRoofline: run_roofline(options); return 0;
         case BenchAction::kRun: break;
     }
     return run_bench(options);

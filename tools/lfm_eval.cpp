@@ -1,10 +1,13 @@
 // lfm-eval: what tests and comparisons need from a model: logits, token ids, rendered chats, perplexity, routing,
 // test files.
-#include <cstdio>
 #include <map>
+#include <string>
+#include <vector>
 
 #include "tools/command_line.h"
+#include "tools/console.h"
 #include "tools/eval.h"
+#include "tools/nearest_name.h"
 
 namespace {
 
@@ -19,6 +22,7 @@ constexpr const char* kHelp = R"(usage: lfm-eval COMMAND [options]
 
 lfm-eval COMMAND --help lists a command's options.
 )";
+constexpr const char* kCommands = "logits, tokenize, template, perplexity, routing or make";
 
 }  // namespace
 
@@ -30,17 +34,22 @@ int main(int argc, char** argv) {
             {"logits", eval_logits},         {"tokenize", eval_tokenize}, {"template", eval_template},
             {"perplexity", eval_perplexity}, {"routing", eval_routing},   {"make", eval_make}};
         if (arguments.empty() || arguments[0] == "--help" || arguments[0] == "-h") {
-            std::fputs(kHelp, arguments.empty() ? stderr : stdout);
-            return arguments.empty() ? 2 : 0;
+            if (!arguments.empty()) return write_stdout(kHelp), 0;
+            throw lfm::Error(lfm::ErrorCode::kUsage, "command", std::string("expected ") + kCommands + "; see --help");
         }
         if (arguments[0] == "--version") {
-            std::puts(version_text("lfm-eval").c_str());
+            write_stdout(version_text("lfm-eval") + "\n");
             return 0;
         }
         const auto command = commands.find(arguments[0]);
-        if (command == commands.end())
-            throw lfm::Error(lfm::ErrorCode::kUsage, arguments[0],
-                             "expected logits, tokenize, template, perplexity, routing or make");
+        if (command == commands.end()) {
+            std::vector<std::string> names;
+            for (const auto& [name, function] : commands) names.push_back(name);
+            const auto nearest = nearest_name(arguments[0], names);
+            throw lfm::Error(lfm::ErrorCode::kUsage, "\"" + shown(arguments[0]) + "\"",
+                             std::string("expected ") + kCommands +
+                                 (nearest ? "; did you mean " + *nearest + "?" : std::string()));
+        }
         return command->second({arguments.begin() + 1, arguments.end()});
     });
 }

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <clocale>
 #include <cstring>
-#include <iostream>
 
 #include <langinfo.h>
 
@@ -10,8 +9,11 @@
 #include "planner/placement.h"
 #include "planner/plan_json.h"
 #include "planner/shape.h"
+#include "tools/device_choice.h"
+#include "tools/expected_use.h"
 #include "tools/machine_cache.h"
 #include "tools/model_options.h"
+#include "tools/plan_commands.h"
 #include "tools/plan_html.h"
 #include "tools/plan_text.h"
 #include "tools/profile_files.h"
@@ -37,21 +39,19 @@ po::options_description plan_options() {
     options.add_options()("profiles", "names of the shipped profiles");
     options.add_options()("vram-budget", po::value<std::string>(), "as 8GiB, or 80%; 0: the CPU alone; default: all");
     options.add_options()("ram-budget", po::value<std::string>(), "as 32GiB, or 80%; default: 90%");
-    options.add_options()("device", po::value<std::uint32_t>()->default_value(1), "which of the profile's devices");
-    options.add_options()("ctx-size,c", po::value<std::uint32_t>()->default_value(0),
+    options.add_options()("device", po::value<std::string>()->default_value("0"), "which of the machine's devices, from 0");
+    options.add_options()("ctx-size,c", po::value<std::string>()->default_value("0"),
                           "tokens of context; 0: the model's, at most 8192");
-    options.add_options()("batch-size,b", po::value<std::uint32_t>()->default_value(512), "most tokens of one step");
-    options.add_options()("depth", po::value<std::uint32_t>(),
+    options.add_options()("batch-size,b", po::value<std::string>()->default_value("512"), "most tokens of one step");
+    options.add_options()("depth", po::value<std::string>(),
                           "predict with that many tokens in the context; default: "
                           "half of it");
     options.add_options()("cache-type-k", po::value<std::string>()->default_value("f16"), "-ctk: f16, f32, q8_0");
     options.add_options()("cache-type-v", po::value<std::string>()->default_value("f16"), "-ctv: f16, f32, q8_0");
-    options.add_options()("routing", po::value<std::string>(), "recorded expert counts (JSON); default: uniform");
-    options.add_options()("skew", po::value<double>()->default_value(0), "instead: expert r used like r^-SKEW");
-    options.add_options()("locality", po::value<double>()->default_value(0), "share of choices that repeat");
     options.add_options()("sweep", po::value<std::string>()->implicit_value(""),
                           "a table over VRAM budgets (4GiB,8GiB,…; default: steps to the whole model)");
     options.add_options()("output,o", po::value<std::string>()->default_value("text"), "text, json or html");
+    options.add(expected_use_options());
     return options;
 }
 
@@ -72,56 +72,44 @@ ModelDescription find_model(const po::variables_map& values) {
     return describe_model(open_model_file(values["model"].as<std::string>()));
 }
 
-double number_between(const po::variables_map& values, const char* option, double low, double high) {
-    const double value = values[option].as<double>();
-    if (!(value >= low && value <= high))
-        throw Error(
-            ErrorCode::kUsage, std::string("--") + option,
-            "expected " + std::to_string(low) + " to " + std::to_string(high) + ", found " + std::to_string(value));
-    return value;
+/// What can be said of the options alone: before a machine is measured for them.
+void check_options(const po::variables_map& values, Output output) {
+    find_integer(values, "ctx-size", kContextRange);
+    find_integer(values, "batch-size", kBatchRange);
+    find_integer(values, "device", kDeviceRange);
+    find_integer(values, "depth", kContextRange);
+    cache_types(values);
+    expected_use(values);
+    for (const char* budget : {"vram-budget", "ram-budget"}) find_budget(values, budget, {});
+    if (values.count("sweep") == 0) return;
+    if (const auto text = find_text(values, "sweep"); !text->empty()) parse_sizes(*text, "--sweep");
+    if (output == Output::kJson)
+        throw Error(ErrorCode::kUsage, "--sweep", "expected text or html beside it, found json, which is one plan's");
+    if (output == Output::kText && values.count("vram-budget") > 0)
+        throw Error(ErrorCode::kUsage, "--vram-budget", "expected none beside --sweep, which tries many");
 }
 
 PlanRequest find_request(const po::variables_map& values, const ModelDescription& model,
                          const MachineProfile& machine) {
     const HyperParameters& hyper = model.hyper;
     PlanRequest request;
-    request.sizes.n_ctx = values["ctx-size"].as<std::uint32_t>();
-    constexpr std::uint32_t kMost = 1u << 30;
-    if (request.sizes.n_ctx > kMost)
-        throw Error(ErrorCode::kUsage, "--ctx-size",
-                    "expected at most " + std::to_string(kMost) + ", found " + std::to_string(request.sizes.n_ctx));
+    request.sizes.n_ctx = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", kContextRange));
     if (request.sizes.n_ctx == 0)
         request.sizes.n_ctx = std::min(hyper.n_ctx_train > 0 ? hyper.n_ctx_train : kDefaultContext, kDefaultContext);
-    request.sizes.n_batch = values["batch-size"].as<std::uint32_t>();
-    if (request.sizes.n_batch == 0 || request.sizes.n_batch > 1u << 16)
-        throw Error(ErrorCode::kUsage, "--batch-size",
-                    "expected 1 to 65536, found " + std::to_string(request.sizes.n_batch));
+    request.sizes.n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange));
     request.sizes.n_batch = std::min(request.sizes.n_batch, request.sizes.n_ctx);
     request.sizes.kv = cache_types(values);
     check_kv_types(request.sizes.kv, hyper);
-    const std::uint32_t device = values["device"].as<std::uint32_t>();
-    if (device == 0 || (device > machine.devices.size() && device > 1))
-        throw Error(ErrorCode::kUsage, "--device",
-                    "expected 1 to " + std::to_string(std::max<std::size_t>(1, machine.devices.size())) + ", found " +
-                        std::to_string(device));
-    request.device = device - 1;
-    const Bytes vram = device <= machine.devices.size() ? machine.devices[device - 1].memory : Bytes{};
+    const auto device = static_cast<std::size_t>(*find_integer(values, "device", kDeviceRange));
+    if (is_given(values, "device") && device >= machine.devices.size())
+        throw Error(ErrorCode::kUsage, "--device", expected_device(machine.devices.size(), device));
+    request.device = device;
+    const Bytes vram = device < machine.devices.size() ? machine.devices[device].memory : Bytes{};
     request.vram_budget = find_budget(values, "vram-budget", vram);
     request.ram_budget = find_budget(values, "ram-budget", machine.host.memory);
-    if (values.count("depth") > 0) {
-        request.depth = values["depth"].as<std::uint32_t>();
-        if (*request.depth > request.sizes.n_ctx)
-            throw Error(ErrorCode::kUsage, "--depth",
-                        "expected at most the context, " + std::to_string(request.sizes.n_ctx) + ", found " +
-                            std::to_string(*request.depth));
-    }
-    const double skew = number_between(values, "skew", 0, 10), locality = number_between(values, "locality", 0, 0.999);
-    if (values.count("routing") > 0) {
-        const std::string& path = values["routing"].as<std::string>();
-        request.routing = parse_routing(read_text(path), path, hyper);
-    } else if (skew > 0 || locality > 0) {
-        request.routing = skewed_routing(hyper, skew, locality);
-    }
+    if (const auto depth = find_integer(values, "depth", {0, request.sizes.n_ctx}))
+        request.depth = static_cast<std::uint32_t>(*depth);
+    request.routing = routing_of(expected_use(values), hyper);
     return request;
 }
 
@@ -134,14 +122,8 @@ PlanRequest find_request(const po::variables_map& values, const ModelDescription
 std::vector<Bytes> sweep_budgets(const std::string& text, const ModelDescription& model, const MachineProfile& machine,
                                  const PlanRequest& request) {
     std::vector<Bytes> budgets;
-    for (std::size_t at = 0; !text.empty() && at <= text.size();) {
-        const std::size_t end = std::min(text.find(',', at), text.size());
-        const auto budget = parse_bytes(text.substr(at, end - at));
-        if (!budget) throw Error(ErrorCode::kUsage, "--sweep", "expected sizes with commas between, found " + text);
-        budgets.push_back(*budget);
-        at = end + 1;
-    }
-    if (!budgets.empty() || request.device >= machine.devices.size()) return budgets;
+    if (!text.empty()) return parse_sizes(text, "--sweep");
+    if (request.device >= machine.devices.size()) return budgets;
     // Up to what holds everything, in at most 16 steps of whole GiB (or of a sixteenth, for small models).
     const DeviceProfile& device = machine.devices[request.device];
     const Inventory inventory = take_inventory(model, request.sizes);
@@ -162,8 +144,8 @@ SweepPoint point(std::uint64_t x, const std::variant<Plan, Shortfall>& result) {
 }
 
 void add_sweeps(PlanReport& report, const ModelDescription& model, const MachineProfile& machine,
-                const PlanRequest& request) {
-    const std::vector<Bytes> budgets = sweep_budgets("", model, machine, request);
+                const PlanRequest& request, std::vector<Bytes> budgets) {
+    std::ranges::sort(budgets);
     const auto plans = make_plans(model, machine, request, budgets);
     for (std::size_t i = 0; i < budgets.size(); ++i) report.budgets.push_back(point(budgets[i].value, plans[i]));
     PlanRequest other = request;
@@ -187,37 +169,20 @@ void add_next_gib(PlanReport& report, const ModelDescription& model, const Machi
     report.next_gib = point(more.value, make_plan(model, larger, request));
 }
 
-std::string size_text(Bytes bytes) {
-    constexpr std::uint64_t kMiB = 1 << 20;
-    if (bytes.value % (kMiB << 10) == 0) return std::to_string(bytes.value / (kMiB << 10)) + "GiB";
-    return std::to_string(bytes.value / kMiB) + "MiB";
-}
-
-void add_commands(PlanReport& report, const po::variables_map& values) {
-    const bool file = values.count("model") > 0;
-    const std::string model = file ? "-m " + values["model"].as<std::string>() : "--shape " + report.model_name;
-    const Plan& plan = report.plan;
-    const std::string budget = plan.machine.device_name.empty() ? "" : " --vram-budget " + size_text(plan.vram_budget);
-    report.command = "lfm-run -m " + (file ? values["model"].as<std::string>() : "MODEL.gguf") + budget + " -c " +
-                     std::to_string(plan.sizes.n_ctx);
-    report.verify_command = "lfm-bench " + model + budget + " -p " + std::to_string(plan.sizes.n_batch) + " -n 64 -d " +
-                            std::to_string(plan.depth);
-}
-
 Glyphs glyphs() {
     std::setlocale(LC_CTYPE, "");
     return std::strcmp(nl_langinfo(CODESET), "UTF-8") == 0 ? Glyphs::kBlocks : Glyphs::kAscii;
 }
 
 int print(const std::string& text) {
-    std::cout << text;
-    return std::cout.flush() ? 0 : 1;
+    write_stdout(text);
+    return 0;
 }
 
 int run_plan(const std::vector<std::string>& arguments) {
     const po::variables_map values = parse_options(arguments, plan_options(), kComputeWords);
-    if (values.count("help") > 0) return std::cout << plan_options(), 0;
-    if (values.count("version") > 0) return std::cout << version_text("lfm-plan") << '\n', 0;
+    if (values.count("help") > 0) return print(help_text(plan_options()));
+    if (values.count("version") > 0) return print(version_text("lfm-plan") + "\n");
     if (values.count("profiles") > 0) {
         std::string names;
         for (const std::string& name : profile_names()) names += name + "\n";
@@ -226,13 +191,16 @@ int run_plan(const std::vector<std::string>& arguments) {
     if (values.count("model") + values.count("shape") != 1)
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --shape");
     const Output output = parse_output(values["output"].as<std::string>());
+    check_options(values, output);
     const Console console("lfm-plan", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     const ModelDescription model = find_model(values);
     const MachineProfile machine = find_machine(values, console);
     const PlanRequest request = find_request(values, model, machine);
-    if (values.count("sweep") > 0) {
-        const auto budgets = sweep_budgets(values["sweep"].as<std::string>(), model, machine, request);
-        if (budgets.empty()) throw Error(ErrorCode::kUsage, "--sweep", "expected a machine with a device, found none");
+    const bool sweeps = values.count("sweep") > 0;
+    const auto budgets = sweep_budgets(find_text(values, "sweep").value_or(""), model, machine, request);
+    if (sweeps && request.device >= machine.devices.size())
+        throw Error(ErrorCode::kUsage, "--sweep", "expected a machine with a device, found none");
+    if (sweeps && output == Output::kText) {
         std::vector<SweepRow> rows;
         const auto plans = make_plans(model, machine, request, budgets);
         for (std::size_t i = 0; i < budgets.size(); ++i) {
@@ -253,10 +221,20 @@ int run_plan(const std::vector<std::string>& arguments) {
         .budgets = {},
         .contexts = {},
         .next_gib = {}};
-    add_commands(report, values);
+    const PlanCommands commands = plan_commands(
+        plan, {.model_file = find_text(values, "model"),
+               .shape = find_text(values, "shape").value_or(""),
+               .profiles = values.count("profile") > 0 ? values["profile"].as<std::vector<std::string>>()
+                                                       : std::vector<std::string>{},
+               .device = request.device,
+               .ram_budget = request.ram_budget,
+               .n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange)),
+               .use = expected_use(values)});
+    report.command = commands.run;
+    report.verify_command = commands.verify;
     add_next_gib(report, model, machine, request);
     if (output == Output::kText) return print(plan_text(report, glyphs()));
-    add_sweeps(report, model, machine, request);
+    add_sweeps(report, model, machine, request, budgets);
     return print(plan_html(report));
 }
 

@@ -8,7 +8,7 @@
 
 #include "planner/machine_json.h"
 #include "runtime/threads.h"
-#include "tools/answer_output.h"
+#include "tools/device_choice.h"
 #include "tools/machine_cache.h"
 #include "tools/model_options.h"
 #include "tools/probe_report.h"
@@ -30,8 +30,8 @@ type, attention, operations, copies. Writes a profile, and a table to stdout.
       --list         what devices there are, and why others are not; measures
                      nothing. With --backend: 1 where it has none to use
       --backend NAME   a device by name (vulkan), also one that is emulated:
-      --device N       the first, or number N from 0. An emulated one goes
-                       into machine-vulkan.json beside machine.json
+      --device N       the first, or number N, as --list has it. Emulated ones
+                       go into machine-vulkan.json beside machine.json
   -t, --threads N    default: one per core
   -q, --quiet        nothing on stderr but errors
   -h, --help, --version
@@ -42,8 +42,8 @@ Best on an idle machine. It says when figures moved while they were taken.
 po::options_description probe_options() {
     po::options_description options;
     options.add_options()("help,h", "")("version", "")("quick", "")("full", "")("quiet,q", "")("list", "");
-    options.add_options()("output,o", po::value<std::string>())("threads,t", po::value<std::uint32_t>());
-    options.add_options()("backend", po::value<std::string>())("device", po::value<std::uint32_t>());
+    options.add_options()("output,o", po::value<std::string>())("threads,t", po::value<std::string>());
+    options.add_options()("backend", po::value<std::string>())("device", po::value<std::string>());
     return options;
 }
 
@@ -75,19 +75,12 @@ std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
     }
     const auto& name = values["backend"].as<std::string>();
     const auto backend = backend_from_name(name);
-    if (!backend || backend == BackendName::kSim)
-        throw Error(ErrorCode::kUsage, "--backend", "expected auto, cpu, cuda, hip or vulkan, found " + name);
-    if (backend == BackendName::kAuto || backend == BackendName::kCpu) return {};
-    std::vector<FoundDevice> devices = find_devices(*backend);
-    std::erase_if(devices, [](const FoundDevice& device) { return !device.why_unusable.empty(); });
-    if (devices.empty())
-        throw Error(ErrorCode::kNoDevice, "--backend",
-                    "expected a device, found none (" + why_no_device(*backend) + ")");
-    const std::uint32_t index = values.count("device") > 0 ? values["device"].as<std::uint32_t>() : 0;
-    if (index >= devices.size())
-        throw Error(ErrorCode::kUsage, "--device",
-                    "expected 0 to " + std::to_string(devices.size() - 1) + ", found " + std::to_string(index));
-    return {devices[index]};
+    if (!backend || backend == BackendName::kSim || backend == BackendName::kCpu)
+        throw Error(ErrorCode::kUsage, "--backend",
+                    "expected auto, cuda, hip or vulkan (the processor is always measured), found " + shown(name));
+    const auto index = find_integer(values, "device", kDeviceRange);
+    if (backend == BackendName::kAuto && !index) return {};
+    return {*pick_device(*backend, index ? std::optional(static_cast<std::uint32_t>(*index)) : std::nullopt)};
 }
 
 /// "cuda 0: NVIDIA H200, 140 GiB, 139 GiB free, driver 13.0"; "hip: none (not built in)". Whether one can be used.
@@ -119,7 +112,7 @@ int list_devices(const po::variables_map& values) {
         values.count("backend") > 0 ? backend_from_name(values["backend"].as<std::string>()) : BackendName::kAuto;
     if (!backend || *backend == BackendName::kSim || *backend == BackendName::kCpu)
         throw Error(ErrorCode::kUsage, "--backend",
-                    "expected auto, cuda, hip or vulkan, found " + values["backend"].as<std::string>());
+                    "expected auto, cuda, hip or vulkan, found " + shown(values["backend"].as<std::string>()));
     std::string text;
     bool usable = true;
     if (*backend == BackendName::kAuto)
@@ -128,7 +121,8 @@ int list_devices(const po::variables_map& values) {
     else
         usable = list_devices_of(*backend, text);
     write_stdout(text);
-    return usable ? 0 : 1;
+    if (!usable) throw Error(ErrorCode::kNoDevice, "--backend", "expected a device that can be used, found none");
+    return 0;
 }
 
 /// Devices that the profile will not have, and why.
@@ -156,17 +150,6 @@ ProbeResult measure(const ProbeOptions& options, const ProfileScope& scope, cons
     return probe_machine(told, devices.all());
 }
 
-/// Minutes of measuring are not to end in "no such folder".
-void check_writable(const std::string& path) {
-    namespace fs = std::filesystem;
-    std::error_code ignored;
-    if (fs::is_directory(path, ignored)) throw Error(ErrorCode::kIo, path, "expected a file, found a folder");
-    const fs::path folder = fs::path(path).parent_path();
-    const std::string place = folder.empty() ? "." : folder.string();
-    if (!fs::is_directory(place, ignored)) throw Error(ErrorCode::kIo, path, "expected a folder above it, found none");
-    if (::access(place.c_str(), W_OK) != 0) throw Error(ErrorCode::kIo, path, "the folder above it cannot be written");
-}
-
 /// What was measured before in the same place, on the same machine; a damaged file is about to be replaced.
 std::optional<MachineProfile> earlier_profile(const std::string& path, const MachineProfile& machine) {
     try {
@@ -189,7 +172,8 @@ int probe(const ProbeOptions& options, const std::vector<FoundDevice>& asked, co
         std::filesystem::create_directories(std::filesystem::path(*path).parent_path(), failed);
         if (failed) throw Error(ErrorCode::kIo, *path, failed.message());
     }
-    if (!to_stdout) check_writable(*path);
+    std::optional<OutputFile> file;
+    if (!to_stdout) file.emplace(*path);
     const ProbeResult result = measure(options, scope, console);
     name_others(found, scope, console);
     for (const std::string& remark : result.remarks) console.note(remark);
@@ -198,7 +182,8 @@ int probe(const ProbeOptions& options, const std::vector<FoundDevice>& asked, co
         const std::string remark = comparison(*earlier, result.machine);
         if (!remark.empty()) console.note(remark);
     }
-    write_file(*path, to_json(to_part(result.machine)));
+    file->write(to_json(to_part(result.machine)));
+    file->keep();
     write_stdout(probe_table(result.machine));
     console.note("written to " + *path);
     if (!output && result.machine.host.n_threads != default_thread_count())
@@ -213,14 +198,17 @@ int run(const std::vector<std::string>& arguments) {
     if (values.count("version") > 0) return write_stdout(version_text("lfm-probe") + "\n"), 0;
     if (values.count("quick") + values.count("full") > 1)
         throw Error(ErrorCode::kUsage, "options", "expected --quick or --full, found both");
-    if (values.count("list") > 0) return list_devices(values);
+    if (values.count("list") > 0) {
+        for (const char* option : {"quick", "full", "output", "threads", "device"})
+            if (values.count(option) > 0)
+                throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --list");
+        return list_devices(values);
+    }
     ProbeOptions options;
     options.effort = values.count("full") > 0 ? ProbeEffort::kFull : ProbeEffort::kQuick;
     options.stop = &stop_flag();
-    if (values.count("threads") > 0) {
-        options.n_threads = values["threads"].as<std::uint32_t>();
-        if (options.n_threads < 1) throw Error(ErrorCode::kUsage, "--threads", "expected 1 to 1024, found 0");
-    }
+    if (const auto n_threads = find_integer(values, "threads", kThreadRange))
+        options.n_threads = static_cast<std::uint32_t>(*n_threads);
     std::optional<std::string> output;
     if (values.count("output") > 0) output = values["output"].as<std::string>();
     const Console console("lfm-probe", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);

@@ -5,6 +5,8 @@
 #include <string>
 #include <vector>
 
+#include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "runtime/chat_session.h"
@@ -29,14 +31,30 @@ std::string read_prompt_file(const std::string& path) {
     return text;
 }
 
+/// Whether standard input is a pipe or a file with something in it. A pipe that stays silent is one that whoever started
+/// us left open.
+bool brings_text(const Console& console) {
+    struct stat status {};
+    if (::fstat(STDIN_FILENO, &status) != 0) return false;
+    if (S_ISREG(status.st_mode)) return true;
+    if (!S_ISFIFO(status.st_mode)) return false;
+    constexpr int kPatience = 3000;  // ms
+    pollfd input{STDIN_FILENO, POLLIN, 0};
+    if (::poll(&input, 1, kPatience) > 0) return true;
+    console.note("warning: nothing came from standard input in 3 s: going on without it; </dev/null spares the wait");
+    return false;
+}
+
 /// Nothing: a chat. Throws Error{kUsage} when there is neither a prompt nor a terminal to chat on.
-std::optional<std::string> find_prompt(const RunOptions& options) {
+std::optional<std::string> find_prompt(const RunOptions& options, const Console& console) {
     std::optional<std::string> prompt = options.prompt;
-    if (options.file) {
-        const std::string text = read_prompt_file(*options.file);
-        prompt = prompt ? *prompt + "\n\n" + text : text;
-    }
-    if (!prompt) {
+    const auto add = [&](const std::string& text) {
+        if (!text.empty() || !prompt) prompt = prompt && !prompt->empty() ? *prompt + "\n\n" + text : text;
+    };
+    if (options.file) add(read_prompt_file(*options.file));
+    if (prompt) {
+        if (options.file != "-" && brings_text(console)) add(read_prompt_file("-"));
+    } else {
         if (!::isatty(STDIN_FILENO)) {
             prompt = read_prompt_file("-");
         } else {
@@ -79,6 +97,7 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
         throw;
     }
     const double first_token = ready.count() + generation.stats.prompt_seconds;
+    if (options.reasoning == ReasoningChoice::kHide) generation.reasoning.clear();
     if (streams)
         output.finish();
     else
@@ -100,8 +119,10 @@ int run(const RunOptions& options) {
     const auto start = Clock::now();
     if (options.action == RunAction::kHelp) return write_stdout(run_help()), 0;
     if (options.action == RunAction::kVersion) return write_stdout(version_text("lfm-run") + "\n"), 0;
-    const std::optional<std::string> prompt = find_prompt(options);
+    std::optional<OutputFile> trace_file;
+    if (options.trace_file) trace_file.emplace(*options.trace_file, files_read(options));
     const Console console("lfm-run", options.verbosity);
+    const std::optional<std::string> prompt = find_prompt(options, console);
     install_stop_signals();
     install_suspend_signal();
     Ledger ledger;
@@ -109,7 +130,10 @@ int run(const RunOptions& options) {
         RunModel model(options, console, ledger);
         const int code =
             prompt ? answer_once(options, model, *prompt, console, start) : run_chat(options, model, ledger, console);
-        if (options.trace_file) write_file(*options.trace_file, model.trace_json());
+        if (trace_file) {
+            trace_file->write(model.trace_json());
+            trace_file->keep();
+        }
         return code;
     } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) throw;

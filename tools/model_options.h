@@ -5,9 +5,10 @@
 #include <string>
 
 #include "memory/ledger.h"
+#include "memory/output_file.h"
 #include "runtime/model.h"
 #include "runtime/session.h"
-#include "tools/command_line.h"
+#include "tools/option_values.h"
 
 namespace lfm::tools {
 
@@ -21,23 +22,15 @@ SessionOptions session_options(const po::variables_map& values);
 /// --cache-type-k and --cache-type-v. Throws Error{kUsage}.
 KvTypes cache_types(const po::variables_map& values);
 
-/// "8GiB", or "80%" of `whole`. Nothing when the option is absent. Throws Error{kUsage}.
-std::optional<Bytes> find_budget(const po::variables_map& values, const char* option, Bytes whole);
-
-/// The same of a text. `option` begins an error's message.
-Bytes parse_budget(const std::string& text, const std::string& option, Bytes whole);
-
 /// Throws Error{kInvalidModel} also for a file that is not there: for whoever calls, a model that cannot be used.
 GgufFile open_model_file(const std::string& path);
 
 /// Maps and describes a model file, all of it in RAM.
 Model open_model(const std::string& path, Ledger& ledger);
 
-/// A whole file, or standard input for "-". Throws Error{kIo}.
+/// A whole file, or standard input for "-". Throws Error{kIo}, Error{kInvalidInput} for more than 256 MiB.
 std::string read_text(const std::string& path);
 
-/// Writes a whole file by a temporary one of its own name beside it, then renames: whoever reads, and whatever else
-/// writes the same path, the file is whole. A pipe or device is written to as it is. Throws Error{kIo}.
-void write_file(const std::string& path, std::string_view content);
+using lfm::write_file;
 
 }  // namespace lfm::tools

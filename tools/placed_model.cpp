@@ -3,6 +3,7 @@
 #include "planner/inventory.h"
 #include "planner/placement.h"
 #include "tools/model_options.h"
+#include "tools/profile_files.h"
 
 namespace lfm::tools {
 
@@ -38,13 +39,6 @@ void check_ram(const ModelDescription& model, const SessionOptions& session, Byt
                         " tokens of context, there is " + format_bytes(budget));
 }
 
-DeviceRequest placed_device_request(const po::variables_map& values) {
-    DeviceRequest request = device_request(values);
-    const bool own_arithmetic = values.count("exact") + values.count("kernels") > 0;
-    if (own_arithmetic && request.backend == BackendName::kAuto) request.backend = BackendName::kCpu;
-    return request;
-}
-
 PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger) {
     const DeviceChoice& device = request.device;
     if (!device.open && device.ram_budget) check_ram(request.model, request.session, *device.ram_budget);
@@ -64,6 +58,13 @@ PlacedSession open_placed(const PlacedRequest& request, const Console& console, 
     return PlacedSession(options, ledger);
 }
 
+std::vector<std::string> files_read(const po::variables_map& values) {
+    std::vector<std::string> files;
+    if (values.count("profile") > 0) files = profile_files(values["profile"].as<std::vector<std::string>>());
+    if (const auto model = find_text(values, "model")) files.push_back(*model);
+    return files;
+}
+
 ModelLoader file_loader(const std::string& path, const ModelDescription& model, Ledger& ledger) {
     return [path, &model, &ledger](const Plan& plan, const DeviceLoad& to) {
         return Model::load(open_model_file(path), model, plan, ledger, to);
@@ -72,7 +73,7 @@ ModelLoader file_loader(const std::string& path, const ModelDescription& model, 
 
 PlacedModel::Opened PlacedModel::open(const po::variables_map& values, const SessionOptions& session,
                                       const Console& console) {
-    const DeviceRequest wanted = placed_device_request(values);
+    const DeviceRequest wanted = device_request(values);
     const auto& path = values["model"].as<std::string>();
     Opened opened{path, describe_model(open_model_file(path)), choose_device(wanted, console), session};
     opened.session.adaptation = wanted.adaptation;

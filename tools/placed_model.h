@@ -4,6 +4,7 @@
 #include <functional>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "planner/routing.h"
 #include "tools/device_choice.h"
@@ -23,16 +24,15 @@ struct PlacedRequest {
 /// For the host alone, which needs no plan, only room. Throws Error{kShortfall} with both figures.
 void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget);
 
-/// device_request of the options; but as --exact and --kernels ask for the CPU's own arithmetic, a device is used
-/// beside them only when its backend is asked for by name. Throws Error{kUsage}.
-DeviceRequest placed_device_request(const po::variables_map& values);
-
 /// Plans, loads, and says on the console what went otherwise than planned. Throws Error{kShortfall} with the figures
 /// when a budget is too small, and what loading throws.
 PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger);
 
 /// Opens the file anew for every attempt to load it. `model` and `ledger` outlive the loader.
 ModelLoader file_loader(const std::string& path, const ModelDescription& model, Ledger& ledger);
+
+/// The model and the profiles that the options name: what no output may replace.
+std::vector<std::string> files_read(const po::variables_map& values);
 
 /// All of that for the file of --model.
 class PlacedModel {

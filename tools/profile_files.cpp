@@ -8,12 +8,12 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <utility>
 
 #include "memory/error.h"
+#include "tools/nearest_name.h"
 
 namespace lfm::tools {
 namespace {
@@ -59,21 +59,6 @@ std::optional<std::string> find_by_name(const std::string& name) {
         }
     }
     return std::nullopt;
-}
-
-/// Letters to insert, remove or replace to get from one to the other.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-    std::vector<std::size_t> row(b.size() + 1);
-    std::iota(row.begin(), row.end(), std::size_t{0});
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        std::size_t diagonal = std::exchange(row[0], i + 1);
-        for (std::size_t j = 0; j < b.size(); ++j) {
-            const std::size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-            diagonal = row[j + 1];
-            row[j + 1] = std::min({replaced, row[j] + 1, diagonal + 1});
-        }
-    }
-    return row.back();
 }
 
 [[noreturn]] void fail_unknown(const std::string& name) {
@@ -133,6 +118,19 @@ MachineProfile load_machine(std::span<const std::string> names) {
         return merge_parts(parts, nullptr);
     const MachinePart host = load_machine_part(kDefaultHost);
     return merge_parts(parts, &host);
+}
+
+std::vector<std::string> profile_files(std::span<const std::string> names) {
+    std::vector<std::string> files;
+    for (const std::string& name : names) {
+        files.push_back(name);
+        for (const std::string& word : split(name))
+            if (is_path(word))
+                files.push_back(word);
+            else if (const auto path = word.empty() ? std::nullopt : find_by_name(word))
+                files.push_back(*path);
+    }
+    return files;
 }
 
 std::vector<std::string> profile_names() {

@@ -22,6 +22,9 @@ MachinePart load_machine_part(const std::string& name_or_path);
 /// Error{kUsage} for no names.
 MachineProfile load_machine(std::span<const std::string> names);
 
+/// The files that load_machine reads for `names`, as far as they are there.
+std::vector<std::string> profile_files(std::span<const std::string> names);
+
 /// Sorted.
 std::vector<std::string> profile_names();
 

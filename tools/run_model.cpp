@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "tools/model_options.h"
+#include "tools/profile_files.h"
 #include "tools/run_device_text.h"
 #include "tools/run_plan.h"
 #include "tools/stop_signals.h"
@@ -102,6 +103,14 @@ std::string_view confidence_text(Confidence confidence) {
 }
 
 }  // namespace
+
+std::vector<std::string> files_read(const RunOptions& options) {
+    std::vector<std::string> files = profile_files(options.device.profiles);
+    files.push_back(options.model ? *options.model : shipped_model());
+    for (const auto& file : {options.file, options.plan_file, options.use.counts_file})
+        if (file) files.push_back(*file);
+    return files;
+}
 
 RunModel::Opened RunModel::open(const RunOptions& options, const Console& console) {
     const std::string path = options.model ? *options.model : shipped_model();

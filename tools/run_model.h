@@ -20,6 +20,9 @@
 
 namespace lfm::tools {
 
+/// The model, also the shipped one, and the other files that the options name: what no output may replace.
+std::vector<std::string> files_read(const RunOptions& options);
+
 /// Not movable: the session refers to the model.
 class RunModel {
 public:

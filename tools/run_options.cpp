@@ -39,13 +39,13 @@ Computing:
       --backend NAME  --device N   auto (default), cpu, vulkan or sim; its Nth
       --vram-budget SIZE  --ram-budget SIZE    at most that much, as 8GiB or 80%
       --profile FILE         to plan with; default: this machine, measured
+      --routing FILE  --skew S  --locality L    experts' use, as lfm-plan has it
       --plan FILE            of lfm-plan -o json; has budgets, -c -b -ctk -ctv
       --adapt on|off         off: experts stay where the plan puts them
       --trace FILE           what ran when, for ui.perfetto.dev
 
 Output:
-      --output-format text|json (one object when all is done)
-      --color auto|always|never
+      --output-format text|json (when done)  --color auto|always|never
   -v, --verbose              say what was chosen, and why
   -q, --quiet                nothing on stderr but errors
   -h, --help, --version
@@ -64,24 +64,13 @@ Value choose(const po::variables_map& values, const char* option, Choices<Value>
         if (text == name) return value;
         known += (known.empty() ? "" : ", ") + std::string(text);
     }
-    throw Error(ErrorCode::kUsage, std::string("--") + option, "expected one of " + known + ", found " + name);
+    throw Error(ErrorCode::kUsage, std::string("--") + option, "expected one of " + known + ", found " + shown(name));
 }
 
 template <typename T>
 std::optional<T> find(const po::variables_map& values, const char* option) {
     if (values.count(option) == 0) return std::nullopt;
     return values[option].as<T>();
-}
-
-/// A whole number in [lowest, highest].
-std::optional<std::int64_t> find_integer(const po::variables_map& values, const char* option, std::int64_t lowest,
-                                         std::int64_t highest) {
-    const auto value = find<std::int64_t>(values, option);
-    if (value && (*value < lowest || *value > highest))
-        throw Error(ErrorCode::kUsage, std::string("--") + option,
-                    "expected " + std::to_string(lowest) + " to " + std::to_string(highest) + ", found " +
-                        std::to_string(*value));
-    return value;
 }
 
 std::optional<ChatFormat> find_chat_format(const po::variables_map& values) {
@@ -91,16 +80,24 @@ std::optional<ChatFormat> find_chat_format(const po::variables_map& values) {
     if (format) return format;
     std::string known;
     for (const std::string_view text : chat_format_names()) known += (known.empty() ? "" : ", ") + std::string(text);
-    throw Error(ErrorCode::kUsage, "--chat-template", "expected one of " + known + ", found " + *name);
+    throw Error(ErrorCode::kUsage, "--chat-template", "expected one of " + known + ", found " + shown(*name));
 }
 
 FileSampling find_sampling(const po::variables_map& values) {
-    return {.temperature = find<float>(values, "temp"),
-            .top_k = find<int>(values, "top-k"),
-            .top_p = find<float>(values, "top-p"),
-            .min_p = find<float>(values, "min-p"),
-            .repeat_penalty = find<float>(values, "repeat-penalty"),
-            .repeat_last_n = find<int>(values, "repeat-last-n")};
+    const auto number = [&](const char* option, NumberRange range) {
+        const auto value = find_number(values, option, range);
+        return value ? std::optional(static_cast<float>(*value)) : std::nullopt;
+    };
+    const auto integer = [&](const char* option, IntegerRange range) {
+        const auto value = find_integer(values, option, range);
+        return value ? std::optional(static_cast<int>(*value)) : std::nullopt;
+    };
+    return {.temperature = number("temp", {0, 1000}),
+            .top_k = integer("top-k", {0, std::numeric_limits<int>::max()}),
+            .top_p = number("top-p", {0, 1}),
+            .min_p = number("min-p", {0, 1}),
+            .repeat_penalty = number("repeat-penalty", {0.001, 1000}),
+            .repeat_last_n = integer("repeat-last-n", {0, 1 << 20})};
 }
 
 Verbosity find_verbosity(const po::variables_map& values) {
@@ -138,16 +135,13 @@ po::options_description run_option_descriptions() {
     options.add_options()("model,m", text(), "")("prompt,p", text(), "")("file,f", text(), "");
     options.add_options()("system-prompt", text(), "")("chat-template", text(), "");
     options.add_options()("stop", po::value<std::vector<std::string>>(), "");
-    options.add_options()("predict,n", po::value<std::int64_t>(), "")("ctx-size,c", po::value<std::int64_t>(), "");
-    options.add_options()("seed,s", po::value<std::int64_t>(), "");
-    options.add_options()("temp", po::value<float>(), "")("top-p", po::value<float>(), "")("min-p", po::value<float>(),
-                                                                                           "");
-    options.add_options()("repeat-penalty", po::value<float>(), "");
-    options.add_options()("top-k", po::value<int>(), "")("repeat-last-n", po::value<int>(), "");
+    options.add_options()("predict,n", text(), "")("ctx-size,c", text(), "")("seed,s", text(), "");
+    options.add_options()("temp", text(), "")("top-p", text(), "")("min-p", text(), "")("top-k", text(), "");
+    options.add_options()("repeat-penalty", text(), "")("repeat-last-n", text(), "");
     options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"),
                                                                                                 "");
     options.add_options()("plan", text(), "")("trace", text(), "");
-    options.add(compute_options()).add(device_options());
+    options.add(compute_options()).add(device_options()).add(expected_use_options());
     return options;
 }
 
@@ -158,27 +152,27 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     if (values.count("version") > 0) options.action = RunAction::kVersion;
     if (options.action != RunAction::kRun) return options;
 
-    constexpr std::int64_t kMaxTokens = std::int64_t{1} << 30;
     options.model = find<std::string>(values, "model");
     options.prompt = find<std::string>(values, "prompt");
     options.file = find<std::string>(values, "file");
-    const auto n_predict = find_integer(values, "predict", -1, kMaxTokens);
+    const auto n_predict = find_integer(values, "predict", {-1, kContextRange.highest});
     if (n_predict && *n_predict >= 0) options.n_predict = static_cast<std::uint32_t>(*n_predict);
-    options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", 0, kMaxTokens).value_or(0));
+    options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", kContextRange).value_or(0));
     options.compute = session_options(values);
     options.plan_file = find<std::string>(values, "plan");
     for (const char* decided : {"vram-budget", "ram-budget", "ctx-size", "batch-size", "cache-type-k", "cache-type-v"})
-        if (options.plan_file && values.count(decided) > 0 && !values[decided].defaulted())
+        if (options.plan_file && is_given(values, decided))
             throw Error(ErrorCode::kUsage, "--plan",
                         "expected no --" + std::string(decided) + " beside it: the plan decides");
     options.device = device_request(values);
-    // The CPU's own arithmetic: a device takes part beside it only when it is asked for, by name or by the plan.
-    if (values.count("kernels") + values.count("exact") > 0 && !options.plan_file &&
-        options.device.backend == BackendName::kAuto)
-        options.device.backend = BackendName::kCpu;
+    options.use = expected_use(values);
+    if (options.use.is_given && (options.plan_file || options.device.backend == BackendName::kCpu))
+        throw Error(ErrorCode::kUsage, options.use.counts_file ? "--routing" : "--skew",
+                    options.plan_file ? "expected none beside --plan, which has it"
+                                      : "expected none where the CPU alone computes");
     options.trace_file = find<std::string>(values, "trace");
     options.sampling = find_sampling(values);
-    const auto seed = find_integer(values, "seed", -1, std::numeric_limits<std::int64_t>::max());
+    const auto seed = find_integer(values, "seed", {-1, std::numeric_limits<std::int64_t>::max()});
     if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);
     options.system = find<std::string>(values, "system-prompt").value_or("");
     if (values.count("no-chat") > 0) options.form = PromptForm::kRaw;
@@ -193,6 +187,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
         values, "color",
         {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});
     options.verbosity = find_verbosity(values);
+    if (options.output == OutputFormat::kJson && options.color == ColorChoice::kAlways)
+        throw Error(ErrorCode::kUsage, "--color", "expected auto or never beside --output-format json, found always");
     if (options.form == PromptForm::kRaw && (options.chat_format || !options.system.empty()))
         throw Error(ErrorCode::kUsage, "--no-chat", "expected no --system-prompt and no --chat-template beside it");
     return options;

@@ -13,6 +13,7 @@
 #include "tools/command_line.h"
 #include "tools/console.h"
 #include "tools/device_choice.h"
+#include "tools/expected_use.h"
 
 namespace lfm::tools {
 
@@ -31,6 +32,7 @@ struct RunOptions {
     SessionOptions compute;   // all but n_ctx
     std::optional<std::string> plan_file;
     DeviceRequest device;
+    ExpectedUse use;  // of experts, to plan with
     std::optional<std::string> trace_file;
     FileSampling sampling;  // what the user set, over the recommended values
     std::optional<std::uint64_t> seed;

@@ -41,12 +41,21 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
         Plan plan = read_plan(*options.plan_file, model);
         DeviceRequest request = options.device;
         request.stop = &stop_flag();
-        if (!plan.uses_device()) request.backend = BackendName::kCpu;
+        if (!plan.uses_device()) {
+            if (request.backend != BackendName::kAuto && request.backend != BackendName::kCpu)
+                throw Error(ErrorCode::kUsage, "--backend",
+                            "expected none beside a plan for the CPU alone, found " +
+                                std::string(backend_text(request.backend)));
+            if (request.index) throw Error(ErrorCode::kUsage, "--device", "expected none beside a plan for the CPU alone");
+            request.backend = BackendName::kCpu;
+        }
         run.device = choose_device(request, console);
         check_device(plan, *options.plan_file, run.device);
         session.n_ctx = plan.sizes.n_ctx;
         session.n_batch = plan.sizes.n_batch;
         session.n_outputs = plan.sizes.n_outputs;
+        if (session.kernels == &cpu::exact_kernels() && (plan.sizes.kv.k != DType::kF32 || plan.sizes.kv.v != DType::kF32))
+            throw Error(ErrorCode::kUsage, "--exact", "expected a plan with a KV cache in f32 beside it");
         session.kv = plan.sizes.kv;
         run.plan = std::move(plan);
         return run;
@@ -58,6 +67,8 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
     request.stop = &stop_flag();
     run.device = choose_device(request, console);
     run.plan = planning_for(run.device);
+    const auto routing = routing_of(options.use, model.hyper);
+    if (auto* planning = std::get_if<Planning>(&run.plan)) planning->request.routing = routing;
     if (!run.device.open && run.device.ram_budget) check_ram(model, session, *run.device.ram_budget);
     return run;
 }

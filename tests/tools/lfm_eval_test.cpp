@@ -115,7 +115,7 @@ TEST_F(EvalTest, BadTokensAndOptionsAreUsage) {
         EXPECT_EQ(result.code, 2) << tokens << result.err;
     }
     EXPECT_EQ(run({kEval, "logits", "-m", model_, "--tokens", "600", "-o", dir_.file("x")}).code, 1);
-    EXPECT_EQ(run({kEval, "logits", "-m", model_, "--tokens", "-1", "-o", dir_.file("x")}).code, 1);
+    EXPECT_EQ(run({kEval, "logits", "-m", model_, "--tokens", "-1", "-o", dir_.file("x")}).code, 2);
     EXPECT_EQ(run({kEval, "logits", "-m", model_, "--tokens", "1", "-o", dir_.file("x"), "--threads", "0"}).code, 2);
     EXPECT_EQ(run({kEval, "logits", "-m", model_}).code, 2);
     EXPECT_EQ(run({kEval, "logits", "--no-such-option"}).code, 2);

@@ -143,7 +143,7 @@ TEST(ProfileScope, EmulatedDevicesAreInOnlyWhenAskedForAndInAFileOfTheirOwn) {
     EXPECT_EQ(asked.file, "machine-vulkan.json");
 
     const auto parts = identity_of(asked).parts;
-    EXPECT_EQ(parts.at("device 1 name"), "Card");
+    EXPECT_EQ(parts.at("device 0 name"), "Card");
     EXPECT_EQ(parts.at("device 2 name"), "Emulated");
     EXPECT_NE(identity_of(asked), identity_of(usual));
     EXPECT_EQ(identity_of(tools::profile_scope({&emulated, 1}, {})), present_identity());
@@ -167,7 +167,7 @@ TEST_F(MachineCacheTest, AProfileWithOtherDevicesIsOfAnotherMachine) {
     tools::store_machine(path_, machine);
     const Answer answer = ask();
     EXPECT_TRUE(answer.measured);
-    EXPECT_NE(answer.said.find("device 1 name: "), std::string::npos) << answer.said;
+    EXPECT_NE(answer.said.find("device 0 name: "), std::string::npos) << answer.said;
     EXPECT_NE(answer.said.find("Card there"), std::string::npos) << answer.said;
     EXPECT_FALSE(ask().measured);
 }
