@@ -17,6 +17,7 @@ enum class BenchAction { kRun, kRoofline, kHelp, kVersion };
 struct BenchOptions {
     BenchAction action = BenchAction::kRun;
     std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
+    std::vector<std::string> allow_unknown;
     std::vector<BenchTest> tests;                  // at least one
     std::uint32_t repetitions = 1;
     bool warmup = true;
@@ -28,6 +29,7 @@ struct BenchOptions {
     SessionOptions session;                            // sizes that hold every test
     BenchFormat format = BenchFormat::kMarkdown;
     std::optional<std::string> trace_file;
+    Verbosity verbosity = Verbosity::kNormal;
 };
 
 po::options_description bench_options();

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/conversation.h"
+#include "runtime/host_memory.h"
 #include "tools/eval.h"
 #include "tools/model_options.h"
 #include "tools/placed_model.h"
@@ -101,7 +102,7 @@ private:
 
 int eval_logits(const Arguments& arguments) {
     po::options_description description("lfm-eval logits");
-    description.add_options()("help,h", "this text");
+    description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
     description.add_options()("model,m", po::value<std::string>(), "model file");
     description.add_options()("tokens", po::value<std::string>(), "token ids with commas between");
     description.add_options()("output,o", po::value<std::string>(), "file for [n_tokens, n_vocab] little-endian f32");
@@ -123,13 +124,18 @@ int eval_logits(const Arguments& arguments) {
     options.n_batch = std::min<std::uint32_t>(options.n_batch, static_cast<std::uint32_t>(tokens.size()));
     options.n_outputs = options.n_batch;
     options.n_ctx = static_cast<std::uint32_t>(tokens.size());
-    const Console console("lfm-eval", Verbosity::kNormal);
+    const Console console("lfm-eval", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
     const HyperParameters& hyper = placed.model().hyper();
     if (values.count("routes") > 0)
         session.force_experts(Routes(values["routes"].as<std::string>(), hyper, tokens.size()));
     RouteLog log(hyper);
+    const Bytes room{std::uint64_t{tokens.size()} * session.n_vocab() * sizeof(float)};
+    if (const Bytes available = available_memory(); room > available)
+        throw Error(ErrorCode::kShortfall, "--tokens",
+                    "needs " + format_bytes(room) + " for the logits of " + std::to_string(tokens.size()) + " tokens, " +
+                        format_bytes(available) + " is available");
     std::string logits;
     session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
         logits.append(reinterpret_cast<const char*>(rows.data()), rows.size_bytes());
