@@ -90,6 +90,16 @@ std::optional<float> GgufFile::find_f32(std::string_view key) const {
 
 float GgufFile::get_f32(std::string_view key) const { return get(key), *find_f32(key); }
 
+std::optional<double> GgufFile::find_number(std::string_view key) const {
+    const GgufEntry* entry = find(key);
+    if (entry == nullptr || entry->type == GgufType::kString || entry->type == GgufType::kArray) return std::nullopt;
+    if (entry->type == GgufType::kBool) return *find_bool(key) ? 1 : 0;
+    if (entry->type == GgufType::kF32) return load<float>(entry->payload.data());
+    if (entry->type == GgufType::kF64) return load<double>(entry->payload.data());
+    if (const auto integer = integer_at(entry->type, entry->payload.data())) return static_cast<double>(*integer);
+    return static_cast<double>(load<std::uint64_t>(entry->payload.data()));
+}
+
 std::optional<bool> GgufFile::find_bool(std::string_view key) const {
     const GgufEntry* entry = find(key);
     if (entry == nullptr) return std::nullopt;

@@ -53,6 +53,9 @@ struct GgufTensor {
     std::uint64_t bytes = 0;
 };
 
+/// A key or tensor name as it may appear in a message: short, printable.
+std::string printable_name(std::string_view name);
+
 /// A parsed file. Look-ups are hashed. Every getter throws Error{kInvalidModel} naming the key when the value is there
 /// but has another type or is out of range; `find_*` return nothing when the key is absent, `get_*` throw.
 class GgufFile {
@@ -82,6 +85,8 @@ public:
     std::uint32_t get_u32(std::string_view key) const;
     std::optional<float> find_f32(std::string_view key) const;
     float get_f32(std::string_view key) const;
+    /// Any integer, float or bool (true is 1); nothing for text and arrays too.
+    std::optional<double> find_number(std::string_view key) const;
     std::optional<bool> find_bool(std::string_view key) const;
     std::optional<std::string_view> find_string(std::string_view key) const;
     std::string_view get_string(std::string_view key) const;

@@ -43,14 +43,34 @@ std::uint64_t element_bytes(GgufType type) {
     return 0;
 }
 
-/// A key or name as it may appear in a message: short, printable.
-std::string printable(std::string_view text) {
-    std::string shown;
-    for (const char c : text.substr(0, 80)) shown += c >= 0x20 && c < 0x7f ? c : '?';
-    return shown;
+/// What people have instead of a model, and what helps.
+std::string_view kind_of_file(std::span<const std::byte> bytes) {
+    const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 512));
+    if (text.starts_with("version https://git-lfs"))
+        return "a Git LFS pointer; \"git lfs pull\" fetches the file that it stands for";
+    const std::size_t begin = std::min(text.find_first_not_of("\xEF\xBB\xBF \t\r\n"), text.size());
+    if (begin < text.size() && text[begin] == '<')
+        return "a web page; the file itself has another address (…/resolve/…, not …/blob/…)";
+    // Eight bytes of size, then a JSON object.
+    std::uint64_t header = 0;
+    if (bytes.size() > sizeof header) std::memcpy(&header, bytes.data(), sizeof header);
+    if (header >= 2 && header < bytes.size() && text.size() > 8 && text[8] == '{')
+        return "a safetensors file; it has to be converted to GGUF";
+    if (text.starts_with("PK\x03\x04")) return "a ZIP or PyTorch file; it has to be unpacked or converted to GGUF";
+    if (text.starts_with("\x1F\x8B")) return "a gzip file; it has to be unpacked";
+    if (text.starts_with("tjgg") || text.starts_with("lmgg") || text.starts_with("fmgg"))
+        return "a GGML file, the format before GGUF; it has to be converted anew";
+    if (begin < text.size() && text[begin] == '{') return "a JSON file, perhaps an error message of a download";
+    return "another kind of file";
 }
 
 }  // namespace
+
+std::string printable_name(std::string_view name) {
+    std::string shown;
+    for (const char c : name.substr(0, 80)) shown += c >= 0x20 && c < 0x7f ? c : '?';
+    return shown;
+}
 
 class GgufParser {
 public:
@@ -69,7 +89,7 @@ public:
 private:
     [[noreturn]] void fail(std::string_view what, std::string_view expected, std::string_view found,
                            ErrorCode code = ErrorCode::kInvalidModel) const {
-        throw Error(code, file_.name() + ": " + printable(what),
+        throw Error(code, file_.name() + ": " + printable_name(what),
                     "offset " + std::to_string(field_) + ": expected " + std::string(expected) + ", found " +
                         std::string(found));
     }
@@ -116,7 +136,7 @@ private:
 
     void read_magic_and_version() {
         const auto magic = take(std::uint64_t{4}, "magic");
-        if (std::memcmp(magic.data(), "GGUF", 4) != 0) fail("magic", "\"GGUF\"", "another kind of file");
+        if (std::memcmp(magic.data(), "GGUF", 4) != 0) fail("magic", "\"GGUF\"", kind_of_file(file_.bytes_));
         const auto version = read<std::uint32_t>("version");
         if (version == 0x03000000u || version == 0x02000000u)
             fail("version", "a little-endian file", "a big-endian one", ErrorCode::kUnsupportedModel);
@@ -230,7 +250,7 @@ private:
         by_offset.reserve(file_.tensors_.size());
         for (const GgufTensor& tensor : file_.tensors_) {
             if (!(CheckedU64{tensor.offset} + tensor.bytes).at_most(file_.data_.size()))
-                throw Error(ErrorCode::kInvalidModel, file_.name() + ": " + printable(tensor.name),
+                throw Error(ErrorCode::kInvalidModel, file_.name() + ": " + printable_name(tensor.name),
                             "expected " + std::to_string(tensor.bytes) + " bytes at offset " +
                                 std::to_string(tensor.offset) + " of the data section, found a data section of " +
                                 std::to_string(file_.data_.size()) + " bytes (is the file truncated?)");
@@ -240,9 +260,9 @@ private:
         for (std::size_t i = 1; i < by_offset.size(); ++i) {
             const GgufTensor& before = *by_offset[i - 1];
             if (before.offset + before.bytes > by_offset[i]->offset)
-                throw Error(ErrorCode::kInvalidModel, file_.name() + ": " + printable(by_offset[i]->name),
+                throw Error(ErrorCode::kInvalidModel, file_.name() + ": " + printable_name(by_offset[i]->name),
                             "expected an offset from " + std::to_string(before.offset + before.bytes) + " on, found " +
-                                std::to_string(by_offset[i]->offset) + ", inside " + printable(before.name));
+                                std::to_string(by_offset[i]->offset) + ", inside " + printable_name(before.name));
         }
     }
 

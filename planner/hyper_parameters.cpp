@@ -92,12 +92,6 @@ void read_experts(const GgufFile& file, const Reader& reader, HyperParameters& h
     hyper.n_expert_used = reader.in_range("expert_used_count", 1, hyper.n_expert);
     hyper.n_ff_exp = reader.in_range("expert_feed_forward_length", 1, kMaxWidth);
     hyper.n_layer_dense = reader.in_range_or("leading_dense_block_count", 0, hyper.n_layer, 0);
-    constexpr std::uint32_t kSigmoid = 2;  // GGUF's number of the gating function
-    const std::uint32_t gating = file.find_u32(reader.key("expert_gating_func")).value_or(kSigmoid);
-    if (gating != kSigmoid)
-        reader.fail("expert_gating_func", "2 (sigmoid)", std::to_string(gating), ErrorCode::kUnsupportedModel);
-    if (!file.find_bool(reader.key("expert_weights_norm")).value_or(true))
-        reader.fail("expert_weights_norm", "true", "false", ErrorCode::kUnsupportedModel);
     hyper.expert_weights_scale = file.find_f32(reader.key("expert_weights_scale")).value_or(1.0f);
     if (!std::isfinite(hyper.expert_weights_scale)) reader.fail("expert_weights_scale", "a number", "none");
     if (hyper.expert_weights_scale == 0) hyper.expert_weights_scale = 1;  // some writers state "unset" as 0
@@ -121,8 +115,6 @@ HyperParameters read_hyper_parameters(const GgufFile& file) {
     hyper.rms_eps = reader.positive("attention.layer_norm_rms_epsilon");
     hyper.n_ff = reader.per_layer("feed_forward_length", hyper.n_layer, 1, kMaxWidth);
     read_heads(reader, hyper);
-    if (const auto scaling = file.find_string(reader.key("rope.scaling.type")); scaling && *scaling != "none")
-        reader.fail("rope.scaling.type", "none", std::string(scaling->substr(0, 40)), ErrorCode::kUnsupportedModel);
     if (hyper.architecture == "lfm2moe")
         read_experts(file, reader, hyper);
     else

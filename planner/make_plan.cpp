@@ -165,13 +165,19 @@ private:
         const bool moves = limits.device && !limits.shared;
         if (moves) placement = search_->fullest(limits.placeable());
         return {kHost, host_bytes(inventory_, placement) + ram_overhead(limits), limits.ram,
-                moves ? "what the VRAM budget leaves to RAM does not fit there"
-                      : "the model, its context and working memory do not fit in RAM"};
+                std::string(moves ? "what the VRAM budget leaves to RAM does not fit there"
+                                  : "the model, its context and working memory do not fit in RAM") +
+                    "; the largest part of all is " +
+                    (inventory_.kv() > inventory_.weights() ? "the KV cache, " + format_bytes(inventory_.kv())
+                                                            : "the weights, " + format_bytes(inventory_.weights()))};
     }
 
     Plan describe(const Placement& placement, const Limits& limits) const {
         Plan plan = make_host_plan(model_, request_.sizes);
         plan.remarks = limits.remarks;
+        if (const std::uint32_t made_for = model_.hyper.n_ctx_train; made_for > 0 && request_.sizes.n_ctx > made_for)
+            plan.remarks.push_back("the model was made for " + std::to_string(made_for) + " tokens of context, not " +
+                                   std::to_string(request_.sizes.n_ctx));
         plan.machine = {.name = machine_.name, .measured_at = machine_.measured_at, .identity = identity_of(machine_)};
         plan.vram_budget = limits.device ? limits.vram : Bytes{};
         plan.ram_budget = limits.ram;

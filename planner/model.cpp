@@ -6,15 +6,10 @@
 
 #include "memory/error.h"
 #include "planner/hyper_parameters.h"
+#include "planner/known_names.h"
 
 namespace lfm {
 namespace {
-
-std::string shape_text(std::span<const std::uint64_t> dims) {
-    std::string text = "[";
-    for (const std::uint64_t dim : dims) text += (text.size() > 1 ? "," : "") + std::to_string(dim);
-    return text + "]";
-}
 
 /// Finds tensors of one file and compares their shapes with what the sizes ask for.
 class TensorFinder {
@@ -147,7 +142,13 @@ std::uint64_t n_weights(const TensorRef& tensor) {
 
 }  // namespace
 
-ModelDescription describe_model(const GgufFile& file) {
+std::string shape_text(std::span<const std::uint64_t> dims) {
+    std::string text = "[";
+    for (const std::uint64_t dim : dims) text += (text.size() > 1 ? "," : "") + std::to_string(dim);
+    return text + "]";
+}
+
+ModelDescription describe_model(const GgufFile& file, std::span<const std::string> allowed) {
     ModelDescription model;
     model.hyper = read_hyper_parameters(file);
     HyperParameters& hyper = model.hyper;
@@ -170,6 +171,7 @@ ModelDescription describe_model(const GgufFile& file) {
             layer.ffn = find_dense(finder, hyper, prefix, hyper.n_ff[i]);
         model.layers.push_back(std::move(layer));
     }
+    model.ignored = check_unknown_names(file, model, allowed);
     file.require_unchanged();
     return model;
 }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <variant>
 #include <vector>
@@ -85,13 +86,18 @@ struct ModelDescription {
     std::optional<TensorRef> output;  // [n_embd, n_vocab]; absent: tied to token_embd
     TensorRef output_norm;            // [n_embd]
     std::vector<LayerDescription> layers;
+    std::vector<std::string> ignored;  // keys and tensors that could change the result, not computed with as allowed
 
     const TensorRef& output_or_tied() const { return output ? *output : token_embd; }
 };
 
 /// Reads and checks everything the forward pass relies on. Throws Error{kUnsupportedModel} for another architecture or
-/// a variant we do not compute, Error{kInvalidModel} naming key or tensor, expected and found.
-ModelDescription describe_model(const GgufFile& file);
+/// a variant we do not compute, told by a key or tensor that is not known (known_names.h) and that no pattern of
+/// `allowed` matches; Error{kInvalidModel} naming key or tensor, expected and found.
+ModelDescription describe_model(const GgufFile& file, std::span<const std::string> allowed = {});
+
+/// "[64,2]", as messages show dims.
+std::string shape_text(std::span<const std::uint64_t> dims);
 
 /// Every tensor of the description, in file order of a new file: embedding, layers, final norm, output.
 std::vector<const TensorRef*> all_tensors(const ModelDescription& model);

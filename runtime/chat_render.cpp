@@ -45,35 +45,29 @@ std::string string_of(const Value& value) {
     return value.json->get<std::string>();
 }
 
-/// A string as it is, anything else as JSON: null prints "null", as in the templates.
-std::string string_or_json(const Value& value) {
-    if (!value.json) fail(value, "a string");
-    return value.json->is_string() ? value.json->get<std::string>() : python_json(*value.json);
-}
-
-/// A string, or a list of parts: text, "<image>" for an image, JSON for other parts. Absent or null: nothing.
-std::string text_of_parts(const Value& content) {
-    if (content.is_missing()) return {};
-    if (content.json->is_string()) return content.json->get<std::string>();
+/// A list of parts: text, "<image>" for an image, JSON for other parts.
+MarkedText text_of_list(const Value& content) {
     if (!content.json->is_array()) fail(content, "a string or a list of parts");
-    std::string text;
+    MarkedText text;
     for (std::size_t i = 0; i < content.json->size(); ++i) {
         const Value part = element(content, i);
         const auto type = part.json->is_object() ? part.json->value("type", Json()) : Json();
         if (type == "image")
-            text += "<image>";
+            text.add_markup("<image>");
         else if (type == "text")
-            text += string_of(member(part, "text"));
+            text.add_text(string_of(member(part, "text")));
         else
-            text += python_json(*part.json);
+            text.add_text(python_json(*part.json));
     }
     return text;
 }
 
-std::string without_thinking(const std::string& content) {
-    const std::size_t end = content.rfind(kThinkEnd);
-    if (end == std::string::npos) return content;
-    return std::string(python_strip(std::string_view(content).substr(end + kThinkEnd.size())));
+MarkedText without_thinking(const MarkedText& content) {
+    const std::string_view text = content.str();
+    const std::size_t end = text.rfind(kThinkEnd);
+    if (end == std::string_view::npos) return content;
+    const std::string_view rest = python_strip(text.substr(end + kThinkEnd.size()));
+    return content.substr(static_cast<std::size_t>(rest.data() - text.data()), rest.size());
 }
 
 /// "a='x', b=2"; some clients send the arguments as JSON in a string.
@@ -96,16 +90,16 @@ std::string call_arguments(const Value& arguments) {
     return text;
 }
 
-std::string tool_calls_text(const Value& calls) {
+MarkedText tool_calls_text(const Value& calls) {
     if (!calls.json->is_array()) fail(calls, "an array");
-    std::string text = "<|tool_call_start|>[";
+    MarkedText text = MarkedText::markup("<|tool_call_start|>[");
     for (std::size_t i = 0; i < calls.json->size(); ++i) {
         const Value function = member(element(calls, i), "function");
-        if (i > 0) text += ", ";
-        text += string_of(member(function, "name"));
-        text += "(" + call_arguments(member(function, "arguments")) + ")";
+        if (i > 0) text.add_markup(", ");
+        text.add_text(string_of(member(function, "name")));
+        text.add_text("(" + call_arguments(member(function, "arguments")) + ")");
     }
-    return text + "]<|tool_call_end|>";
+    return text.add_markup("]<|tool_call_end|>");
 }
 
 std::string tools_text(const Conversation& conversation) {
@@ -124,18 +118,20 @@ public:
     Renderer(ChatFormat format, const Conversation& conversation)
         : format_(format), conversation_(conversation), messages_{&conversation.messages(), "messages"} {}
 
-    std::string render() const {
+    MarkedText render() const {
         if (messages_.json->empty())
             throw Error{ErrorCode::kInvalidInput, "messages", "expected at least one message, found none"};
         const std::size_t first = role(0) == "system" ? 1 : 0;
-        const std::string system = system_text(first);
-        std::string text = conversation_.options.bos_token;
-        if (!system.empty()) text += "<|im_start|>system\n" + system + "<|im_end|>\n";
-        for (std::size_t i = first; i < messages_.json->size(); ++i)
-            text += "<|im_start|>" + role(i) + "\n" + body(i) + "<|im_end|>\n";
+        const MarkedText system = system_text(first);
+        MarkedText text = MarkedText::markup(conversation_.options.bos_token);
+        if (!system.empty()) text.add_markup("<|im_start|>system\n").append(system).add_markup("<|im_end|>\n");
+        for (std::size_t i = first; i < messages_.json->size(); ++i) {
+            text.add_markup("<|im_start|>").add_text(role(i)).add_markup("\n");
+            text.append(body(i)).add_markup("<|im_end|>\n");
+        }
         if (conversation_.options.add_generation_prompt) {
-            text += "<|im_start|>assistant\n";
-            if (conversation_.options.think_start == ThinkStart::kInside) text += "<think>";
+            text.add_markup("<|im_start|>assistant\n");
+            if (conversation_.options.think_start == ThinkStart::kInside) text.add_markup("<think>");
         }
         return text;
     }
@@ -151,54 +147,78 @@ private:
         return -1;
     }
 
+    Value content(std::size_t index) const { return member(message(index), "content"); }
+
+    /// A content that is a string, with its sources.
+    MarkedText string_content(std::size_t index) const {
+        const MarkedText* marked = conversation_.marked_content(index);
+        return marked != nullptr ? *marked : MarkedText::text(string_of(content(index)));
+    }
+
+    /// A string as it is, anything else as JSON: null prints "null", as in the templates.
+    MarkedText string_or_json(std::size_t index) const {
+        const Value value = content(index);
+        if (!value.json) fail(value, "a string");
+        return value.json->is_string() ? string_content(index) : MarkedText::text(python_json(*value.json));
+    }
+
+    /// A string, or a list of parts. Absent or null: nothing.
+    MarkedText text_of_parts(std::size_t index) const {
+        const Value value = content(index);
+        if (value.is_missing()) return {};
+        return value.json->is_string() ? string_content(index) : text_of_list(value);
+    }
+
     /// The first system message (`n_system` 0 or 1 of them) and the tools. An absent or null content counts as "".
-    std::string system_text(std::size_t n_system) const {
-        std::string text;
-        if (n_system > 0) {
-            const Value content = member(message(0), "content");
+    MarkedText system_text(std::size_t n_system) const {
+        MarkedText text;
+        if (n_system > 0 && !content(0).is_missing()) {
             const bool takes_parts = format_ == ChatFormat::kLfm25Moe || format_ == ChatFormat::kPlain;
-            if (!content.is_missing()) text = takes_parts ? text_of_parts(content) : string_of(content);
+            text = takes_parts ? text_of_parts(0) : string_content(0);
         }
         if (conversation_.tools().empty()) return text;
         if (format_ == ChatFormat::kPlain)
             throw Error{ErrorCode::kInvalidInput, "tools", "expected none in the plain chat format, found some"};
-        if (!text.empty()) text += "\n";
+        if (!text.empty()) text.add_markup("\n");
         const std::string tools = tools_text(conversation_);
         if (format_ == ChatFormat::kLfm2)
-            return text + "List of tools: <|tool_list_start|>" + tools + "<|tool_list_end|>";
-        return text + "List of tools: " + tools;
+            return text.add_markup("List of tools: <|tool_list_start|>")
+                .add_text(tools)
+                .add_markup("<|tool_list_end|>");
+        return text.add_markup("List of tools: ").add_text(tools);
     }
 
-    std::string body(std::size_t index) const {
+    MarkedText body(std::size_t index) const {
         const bool is_assistant = role(index) == "assistant";
-        const Value content = member(message(index), "content");
         if (format_ == ChatFormat::kLfm2) {
-            const std::string text = string_or_json(content);
-            return role(index) == "tool" ? "<|tool_response_start|>" + text + "<|tool_response_end|>" : text;
+            const MarkedText text = string_or_json(index);
+            if (role(index) != "tool") return text;
+            return MarkedText::markup("<|tool_response_start|>").append(text).add_markup("<|tool_response_end|>");
         }
-        if (format_ == ChatFormat::kLfm25Moe) return is_assistant ? structured_body(index) : text_of_parts(content);
+        if (format_ == ChatFormat::kLfm25Moe) return is_assistant ? structured_body(index) : text_of_parts(index);
 
-        const std::string text = format_ == ChatFormat::kPlain ? text_of_parts(content) : string_or_json(content);
+        const MarkedText text = format_ == ChatFormat::kPlain ? text_of_parts(index) : string_or_json(index);
         const bool is_past = is_assistant && static_cast<std::ptrdiff_t>(index) != last_assistant_;
         return is_past && !conversation_.options.keep_past_thinking ? without_thinking(text) : text;
     }
 
     /// An assistant message of LFM2.5-8B-A1B. What follows the last user message keeps its thinking. Null members
     /// count as absent (clients send "content": null beside tool calls).
-    std::string structured_body(std::size_t index) const {
+    MarkedText structured_body(std::size_t index) const {
         const bool keeps_thinking =
             conversation_.options.preserve_thinking || static_cast<std::ptrdiff_t>(index) > last_user_;
         const Value thinking = member(message(index), "thinking");
-        std::string text;
-        if (keeps_thinking && !thinking.is_missing()) text = "<think>" + string_of(thinking) + "</think>";
+        MarkedText text;
+        if (keeps_thinking && !thinking.is_missing())
+            text.add_markup("<think>").add_text(string_of(thinking)).add_markup("</think>");
 
-        std::string content = text_of_parts(member(message(index), "content"));
-        if (!keeps_thinking) content = without_thinking(content);
+        MarkedText said = text_of_parts(index);
+        if (!keeps_thinking) said = without_thinking(said);
         const Value calls = member(message(index), "tool_calls");
-        if (calls.is_missing()) return text + content;
-        const bool continues = content.ends_with(kContinueTag);
-        if (continues) content.resize(content.size() - kContinueTag.size());
-        return text + content + tool_calls_text(calls) + std::string(continues ? kContinueTag : "");
+        if (calls.is_missing()) return text.append(said);
+        const bool continues = said.str().ends_with(kContinueTag);
+        if (continues) said = said.substr(0, said.str().size() - kContinueTag.size());
+        return text.append(said).append(tool_calls_text(calls)).add_text(continues ? kContinueTag : "");
     }
 
     ChatFormat format_;
@@ -210,8 +230,12 @@ private:
 
 }  // namespace
 
-std::string render(ChatFormat format, const Conversation& conversation) {
+MarkedText render_marked(ChatFormat format, const Conversation& conversation) {
     return Renderer(format, conversation).render();
+}
+
+std::string render(ChatFormat format, const Conversation& conversation) {
+    return render_marked(format, conversation).str();
 }
 
 }  // namespace lfm

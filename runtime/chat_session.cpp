@@ -12,12 +12,12 @@ namespace {
 // Reasoning is dropped two turns back at most; each mark costs a copy of the conv state and one row of logits.
 constexpr std::size_t kMaxMarks = 8;
 
-/// The answer as history has it: what a stop string cut off was never said.
-std::string history_text(const Generation& generation, ThinkStart think_start) {
-    if (generation.end != EndReason::kStopString)
-        return (think_start == ThinkStart::kInside ? "<think>" : "") + generation.raw;
-    if (generation.reasoning.empty()) return generation.answer;
-    return "<think>" + generation.reasoning + "</think>" + generation.answer;
+/// The prompt's tokens behind those held; nothing when it does not begin with them.
+std::optional<std::span<const std::int32_t>> tokens_after(std::span<const std::int32_t> held,
+                                                          std::span<const std::int32_t> prompt) {
+    if (held.empty() || held.size() > prompt.size() || !std::ranges::equal(held, prompt.first(held.size())))
+        return std::nullopt;
+    return prompt.subspan(held.size());
 }
 
 }  // namespace
@@ -29,36 +29,57 @@ ChatSession::ChatSession(Session& session, const Tokenizer& tokenizer, ChatSetti
 }
 
 Generation ChatSession::ask(std::string_view message, const SegmentSink& sink) {
-    messages_.push_back({"user", std::string(message)});
+    const std::vector<Message> before = messages_;
+    messages_.push_back({"user", from_outside(message)});
     try {
         Generation generation = answer(sink);
-        if (messages_.back().role == "user") messages_.pop_back();  // interrupted too early
+        if (messages_.back().role == "user") messages_ = before;  // interrupted too early
         return generation;
     } catch (...) {
-        messages_.pop_back();
+        messages_ = before;
         throw;
     }
 }
 
+std::size_t ChatSession::n_tokens_alone(std::string_view message) const {
+    const Message only{"user", from_outside(message)};
+    return render_prompt({&only, 1}).size();
+}
+
 Generation ChatSession::regenerate(const SegmentSink& sink) {
     if (!can_regenerate()) throw Error(ErrorCode::kInvalidInput, "chat", "expected an answer to replace, found none");
-    Message old = std::move(messages_.back());
+    const std::vector<Message> before = messages_;
     messages_.pop_back();
     try {
         Generation generation = answer(sink);
-        if (messages_.back().role == "user") messages_.push_back(std::move(old));
+        if (messages_.back().role == "user") messages_ = before;
         return generation;
     } catch (...) {
-        messages_.push_back(std::move(old));
+        messages_ = before;
         throw;
     }
+}
+
+/// Forgets the oldest turns, each a message and its answer, until the prompt leaves room for an answer. Returns how
+/// many.
+std::uint32_t ChatSession::drop_oldest(std::vector<std::int32_t>& prompt) {
+    const std::uint32_t n_ctx = session_.n_ctx();
+    const std::uint32_t room = std::min(settings_.generation.n_predict.value_or(n_ctx), n_ctx / 4);
+    std::uint32_t n_dropped = 0;
+    for (; prompt.size() + room > n_ctx && messages_.size() > 2; ++n_dropped) {
+        messages_.erase(messages_.begin(), messages_.begin() + 2);
+        prompt = render_prompt(messages_);
+    }
+    return n_dropped;
 }
 
 /// Adds the assistant's message, unless an interruption came first.
 Generation ChatSession::answer(const SegmentSink& sink) {
     using Clock = std::chrono::steady_clock;
     const auto begin = Clock::now();
-    const std::vector<std::int32_t> tokens = rewind(render_prompt());
+    std::vector<std::int32_t> prompt = render_prompt(messages_);
+    const std::uint32_t n_dropped = settings_.on_full == OnFull::kDropOldest ? drop_oldest(prompt) : 0;
+    const std::vector<std::int32_t> tokens = rewind(prompt);
     const std::uint32_t n_reused = session_.position();
     std::span<const float> logits;
     try {
@@ -75,25 +96,41 @@ Generation ChatSession::answer(const SegmentSink& sink) {
     generation.stats.n_prompt = n_prompt;
     generation.stats.n_reused = n_reused;
     generation.stats.prompt_seconds = prompt_seconds;
+    generation.n_dropped = n_dropped;
     unappended_ = generation.unappended;
-    messages_.push_back({"assistant", history_text(generation, settings_.generation.think_start)});
+    messages_.push_back({"assistant", history(generation)});
     return generation;
 }
 
-ChatSession::Prompt ChatSession::render_prompt() const {
+MarkedText ChatSession::from_outside(std::string_view text) const {
+    return settings_.parse == SpecialTokens::kAsTokens ? MarkedText::markup(text) : MarkedText::text(text);
+}
+
+/// The answer as history has it: its own tokens, but for what a stop string cut off, which was never said.
+MarkedText ChatSession::history(const Generation& generation) const {
+    MarkedText made;
+    if (settings_.generation.think_start == ThinkStart::kInside) made.add_markup("<think>");
+    for (const std::int32_t token : generation.tokens) made.add_token(token, tokenizer_.piece(token));
+    if (generation.end != EndReason::kStopString) return made;
+    MarkedText said;
+    if (!generation.reasoning.empty())
+        said.add_markup("<think>").add_text(generation.reasoning).add_markup("</think>");
+    said.add_text(generation.answer);
+    return made.str().starts_with(said.str()) ? made.substr(0, said.str().size()) : said;
+}
+
+std::vector<std::int32_t> ChatSession::render_prompt(std::span<const Message> messages) const {
     Conversation conversation;
     conversation.options.think_start = settings_.generation.think_start;
     const auto bos = tokenizer_.bos();
     conversation.options.bos_token = bos ? std::string(tokenizer_.piece(*bos)) : std::string();
-    if (!settings_.system.empty()) conversation.add("system", settings_.system);
-    for (const Message& message : messages_) conversation.add(message.role, message.content);
-    std::string text = render(settings_.format, conversation);
-    std::vector<std::int32_t> tokens = tokenizer_.encode(text, SpecialTokens::kAsTokens);
-    return {std::move(text), std::move(tokens)};
+    if (!settings_.system.empty()) conversation.add("system", from_outside(settings_.system));
+    for (const Message& message : messages) conversation.add(message.role, message.content);
+    return tokenizer_.encode(render_marked(settings_.format, conversation));
 }
 
 /// Brings the session to the furthest place from which it can reach the prompt. Returns the tokens still to append.
-std::vector<std::int32_t> ChatSession::rewind(const Prompt& prompt) {
+std::vector<std::int32_t> ChatSession::rewind(std::span<const std::int32_t> prompt) {
     std::vector<std::int32_t> held(session_.tokens().begin(), session_.tokens().end());
     const auto unappended = std::exchange(unappended_, std::nullopt);
     if (unappended) held.push_back(*unappended);
@@ -110,20 +147,7 @@ std::vector<std::int32_t> ChatSession::rewind(const Prompt& prompt) {
         return {rest->begin(), rest->end()};
     }
     session_.reset();
-    return prompt.tokens;
-}
-
-/// The prompt's tokens behind the text of `held`; nothing when it does not begin with that text, or has a token across
-/// its end: what is appended is what a fresh start would append.
-std::optional<std::span<const std::int32_t>> ChatSession::tokens_after(std::span<const std::int32_t> held,
-                                                                       const Prompt& prompt) const {
-    const std::string text = tokenizer_.decode(held);
-    if (text.empty() || !prompt.text.starts_with(text)) return std::nullopt;
-    std::size_t n_tokens = 0;
-    std::size_t size = 0;
-    while (size < text.size()) size += tokenizer_.piece(prompt.tokens[n_tokens++]).size();
-    if (size != text.size()) return std::nullopt;
-    return std::span(prompt.tokens).subspan(n_tokens);
+    return {prompt.begin(), prompt.end()};
 }
 
 /// Appends what rewind() gave; sets the mark behind it. Returns the logits of the prompt's last token.

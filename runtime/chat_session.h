@@ -12,17 +12,25 @@
 
 namespace lfm {
 
+/// What happens to a message that does not fit into the context with all that was said before.
+enum class OnFull {
+    kStop,        // it is refused
+    kDropOldest,  // the oldest turns are forgotten, until it fits with room for an answer; never the system message
+};
+
 struct ChatSettings {
     ChatFormat format = ChatFormat::kPlain;
     std::string system;            // empty: no system message
+    SpecialTokens parse = SpecialTokens::kAsText;  // of the system message and of what users say
+    OnFull on_full = OnFull::kStop;
     GenerationOptions generation;  // the seed counts up by one from answer to answer
 };
 
-/// Messages may hold the texts of control tokens, which then are tokens: what comes from strangers must not get here.
+/// Messages are text, whatever they look like, unless ChatSettings::parse says otherwise; answers keep their tokens.
 ///
-/// The session may go on when the new rendering begins with the text of its tokens. Where it does not (reasoning
-/// dropped from earlier answers, another answer wanted), it returns to the newest mark whose text still is a beginning:
-/// short-conv state cannot be rewound to any other place. A mark is set behind every prompt.
+/// The session may go on when the new prompt begins with its tokens. Where it does not (reasoning dropped from earlier
+/// answers, another answer wanted), it returns to the newest mark whose tokens still are a beginning: short-conv state
+/// cannot be rewound to any other place. A mark is set behind every prompt.
 class ChatSession {
 public:
     /// Session and tokenizer outlive it; nobody else appends to the session.
@@ -31,6 +39,9 @@ public:
     /// Answers a user's message. On Error{kContextFull}, any other error, and an interruption before the first token,
     /// the message is forgotten and the chat is as before. A partial answer is kept.
     Generation ask(std::string_view message, const SegmentSink& sink);
+
+    /// Tokens of a prompt with the system message and this one: what no forgetting makes shorter.
+    std::size_t n_tokens_alone(std::string_view message) const;
 
     bool can_regenerate() const { return !messages_.empty(); }
     /// Answers the last message once more, with the next seed. The old answer returns when that fails.
@@ -42,23 +53,19 @@ public:
 private:
     struct Message {  // user and assistant in turn; an answer is last between calls
         std::string role;
-        std::string content;
+        MarkedText content;
     };
     struct Mark {
         Checkpoint state;
         std::vector<float> logits;  // [n_vocab], of the last token before it
     };
 
-    struct Prompt {
-        std::string text;
-        std::vector<std::int32_t> tokens;
-    };
-
     Generation answer(const SegmentSink& sink);
-    Prompt render_prompt() const;
-    std::optional<std::span<const std::int32_t>> tokens_after(std::span<const std::int32_t> held,
-                                                              const Prompt& prompt) const;
-    std::vector<std::int32_t> rewind(const Prompt& prompt);
+    MarkedText from_outside(std::string_view text) const;
+    MarkedText history(const Generation& generation) const;
+    std::vector<std::int32_t> render_prompt(std::span<const Message> messages) const;
+    std::uint32_t drop_oldest(std::vector<std::int32_t>& prompt);
+    std::vector<std::int32_t> rewind(std::span<const std::int32_t> prompt);
     std::span<const float> prefill(std::span<const std::int32_t> tokens);
     void set_mark(std::span<const float> logits);
 

@@ -38,8 +38,12 @@ struct Recognised {
 /// `template_text`: `tokenizer.chat_template` of a GGUF, never executed.
 Recognised recognise_template(std::string_view template_text);
 
-/// The prompt, beginning with the BOS token. Throws kInvalidInput, naming the place ("messages[2].content"), when a
-/// message does not fit the format.
+/// The prompt, beginning with the BOS token: what the format writes is markup, every string of the conversation is text
+/// (but for contents that were added with their sources). Throws kInvalidInput, naming the place
+/// ("messages[2].content"), when a message does not fit the format.
+MarkedText render_marked(ChatFormat format, const Conversation& conversation);
+
+/// The same without sources: to be read, not to be encoded.
 std::string render(ChatFormat format, const Conversation& conversation);
 
 }  // namespace lfm

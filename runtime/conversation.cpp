@@ -68,6 +68,16 @@ void Conversation::add(std::string_view role, std::string_view content) {
     messages_->push_back(std::move(message));
 }
 
+void Conversation::add(std::string_view role, MarkedText content) {
+    add(role, std::string_view(content.str()));
+    marked_contents_[messages_->size() - 1] = std::move(content);
+}
+
+const MarkedText* Conversation::marked_content(std::size_t index) const {
+    const auto found = marked_contents_.find(index);
+    return found == marked_contents_.end() ? nullptr : &found->second;
+}
+
 Conversation parse_conversation(std::string_view json_text) {
     Json root = parse_bounded_json(json_text, "conversation");
     if (root.is_array()) {

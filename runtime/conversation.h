@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include <nlohmann/json_fwd.hpp>
 
+#include "runtime/marked_text.h"
 #include "runtime/think_filter.h"
 
 namespace lfm {
@@ -30,6 +32,11 @@ public:
     Conversation& operator=(Conversation&&) noexcept;
 
     void add(std::string_view role, std::string_view content);
+    /// The same, with markup and tokens among the text.
+    void add(std::string_view role, MarkedText content);
+
+    /// The content of a message that was added with sources. Null: its strings are text from outside.
+    const MarkedText* marked_content(std::size_t index) const;
 
     const nlohmann::ordered_json& messages() const { return *messages_; }
     const nlohmann::ordered_json& tools() const { return *tools_; }
@@ -39,6 +46,7 @@ public:
 private:
     friend Conversation parse_conversation(std::string_view json_text);
 
+    std::map<std::size_t, MarkedText> marked_contents_;  // by message
     // Behind pointers, so that readers of this header need not compile the JSON library.
     std::unique_ptr<nlohmann::ordered_json> messages_;
     std::unique_ptr<nlohmann::ordered_json> tools_;

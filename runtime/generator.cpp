@@ -144,6 +144,7 @@ Generation Generator::generate(std::span<const float> logits, const GenerationOp
             sampler.accept(token);
             generation.unappended = token;
             generation.raw += tokenizer_.piece(token);
+            generation.tokens.push_back(token);
             ++generation.stats.n_generated;
             filter.push(shown_piece(tokenizer_, token));
             if (filter.stopped()) return EndReason::kStopString;

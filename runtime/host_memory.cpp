@@ -24,18 +24,37 @@ Bytes meminfo(const std::string& key) {
     return {};
 }
 
-/// What a kind of cgroup calls its files.
+/// What a kind of cgroup calls its files, and the counts of memory.stat that include the groups below.
 struct CgroupFiles {
-    std::string mount, limit, used;
+    std::string mount, limit, used, active_file, inactive_file;
 };
 
-/// Every group from `group` ("/a/b") up to the root may set a limit.
+/// Pages of files in a group's use: the kernel drops them before it refuses memory, as it does for MemAvailable.
+Bytes droppable(const std::string& folder, const CgroupFiles& files) {
+    std::ifstream file(folder + "memory.stat");
+    Bytes sum;
+    std::string word;
+    std::uint64_t bytes = 0;
+    while (file >> word >> bytes)
+        if (word == files.active_file || word == files.inactive_file) sum += Bytes{bytes};
+    return sum;
+}
+
+Bytes difference(Bytes from, Bytes what) { return {from.value - std::min(from.value, what.value)}; }
+
+/// Every group from `group` ("/a/b") up to the root may set a limit, and a wide one may be nearly used up.
 void tighten(CgroupMemory& memory, const CgroupFiles& files, std::string group) {
     for (;;) {
         const std::string folder = files.mount + group + "/";
-        const auto limit = number_in(folder + files.limit);
-        if (limit && (!memory.limit || *limit < memory.limit->value))
-            memory = {Bytes{*limit}, Bytes{number_in(folder + files.used).value_or(0)}};
+        if (const auto limit = number_in(folder + files.limit)) {
+            const Bytes used{number_in(folder + files.used).value_or(0)};
+            const Bytes left = difference({*limit}, difference(used, droppable(folder, files)));
+            if (!memory.left || left < *memory.left) memory.left = left;
+            if (!memory.limit || *limit < memory.limit->value) {
+                memory.limit = Bytes{*limit};
+                memory.used = used;
+            }
+        }
         if (group.empty()) return;
         const std::size_t slash = group.rfind('/');
         group.resize(slash == std::string::npos ? 0 : slash);
@@ -50,8 +69,10 @@ bool names_memory(std::string controllers) {
 }  // namespace
 
 CgroupMemory cgroup_memory(const std::string& root) {
-    const CgroupFiles version_2{root + "/sys/fs/cgroup", "memory.max", "memory.current"};
-    const CgroupFiles version_1{root + "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes"};
+    const CgroupFiles version_2{root + "/sys/fs/cgroup", "memory.max", "memory.current", "active_file",
+                                "inactive_file"};
+    const CgroupFiles version_1{root + "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+                                "total_active_file", "total_inactive_file"};
     CgroupMemory memory;
     std::ifstream file(root + "/proc/self/cgroup");
     for (std::string line; std::getline(file, line);) {  // "4:memory:/a/b"; version 2: "0::/a/b"
@@ -77,10 +98,7 @@ Bytes installed_memory() {
 Bytes available_memory() {
     const Bytes available = meminfo("MemAvailable");
     const CgroupMemory cgroup = cgroup_memory();
-    if (!cgroup.limit) return available;
-    // Pages of files count as used, though they can be dropped: an estimate on the safe side.
-    const Bytes left{cgroup.limit->value - std::min(cgroup.used.value, cgroup.limit->value)};
-    return std::min(available, left);
+    return cgroup.left ? std::min(available, *cgroup.left) : available;
 }
 
 }  // namespace lfm

@@ -5,7 +5,9 @@
 #include "backends/cpu/kernels.h"
 #include "memory/error.h"
 #include "planner/placement.h"
+#include "planner/ram_needs.h"
 #include "planner/resplit.h"
+#include "runtime/host_memory.h"
 
 namespace lfm {
 namespace {
@@ -14,6 +16,33 @@ namespace {
 constexpr int kSmallerPlans = 3;
 /// Of what the last plan wanted.
 constexpr double kSmaller = 0.9;
+
+/// Throws Error{kShortfall} when this process would need more of RAM than there is; notes when only pages of the file
+/// would not stay.
+void check_available(const PlacedOptions& options, const Plan& plan) {
+    const RamNeeds needs = ram_needs(options.model, plan);
+    const Bytes available = options.available.value_or(available_memory());
+    if (available.value == 0) return;  // the system does not say
+    Bytes own = needs.working(), own_weights, on_device;
+    if (options.weights == WeightMemory::kOwnPages) own += own_weights = weight_bytes(options.model);
+    if (options.weights == WeightMemory::kNone) {  // and nobody writes keys and values
+        own -= needs.kv;
+        own -= needs.conv_state;
+    } else if (options.device_memory == DeviceMemory::kSharedWithHost) {
+        for (const MemoryLine& line : plan.memory)
+            if (line.device != kHost && line.use != MemoryUse::kContext) on_device += line.bytes;
+        own += on_device;
+    }
+    if (own > available)
+        throw Error(ErrorCode::kShortfall, "RAM",
+                    "needs " + format_bytes(own) + " (" + largest_part(needs, own_weights) + ") for " +
+                        std::to_string(plan.sizes.n_ctx) + " tokens of context, " + format_bytes(available) +
+                        " is available");
+    if (options.weights == WeightMemory::kFilePages && own + needs.weights > available && options.note)
+        options.note("warning: weights of " + format_bytes(needs.weights) + " and " + format_bytes(own) +
+                     " beside them do not fit into the " + format_bytes(available) +
+                     " of RAM that is available: weights are read from the file again and again");
+}
 
 SessionSizes sizes_of(const SessionOptions& options) {
     return {options.n_ctx, options.n_batch, options.n_outputs, options.kv};
@@ -52,7 +81,11 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
         if (options.note) options.note(text);
     };
     auto& [plan, planning] = wanted;
+    const auto check = [&](const Plan& checked) {
+        if (!moving_) check_available(options, checked);  // a session that moves has its memory
+    };
     for (int attempt = 0; plan && plan->uses_device() && options.open && attempt <= kSmallerPlans; ++attempt) {
+        check(*plan);
         try {
             place(*plan, wanted, options, ledger);
             return;
@@ -76,7 +109,9 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
     }
     if (plan && plan->uses_device()) note("everything in RAM, the CPU alone computes");
     const bool on_host = plan && !plan->uses_device();
-    place(on_host ? *plan : make_host_plan(options.model, sizes_of(options.session)), wanted, options, ledger);
+    const Plan host_plan = on_host ? *plan : make_host_plan(options.model, sizes_of(options.session));
+    check(host_plan);
+    place(host_plan, wanted, options, ledger);
 }
 
 void PlacedSession::place(const Plan& plan, const Wanted& wanted, const PlacedOptions& options, Ledger& ledger) {

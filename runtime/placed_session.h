@@ -22,6 +22,13 @@ struct Planning {
     PlanRequest request;  // its sizes are the session's
 };
 
+/// What weights that no device holds take in RAM.
+enum class WeightMemory {
+    kFilePages,  // of a mapped file: the system drops them when it needs room, and reads them again
+    kOwnPages,   // of this process, those of the device too
+    kNone,       // nobody reads them
+};
+
 struct PlacedOptions {
     const ModelDescription& model;
     SessionOptions session;
@@ -33,12 +40,17 @@ struct PlacedOptions {
     LoadProgress progress;
     /// Told what went otherwise than planned. May be empty.
     std::function<void(const std::string& text)> note;
+    WeightMemory weights = WeightMemory::kFilePages;
+    DeviceMemory device_memory = DeviceMemory::kOwn;  // kSharedWithHost: a simulated device, or one without its own
+    /// What this process may take in RAM now; nothing: as the system says.
+    std::optional<Bytes> available;
 };
 
 class PlacedSession {
 public:
-    /// Throws Error{kShortfall} with the figures when there is no plan within the budgets, and what loading on the host
-    /// alone throws. `ledger` outlives it.
+    /// Throws Error{kShortfall} with the figures, before anything is allocated, when there is no plan within the budgets
+    /// or the RAM that is available does not hold what the session takes; and what loading on the host alone throws.
+    /// `ledger` outlives it.
     PlacedSession(const PlacedOptions& options, Ledger& ledger);
     PlacedSession(const PlacedSession&) = delete;
     PlacedSession& operator=(const PlacedSession&) = delete;

@@ -6,9 +6,11 @@
 
 #include "backends/cpu/cpu_backend.h"
 #include "backends/cpu/streams.h"
+#include "memory/error.h"
 #include "memory/host_buffer.h"
 #include "runtime/bandwidth.h"
 #include "runtime/executor.h"
+#include "runtime/host_memory.h"
 #include "runtime/probe_trials.h"
 #include "runtime/random_weights.h"
 #include "runtime/side_by_side.h"
@@ -54,9 +56,14 @@ public:
             largest = std::max<std::uint64_t>(largest, size_of(matrix));
         }
         const std::uint32_t most_tokens = std::ranges::max(options.batches);
+        const std::uint64_t batch_out = std::uint64_t{most_tokens} * std::min<std::uint64_t>(widest_out, kMostRows);
+        const Bytes needed{largest + (most_tokens * widest_in + std::max(batch_out, widest_out)) * sizeof(float)};
+        if (const Bytes available = available_memory(); needed > available)
+            throw Error(ErrorCode::kShortfall, "RAM",
+                        "needs " + format_bytes(needed) + " (weights " + format_bytes(Bytes{largest}) + "), " +
+                            format_bytes(available) + " is available");
         weights_ = HostBuffer(ledger_, Purpose::kWeights, largest);
         x_ = HostBuffer(ledger_, Purpose::kActivations, most_tokens * widest_in * sizeof(float));
-        const std::uint64_t batch_out = std::uint64_t{most_tokens} * std::min<std::uint64_t>(widest_out, kMostRows);
         y_ = HostBuffer(ledger_, Purpose::kActivations, std::max(batch_out, widest_out) * sizeof(float));
         const auto x = random_matrix(DType::kF32, static_cast<std::uint32_t>(widest_in), most_tokens, 1);
         std::memcpy(x_.bytes().data(), x.data(), x.size());

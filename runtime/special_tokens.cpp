@@ -4,6 +4,15 @@
 #include <utility>
 
 namespace lfm {
+namespace {
+
+/// Some converters write markers as user-defined tokens.
+bool is_marker(const Vocabulary& vocabulary, std::int32_t id) {
+    const std::string_view piece = vocabulary.piece(id);
+    return vocabulary.is_control(id) || (piece.starts_with("<|") && piece.ends_with("|>"));
+}
+
+}  // namespace
 
 SpecialTokenIndex::SpecialTokenIndex(const Vocabulary& vocabulary) {
     for (std::int32_t id = 0; id < vocabulary.n_vocab(); ++id)
@@ -21,11 +30,11 @@ SpecialTokenIndex::SpecialTokenIndex(const Vocabulary& vocabulary) {
 }
 
 std::optional<SpecialTokenIndex::Match> SpecialTokenIndex::find(const Vocabulary& vocabulary, std::string_view text,
-                                                                SpecialTokens parse) const {
-    for (std::size_t i = 0; i < text.size(); ++i) {
+                                                                std::size_t from, const ControlExtent& extent) const {
+    for (std::size_t i = from; i < text.size(); ++i) {
         const Range range = by_first_byte_[static_cast<unsigned char>(text[i])];
         if (range.begin == range.end) continue;  // nearly every byte
-        if (const auto id = longest_prefix(vocabulary, text.substr(i), parse)) return Match{i, *id};
+        if (const auto id = longest_prefix(vocabulary, text.substr(i), extent(i))) return Match{i, *id};
     }
     return std::nullopt;
 }
@@ -43,7 +52,7 @@ SpecialTokenIndex::Range SpecialTokenIndex::narrow(const Vocabulary& vocabulary,
 }
 
 std::optional<std::int32_t> SpecialTokenIndex::longest_prefix(const Vocabulary& vocabulary, std::string_view text,
-                                                              SpecialTokens parse) const {
+                                                              std::size_t control_extent) const {
     std::optional<std::int32_t> longest;
     Range range = by_first_byte_[static_cast<unsigned char>(text.front())];
     for (std::size_t length = 1; range.begin < range.end; ++length) {
@@ -51,7 +60,7 @@ std::optional<std::int32_t> SpecialTokenIndex::longest_prefix(const Vocabulary& 
         std::optional<std::int32_t> whole;
         for (; range.begin < range.end && vocabulary.piece(ids_[range.begin]).size() == length; ++range.begin) {
             const std::int32_t id = ids_[range.begin];
-            if (!whole && (parse == SpecialTokens::kAsTokens || !vocabulary.is_control(id))) whole = id;
+            if (!whole && (length <= control_extent || !is_marker(vocabulary, id))) whole = id;
         }
         if (whole) longest = whole;
         if (length == text.size()) break;

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -13,8 +14,11 @@
 namespace lfm {
 
 /// What control tokens found in a text are. Text from users and tools must be kAsText, or it could forge chat turns.
-/// User-defined tokens are tokens either way.
+/// User-defined tokens are tokens either way, but for those that look like a control token ("<|call|>").
 enum class SpecialTokens { kAsText, kAsTokens };
+
+/// How many bytes of a text, from a place in it on, may be read as control tokens.
+using ControlExtent = std::function<std::size_t(std::size_t at)>;
 
 /// Holds ids only: every call takes the vocabulary it was made from.
 class SpecialTokenIndex {
@@ -25,8 +29,9 @@ public:
         std::size_t begin;  // in the text
         std::int32_t id;
     };
-    /// The earliest one, the longest of those that begin there.
-    std::optional<Match> find(const Vocabulary& vocabulary, std::string_view text, SpecialTokens parse) const;
+    /// The earliest one at or behind `from`, the longest of those that begin there.
+    std::optional<Match> find(const Vocabulary& vocabulary, std::string_view text, std::size_t from,
+                              const ControlExtent& extent) const;
 
 private:
     struct Range {
@@ -35,7 +40,7 @@ private:
     };
     Range narrow(const Vocabulary& vocabulary, Range range, std::string_view prefix) const;
     std::optional<std::int32_t> longest_prefix(const Vocabulary& vocabulary, std::string_view text,
-                                               SpecialTokens parse) const;
+                                               std::size_t control_extent) const;
 
     std::vector<std::int32_t> ids_;  // sorted by piece
     std::array<Range, 256> by_first_byte_{};

@@ -1,5 +1,7 @@
 #include "runtime/tokenizer.h"
 
+#include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "memory/error.h"
@@ -9,6 +11,12 @@ namespace {
 
 // Positions are 32 bits; far beyond any context.
 constexpr std::size_t kMaxTextBytes = (std::size_t{1} << 30) - 1;
+
+void check_size(std::string_view text) {
+    if (text.size() > kMaxTextBytes)
+        throw Error(ErrorCode::kInvalidInput, "text",
+                    "expected less than 1 GiB, found " + std::to_string(text.size()) + " bytes");
+}
 
 }  // namespace
 
@@ -23,20 +31,51 @@ Tokenizer::Tokenizer(Vocabulary vocabulary, MergeTable merges)
     : vocabulary_(std::move(vocabulary)), merges_(std::move(merges)), special_tokens_(vocabulary_) {}
 
 std::vector<std::int32_t> Tokenizer::encode(std::string_view text, SpecialTokens parse) const {
-    if (text.size() > kMaxTextBytes)
-        throw Error(ErrorCode::kInvalidInput, "text",
-                    "expected less than 1 GiB, found " + std::to_string(text.size()) + " bytes");
+    check_size(text);
+    const std::size_t extent = parse == SpecialTokens::kAsTokens ? text.size() : 0;
     std::vector<std::int32_t> ids;
     BpeEncoder encoder(vocabulary_, merges_);
-    while (!text.empty()) {
-        const auto special = special_tokens_.find(vocabulary_, text, parse);
-        PreTokens pre_tokens(pre_tokenizer_, text.substr(0, special ? special->begin : text.size()));
-        while (const auto pre_token = pre_tokens.next()) encoder.append(*pre_token, ids);
-        if (!special) break;
-        ids.push_back(special->id);
-        text.remove_prefix(special->begin + vocabulary_.piece(special->id).size());
+    encode_between(text, [extent](std::size_t) { return extent; }, encoder, ids);
+    return ids;
+}
+
+std::vector<std::int32_t> Tokenizer::encode(const MarkedText& text) const {
+    check_size(text.str());
+    std::vector<std::int32_t> ids;
+    BpeEncoder encoder(vocabulary_, merges_);
+    const auto runs = text.runs();
+    const auto is_token = [](const MarkedText::Run& run) { return run.source == TextSource::kToken; };
+    std::size_t begin = 0;
+    for (auto run = runs.begin(); run != runs.end();) {
+        if (is_token(*run)) {
+            ids.push_back(run->id);
+            begin = run++->end;
+            continue;
+        }
+        const auto stop = std::find_if(run, runs.end(), is_token);
+        const auto extent = [&, begin](std::size_t at) {  // bytes of the run of markup that `at` is in
+            const auto holder = std::ranges::upper_bound(run, stop, begin + at, {}, &MarkedText::Run::end);
+            return holder->source == TextSource::kMarkup ? holder->end - begin - at : 0;
+        };
+        const std::size_t end = std::prev(stop)->end;
+        encode_between(std::string_view(text.str()).substr(begin, end - begin), extent, encoder, ids);
+        begin = end;
+        run = stop;
     }
     return ids;
+}
+
+void Tokenizer::encode_between(std::string_view text, const ControlExtent& extent, BpeEncoder& encoder,
+                               std::vector<std::int32_t>& ids) const {
+    for (std::size_t begin = 0; begin < text.size();) {
+        const auto special = special_tokens_.find(vocabulary_, text, begin, extent);
+        const std::size_t end = special ? special->begin : text.size();
+        PreTokens pre_tokens(pre_tokenizer_, text.substr(begin, end - begin));
+        while (const auto pre_token = pre_tokens.next()) encoder.append(*pre_token, ids);
+        if (!special) return;
+        ids.push_back(special->id);
+        begin = end + vocabulary_.piece(special->id).size();
+    }
 }
 
 std::string_view Tokenizer::piece(std::int32_t id, ControlPieces control) const {

@@ -10,6 +10,7 @@
 
 #include "memory/gguf.h"
 #include "runtime/bpe.h"
+#include "runtime/marked_text.h"
 #include "runtime/pre_tokenizer.h"
 #include "runtime/special_tokens.h"
 #include "runtime/vocabulary.h"
@@ -28,6 +29,9 @@ public:
     /// Never adds a BOS. Any bytes are text: what is no UTF-8 counts as a symbol, and decode() gives it back.
     /// O(n log n). Throws kInvalidInput for a text of 1 GiB or more, or with a byte the vocabulary cannot spell.
     std::vector<std::int32_t> encode(std::string_view text, SpecialTokens parse) const;
+    /// The same of a text with sources: control tokens are found in markup alone, tokens keep their ids. What stands
+    /// between two tokens, markup and text together, is split as one text.
+    std::vector<std::int32_t> encode(const MarkedText& text) const;
 
     /// The bytes of one token, which may be part of a character. The view lives as long as the tokenizer.
     /// Throws kInvalidInput when `id` is out of range.
@@ -51,6 +55,8 @@ public:
 
 private:
     Tokenizer(Vocabulary vocabulary, MergeTable merges);
+    void encode_between(std::string_view text, const ControlExtent& extent, BpeEncoder& encoder,
+                        std::vector<std::int32_t>& ids) const;
 
     Vocabulary vocabulary_;
     MergeTable merges_;

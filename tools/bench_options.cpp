@@ -128,7 +128,7 @@ po::options_description bench_options() {
         "  that was taken, hits: uses of experts that it held, MB/t: experts that\n"
         "  crossed the bus per token");
     const auto text = [] { return po::value<std::string>(); };
-    options.add_options()("help,h", "this text")("version", "version");
+    options.add_options()("help,h", "this text")("version", "version")("quiet,q", "nothing on stderr but errors");
     options.add_options()("model,m", text(), "model file");
     options.add_options()("shape", text(), "NAME:TYPE, as in lfm2-24b-a2b:Q4_0");
     options.add_options()("n-prompt,p", text()->default_value("512"), "prompt tokens; a list is several tests");
@@ -169,6 +169,10 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --shape");
     if (values.count("model") > 0) options.model_file = values["model"].as<std::string>();
     if (values.count("shape") > 0) options.shape = values["shape"].as<std::string>();
+    if (values.count("quiet") > 0) options.verbosity = Verbosity::kQuiet;
+    options.allow_unknown = allowed_unknown(values);
+    if (!options.allow_unknown.empty() && !options.model_file)
+        throw Error(ErrorCode::kUsage, "--allow-unknown", "expected --model beside it, found none");
     options.format = find_format(values);
     if (values.count("trace") > 0) options.trace_file = values["trace"].as<std::string>();
     options.files_read = files_read(values);

@@ -17,6 +17,7 @@ enum class BenchAction { kRun, kRoofline, kHelp, kVersion };
 struct BenchOptions {
     BenchAction action = BenchAction::kRun;
     std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
+    std::vector<std::string> allow_unknown;
     std::vector<BenchTest> tests;                  // at least one
     std::uint32_t repetitions = 1;
     bool warmup = true;
@@ -31,6 +32,7 @@ struct BenchOptions {
     BenchFormat format = BenchFormat::kMarkdown;
     std::optional<std::string> trace_file;
     std::vector<std::string> files_read;  // which the trace must not replace
+    Verbosity verbosity = Verbosity::kNormal;
 };
 
 po::options_description bench_options();

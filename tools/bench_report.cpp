@@ -140,6 +140,14 @@ std::string device_cells(const BenchSetup& setup, const BenchResult& result) {
                   format("%.2f", result.bus_bytes_per_token / 1e6).c_str());
 }
 
+/// "1.17 B", "354.48 M", "26.30 K".
+std::string parameters_text(std::uint64_t n) {
+    const auto number = static_cast<double>(n);
+    if (n >= 1'000'000'000) return format("%.2f B", number / 1e9);
+    if (n >= 1'000'000) return format("%.2f M", number / 1e6);
+    return format("%.2f K", number / 1e3);
+}
+
 void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
     out << "| model                          |       size |     params | backend | threads |            test |         "
            "         t/s | predicted |   GB/s | RAM GB/s | share |";
@@ -154,9 +162,9 @@ void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vecto
         const Statistics rate = statistics(rates(result));
         const double used = achieved(result);
         const bool bounded = used > 0 && result.read_bandwidth > 0;
-        out << format("| %-30s | %10s | %8.2f B | %-7s | %7u | %15s | %20s | %9s | %6s | %8s | %5s |",
+        out << format("| %-30s | %10s | %10s | %-7s | %7u | %15s | %20s | %9s | %6s | %8s | %5s |",
                       setup.model_type.c_str(), format_bytes(setup.model_size).c_str(),
-                      static_cast<double>(setup.model_n_params) / 1e9, setup.backend.c_str(), setup.n_threads,
+                      parameters_text(setup.model_n_params).c_str(), setup.backend.c_str(), setup.n_threads,
                       test_name(result.test).c_str(), format("%.2f ± %.2f", rate.mean, rate.deviation).c_str(),
                       result.predicted > 0 ? format("%.2f", result.predicted).c_str() : "",
                       used > 0 ? format("%.1f", used / 1e9).c_str() : "",

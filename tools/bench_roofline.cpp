@@ -34,7 +34,8 @@ std::vector<RooflineMatrix> known_matrices() {
 
 std::vector<RooflineMatrix> asked_matrices(const BenchOptions& options) {
     if (options.shape) return roofline_matrices(describe_shape(*options.shape));
-    if (options.model_file) return roofline_matrices(describe_model(open_model_file(*options.model_file)));
+    if (options.model_file)
+        return roofline_matrices(describe_model(open_model_file(*options.model_file), options.allow_unknown));
     return known_matrices();
 }
 

@@ -228,6 +228,11 @@ std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceC
     return remarks;
 }
 
+DeviceMemory memory_of(const DeviceChoice& choice) {
+    if (choice.simulated) return DeviceMemory::kSharedWithHost;
+    return choice.open ? choice.machine->devices[choice.device].memory_kind : DeviceMemory::kOwn;
+}
+
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice) {
     if (!choice.open) return std::monostate{};
     Planning planning{*choice.machine, {}};

@@ -64,6 +64,9 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
 /// cannot be used: …". Looks for devices anew.
 std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceChoice& choice);
 
+/// Whose memory the device's is: a simulated one has the host's.
+DeviceMemory memory_of(const DeviceChoice& choice);
+
 /// What a PlacedSession needs of it. `sizes` in `session`.
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice);
 

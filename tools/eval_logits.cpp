@@ -1,6 +1,6 @@
 // lfm-eval logits: the logits of every position, and the experts that were used.
-#include <limits>
 #include <cstdio>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 
@@ -83,7 +83,7 @@ private:
 
 int eval_logits(const Arguments& arguments) {
     po::options_description description("lfm-eval logits");
-    description.add_options()("help,h", "this text");
+    description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
     description.add_options()("model,m", po::value<std::string>(), "model file");
     description.add_options()("tokens", po::value<std::string>(), "token ids with commas between");
     description.add_options()("output,o", po::value<std::string>(), "file for [n_tokens, n_vocab] little-endian f32");
@@ -115,7 +115,7 @@ int eval_logits(const Arguments& arguments) {
         routes_out.emplace(values["routes-out"].as<std::string>(), inputs);
         routes_out->require_other_than(output);
     }
-    const Console console("lfm-eval", Verbosity::kNormal);
+    const Console console("lfm-eval", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
     const HyperParameters& hyper = placed.model().hyper();

@@ -27,7 +27,7 @@ int eval_perplexity(const Arguments& arguments) {
     po::options_description description(
         "lfm-eval perplexity: the text is cut into windows of the context's size,\n"
         "each after a BOS; every token but a window's first counts");
-    description.add_options()("help,h", "this text");
+    description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
     description.add_options()("model,m", po::value<std::string>()->required(), "model file");
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
     description.add_options()("ctx-size,c", po::value<std::string>()->default_value("512"), "tokens of a window");
@@ -45,10 +45,12 @@ int eval_perplexity(const Arguments& arguments) {
     options.n_outputs = options.n_batch;
     const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(values["model"].as<std::string>()));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
-    const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
+    auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
+    // Every window gets a BOS: a text that brings one needs no second.
+    if (!tokens.empty() && tokens.front() == tokenizer.bos()) tokens.erase(tokens.begin());
 
     const std::size_t n_prefix = tokenizer.bos() ? 1 : 0;
-    const Console console("lfm-eval", Verbosity::kNormal);
+    const Console console("lfm-eval", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
 

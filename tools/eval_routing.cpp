@@ -105,7 +105,7 @@ int eval_routing(const Arguments& arguments) {
     po::options_description description(
         "lfm-eval routing: runs a text, cut into windows of the context's size, and\n"
         "counts which experts fire; lfm-plan --routing reads the counts");
-    description.add_options()("help,h", "this text");
+    description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
     description.add_options()("model,m", po::value<std::string>()->required(), "model file");
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
     description.add_options()("output,o", po::value<std::string>()->required(),
@@ -132,7 +132,7 @@ int eval_routing(const Arguments& arguments) {
         trace_file.emplace(values["trace"].as<std::string>(), inputs);
         trace_file->require_other_than(output);
     }
-    const Console console("lfm-eval", Verbosity::kNormal);
+    const Console console("lfm-eval", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
     const HyperParameters& hyper = placed.model().hyper();
@@ -140,7 +140,9 @@ int eval_routing(const Arguments& arguments) {
 
     const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(path));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
-    const auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
+    auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
+    // Every window gets a BOS: a text that brings one needs no second.
+    if (!tokens.empty() && tokens.front() == tokenizer.bos()) tokens.erase(tokens.begin());
     const auto sequences = cut(tokens, tokenizer.bos(), options.n_ctx);
     if (trace_file) require_room(trace, tokens.size() + sequences.size());
     RoutingCounter counter(hyper);

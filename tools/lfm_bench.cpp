@@ -25,8 +25,9 @@
 namespace lfm::tools {
 namespace {
 
-ModelDescription describe(const BenchOptions& options) {
-    return options.shape ? describe_shape(*options.shape) : describe_model(open_model_file(*options.model_file));
+ModelDescription describe(const BenchOptions& options, const Console& console) {
+    if (options.shape) return describe_shape(*options.shape);
+    return describe_file(open_model_file(*options.model_file), options.allow_unknown, console);
 }
 
 ModelLoader loader(const BenchOptions& options, const ModelDescription& model, Ledger& ledger) {
@@ -35,6 +36,11 @@ ModelLoader loader(const BenchOptions& options, const ModelDescription& model, L
     if (options.shape)
         return [&](const Plan& plan, const DeviceLoad& to) { return Model::random(model, plan, 1, ledger, to); };
     return file_loader(*options.model_file, model, ledger);
+}
+
+WeightMemory weight_memory(const BenchOptions& options) {
+    if (options.arithmetic == HostArithmetic::kSkip) return WeightMemory::kNone;
+    return options.shape ? WeightMemory::kOwnPages : WeightMemory::kFilePages;
 }
 
 /// A simulated device, and the host beside it, take virtual time.
@@ -63,6 +69,13 @@ std::optional<MachineProfile> find_machine(const BenchOptions& options) {
     } catch (const Error&) {  // lfm-probe says what is wrong with it
     }
     return std::nullopt;
+}
+
+/// A profile that promises less than this machine has shown to do is measured anew, for the next run's predictions.
+void check_profile(const std::vector<BenchResult>& results, std::uint32_t n_threads, const Console& console) {
+    double fastest = 0;
+    for (const BenchResult& result : results) fastest = std::max(fastest, result.read_bandwidth);
+    if (forget_slow_profile(fastest, n_threads, console)) this_machine({.console = console, .probe = {}, .devices = {}});
 }
 
 BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, const DeviceChoice& device) {
@@ -101,11 +114,11 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
 }
 
 int run_bench(const BenchOptions& options) {
-    const Console console("lfm-bench", Verbosity::kNormal);
+    const Console console("lfm-bench", options.verbosity);
     install_suspend_signal();
     std::optional<OutputFile> trace_file;
     if (options.trace_file) trace_file.emplace(*options.trace_file, options.files_read);
-    const ModelDescription model = describe(options);
+    const ModelDescription model = describe(options, console);
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device, session);
@@ -135,7 +148,8 @@ int run_bench(const BenchOptions& options) {
                                         .device = device,
                                         .session = session,
                                         .routing = expected,
-                                        .load = loader(options, model, ledger)},
+                                        .load = loader(options, model, ledger),
+                                        .weights = weight_memory(options)},
                                        console, ledger);
     SuspendBetweenSteps between_steps;
     placed.session().set_step_watcher(&between_steps);
@@ -161,6 +175,7 @@ int run_bench(const BenchOptions& options) {
     }
     if (on_device)
         for (const std::string& remark : placed.device()->remarks()) console.note(device.name + ": " + remark);
+    if (!on_device && options.device.profiles.empty()) check_profile(results, options.session.n_threads, console);
     std::ostringstream table;
     print_bench(table, options.format, make_setup(options, placed, device), results);
     write_stdout(table.str());

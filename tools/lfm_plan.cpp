@@ -32,6 +32,7 @@ po::options_description plan_options() {
         "What goes where, why, and how fast; nothing is loaded");
     options.add_options()("help,h", "this text")("version", "version")("quiet,q", "no notes on stderr");
     options.add_options()("model,m", po::value<std::string>(), "model file; its header is read");
+    options.add_options()("allow-unknown", po::value<std::vector<std::string>>(), kAllowUnknownHelp);
     options.add_options()("shape", po::value<std::string>(), "NAME:TYPE, as in lfm2-24b-a2b:Q4_K_M");
     options.add_options()("profile", po::value<std::vector<std::string>>(),
                           "machine: names or files, parts merged (rtx-4060-ti-16gb+ddr5-5600); may be repeated; "
@@ -67,9 +68,9 @@ MachineProfile find_machine(const po::variables_map& values, const Console& cons
     return this_machine({.console = console, .probe = {.stop = &stop_flag()}, .devices = {}});
 }
 
-ModelDescription find_model(const po::variables_map& values) {
+ModelDescription find_model(const po::variables_map& values, const Console& console) {
     if (values.count("shape") > 0) return describe_shape(values["shape"].as<std::string>());
-    return describe_model(open_model_file(values["model"].as<std::string>()));
+    return describe_file(open_model_file(values["model"].as<std::string>()), allowed_unknown(values), console);
 }
 
 /// What can be said of the options alone: before a machine is measured for them.
@@ -190,10 +191,12 @@ int run_plan(const std::vector<std::string>& arguments) {
     }
     if (values.count("model") + values.count("shape") != 1)
         throw Error(ErrorCode::kUsage, "options", "expected either --model or --shape");
+    if (!allowed_unknown(values).empty() && values.count("model") == 0)
+        throw Error(ErrorCode::kUsage, "--allow-unknown", "expected --model beside it, found none");
     const Output output = parse_output(values["output"].as<std::string>());
     check_options(values, output);
     const Console console("lfm-plan", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
-    const ModelDescription model = find_model(values);
+    const ModelDescription model = find_model(values, console);
     const MachineProfile machine = find_machine(values, console);
     const PlanRequest request = find_request(values, model, machine);
     const bool sweeps = values.count("sweep") > 0;

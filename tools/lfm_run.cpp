@@ -11,6 +11,7 @@
 
 #include "runtime/chat_session.h"
 #include "tools/answer_output.h"
+#include "tools/machine_cache.h"
 #include "tools/model_options.h"
 #include "tools/run_chat.h"
 #include "tools/run_device_text.h"
@@ -71,12 +72,14 @@ std::optional<std::string> find_prompt(const RunOptions& options, const Console&
 Generation generate(const RunOptions& options, RunModel& model, const std::string& prompt, const SegmentSink& sink) {
     const Tokenizer& tokenizer = model.tokenizer();
     if (options.form == PromptForm::kChat) {
-        ChatSession chat(model.session(), tokenizer, {model.chat_format(), options.system, model.generation()});
+        ChatSession chat(model.session(), tokenizer,
+                         {model.chat_format(), options.system, options.parse, options.on_full, model.generation()});
         return chat.ask(prompt, sink);
     }
-    std::vector<std::int32_t> tokens;
-    if (tokenizer.add_bos() && tokenizer.bos()) tokens.push_back(*tokenizer.bos());
-    for (const std::int32_t token : tokenizer.encode(prompt, SpecialTokens::kAsTokens)) tokens.push_back(token);
+    std::vector<std::int32_t> tokens = tokenizer.encode(prompt, options.parse);
+    const auto bos = tokenizer.bos();
+    // A text that begins with the token itself needs no other; tokens are in it only when they are asked for.
+    if (tokenizer.add_bos() && bos && (tokens.empty() || tokens.front() != *bos)) tokens.insert(tokens.begin(), *bos);
     return Generator(model.session(), tokenizer).complete(tokens, model.generation(), sink);
 }
 
@@ -107,8 +110,11 @@ int answer_once(const RunOptions& options, RunModel& model, const std::string& p
         console.note("warning: context full after " + std::to_string(model.session().n_ctx()) +
                      " tokens, the answer is cut; -c makes it longer");
     if (generation.end == EndReason::kInterrupted) return stop_exit_code();
-    if (console.verbosity() != Verbosity::kQuiet)
-        console.note(timing_text(generation.stats, model, measure_ram(model)) + first_token_text(first_token));
+    if (console.verbosity() != Verbosity::kQuiet) {
+        const auto ram_bandwidth = measure_ram(model);
+        console.note(timing_text(generation.stats, model, ram_bandwidth) + first_token_text(first_token));
+        if (ram_bandwidth) forget_slow_profile(*ram_bandwidth, model.n_threads(), console);
+    }
     for (const std::string& line : {device_text(model), device_remarks(model)})
         if (!line.empty()) console.note(line);
     model.say_slower_ways();

@@ -1,6 +1,7 @@
 #include "tools/machine_cache.h"
 
 #include <algorithm>
+#include <cstdio>
 #include <cstdlib>
 #include <filesystem>
 #include <set>
@@ -110,6 +111,30 @@ std::string difference(const MachineIdentity& here, const MachineIdentity& there
         if (ours != theirs) text += (text.empty() ? "" : "; ") + name + ": " + ours + " here, " + theirs + " there";
     }
     return text;
+}
+
+bool forget_slow_profile(double bytes_per_second, std::uint32_t n_threads, const Console& console) {
+    constexpr double kClearlyFaster = 1.25;  // measurements on a quiet machine differ by less
+    const auto path = machine_cache_path();
+    if (!path) return false;
+    try {
+        const auto machine = read_cached_machine(*path);
+        if (!machine) return false;
+        const auto& figures = machine->host.read_bandwidth;
+        const auto figure = std::ranges::find(figures, n_threads, &ThreadFigure::n_threads);
+        if (figure == figures.end()) return false;
+        const double stored = figure->gb_per_s.value() * 1e9;
+        if (bytes_per_second < kClearlyFaster * stored) return false;
+        char text[128];
+        std::snprintf(text, sizeof text, "memory was read at %.1f GB/s, the stored profile says %.1f",
+                      bytes_per_second / 1e9, stored / 1e9);
+        std::error_code failed;
+        if (!fs::remove(*path, failed)) return false;
+        console.note(std::string(text) + ": this machine is measured anew when a profile is needed");
+        return true;
+    } catch (const Error&) {  // whoever needs the profile says what is wrong with it
+        return false;
+    }
 }
 
 MachineProfile this_machine(const MachineCacheOptions& options) {

@@ -22,14 +22,15 @@ DType cache_type(const po::variables_map& values, const char* option) {
 }
 
 const cpu::Kernels* find_kernels(const std::string& name) {
-    std::string known = "exact";
-    if (name == known) return &cpu::exact_kernels();
+    std::string known;
     for (const cpu::Kernels* kernels : cpu::available_kernels()) {
         if (kernels->name == name) return kernels;
-        known += ", " + std::string(kernels->name);
+        known += (known.empty() ? "" : ", ") + std::string(kernels->name);
     }
     throw Error(ErrorCode::kUsage, "--kernels", "expected one of " + known + ", found " + shown(name));
 }
+
+constexpr std::size_t kMostNamesShown = 4;
 
 struct CloseFile {
     void operator()(std::FILE* file) const { std::fclose(file); }
@@ -39,6 +40,10 @@ using File = std::unique_ptr<std::FILE, CloseFile>;
 [[noreturn]] void fail_io(const std::string& path) { throw Error(ErrorCode::kIo, path, std::strerror(errno)); }
 
 }  // namespace
+
+const char* const kAllowUnknownHelp =
+    "load a model although it has this key or tensor, which could change its answers and is not computed with "
+    "(* stands for any text); may be repeated";
 
 const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-v"}, {"--n-batch", "batch-size"}};
 
@@ -50,6 +55,7 @@ po::options_description compute_options() {
     options.add_options()(
         "exact", "reference arithmetic: f32 activations, f32 KV cache; on the CPU unless --backend names another");
     options.add_options()("kernels", po::value<std::string>(), "portable, avx2, avx512, neon: instead of the fastest here");
+    options.add_options()("allow-unknown", po::value<std::vector<std::string>>(), kAllowUnknownHelp);
     options.add_options()("cache-type-k", po::value<std::string>()->default_value("f16"), "-ctk: f16, f32, q8_0");
     options.add_options()("cache-type-v", po::value<std::string>()->default_value("f16"), "-ctv: f16, f32, q8_0");
     return options;
@@ -87,11 +93,25 @@ GgufFile open_model_file(const std::string& path) {
     }
 }
 
-Model open_model(const std::string& path, Ledger& ledger) {
-    GgufFile file = open_model_file(path);
-    const ModelDescription description = describe_model(file);
-    const Plan plan = make_host_plan(description, {});
-    return Model::load(std::move(file), description, plan, ledger);
+std::vector<std::string> allowed_unknown(const po::variables_map& values) {
+    if (values.count("allow-unknown") == 0) return {};
+    const auto names = values["allow-unknown"].as<std::vector<std::string>>();
+    if (std::ranges::find(names, "") != names.end())
+        throw Error(ErrorCode::kUsage, "--allow-unknown", "expected the name of a key or tensor, found none");
+    return names;
+}
+
+ModelDescription describe_file(const GgufFile& file, std::span<const std::string> allowed, const Console& console) {
+    ModelDescription model = describe_model(file, allowed);
+    if (model.ignored.empty()) return model;
+    std::string names;
+    for (const std::string& name : std::span(model.ignored).first(std::min(model.ignored.size(), kMostNamesShown)))
+        names += (names.empty() ? "" : ", ") + name;
+    if (model.ignored.size() > kMostNamesShown)
+        names += " and " + std::to_string(model.ignored.size() - kMostNamesShown) + " more";
+    console.note("warning: " + file.name() + ": answers may be wrong, as the model is computed without " + names +
+                 " (--allow-unknown)");
+    return model;
 }
 
 std::string read_text(const std::string& path) {
@@ -104,7 +124,9 @@ std::string read_text(const std::string& path) {
     const std::size_t most = std::size_t{device ? 1u : 256u} << 20;
     std::string text;
     char piece[1 << 16];
-    for (std::size_t n; (n = std::fread(piece, 1, sizeof piece, file)) > 0;) {
+    // A short count is the end: to read again would ask a terminal for another Ctrl-D.
+    for (std::size_t n = sizeof piece; n == sizeof piece;) {
+        n = std::fread(piece, 1, sizeof piece, file);
         text.append(piece, n);
         if (text.size() > most)
             throw Error(ErrorCode::kInvalidInput, path,

@@ -1,7 +1,7 @@
 #include "tools/placed_model.h"
 
-#include "planner/inventory.h"
 #include "planner/placement.h"
+#include "planner/ram_needs.h"
 #include "tools/model_options.h"
 #include "tools/profile_files.h"
 
@@ -30,13 +30,12 @@ void note_device(const PlacedSession& placed, const DeviceChoice& device, const 
 }  // namespace
 
 void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
-    const Inventory inventory = take_inventory(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv});
-    const Bytes needed = inventory.weights() + inventory.kv() + inventory.conv_state() + inventory.activations +
-                         inventory.scratch + inventory.vectors;
-    if (needed > budget)
+    const RamNeeds needs = ram_needs(
+        model, make_host_plan(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv}));
+    if (needs.total() > budget)
         throw Error(ErrorCode::kShortfall, "--ram-budget",
-                    "needs " + format_bytes(needed) + " with " + std::to_string(session.n_ctx) +
-                        " tokens of context, there is " + format_bytes(budget));
+                    "needs " + format_bytes(needs.total()) + " (" + largest_part(needs, needs.weights) + ") with " +
+                        std::to_string(session.n_ctx) + " tokens of context, there is " + format_bytes(budget));
 }
 
 PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger) {
@@ -52,7 +51,9 @@ PlacedSession open_placed(const PlacedRequest& request, const Console& console, 
                               [&](Bytes done, Bytes total) {
                                   progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
                               },
-                          .note = [&](const std::string& text) { console.note(text); }};
+                          .note = [&](const std::string& text) { console.note(text); },
+                          .weights = request.weights,
+                          .device_memory = memory_of(device)};
     if (device.open) options.open = [&](const DeviceOptions& wanted) { return device.open(wanted, ledger); };
     if (auto* planning = std::get_if<Planning>(&options.plan)) planning->request.routing = request.routing;
     return PlacedSession(options, ledger);
@@ -75,7 +76,7 @@ PlacedModel::Opened PlacedModel::open(const po::variables_map& values, const Ses
                                       const Console& console) {
     const DeviceRequest wanted = device_request(values);
     const auto& path = values["model"].as<std::string>();
-    Opened opened{path, describe_model(open_model_file(path)), choose_device(wanted, console), session};
+    Opened opened{path, describe_file(open_model_file(path), allowed_unknown(values), console), choose_device(wanted, console), session};
     opened.session.adaptation = wanted.adaptation;
     return opened;
 }
@@ -91,6 +92,9 @@ PlacedModel::PlacedModel(const Opened& opened, const Console& console)
                            .load = file_loader(opened.path, opened.model, ledger_)},
                           console, ledger_)) {
     note_device(placed_, opened.device, console);
+    if (const std::uint32_t made_for = opened.model.hyper.n_ctx_train; opened.session.n_ctx > made_for)
+        console.note("warning: the model was made for " + std::to_string(made_for) + " tokens of context, not " +
+                     std::to_string(opened.session.n_ctx));
 }
 
 void PlacedModel::note_loss(const Console& console) const {

@@ -19,6 +19,7 @@ struct PlacedRequest {
     SessionOptions session;
     std::optional<Routing> routing;  // to plan for; nothing: uniform
     ModelLoader load;
+    WeightMemory weights = WeightMemory::kFilePages;
 };
 
 /// For the host alone, which needs no plan, only room. Throws Error{kShortfall} with both figures.

@@ -115,7 +115,7 @@ std::vector<std::string> files_read(const RunOptions& options) {
 RunModel::Opened RunModel::open(const RunOptions& options, const Console& console) {
     const std::string path = options.model ? *options.model : shipped_model();
     GgufFile file = open_model_file(path);
-    ModelDescription description = describe_model(file);
+    ModelDescription description = describe_file(file, options.allow_unknown, console);
     PlannedRun planned = plan_run(options, description, console);
     return {path, std::move(file), std::move(description), std::move(planned)};
 }
@@ -184,7 +184,8 @@ PlacedOptions RunModel::placing(ProgressLine& progress) {
                                   return Model::load(std::move(taken), description_, plan, ledger_, to);
                               },
                           .progress = [&progress](Bytes done, Bytes total) { advance(progress, done, total); },
-                          .note = [this](const std::string& text) { console_.note(text); }};
+                          .note = [this](const std::string& text) { console_.note(text); },
+                          .device_memory = memory_of(planned_.device)};
     if (planned_.device.open)
         placing.open = [this](const DeviceOptions& options) { return planned_.device.open(options, ledger_); };
     return placing;
@@ -196,6 +197,9 @@ void RunModel::say_what_was_chosen(const RunOptions& options) const {
     const bool chats = options.form == PromptForm::kChat;
     if (chats && !options.chat_format && recognised_.confidence == Confidence::kUnknown)
         console.note("warning: unknown chat template, using the plain form; --chat-template chooses one");
+    if (chats && !options.chat_format && recognised_.confidence == Confidence::kSimilar)
+        console.note("warning: the model's chat template is approximated by " +
+                     std::string(chat_format_name(chat_format_)) + ", whose marks it has; --chat-template chooses one");
     if (hyper.n_ctx_train > 0 && planned_.session.n_ctx > hyper.n_ctx_train)
         console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) +
                      " tokens of context, not " + std::to_string(planned_.session.n_ctx));

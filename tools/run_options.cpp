@@ -18,15 +18,16 @@ Answers the prompt of -p, -f or a pipe, on stdout. On a terminal: a chat.
   -f, --file FILE            prompt from a file, - from standard input
   -sys, --system-prompt TEXT
       --no-chat              continue the text as it is, without a chat template
+      --parse-special        read <|im_start|> and its like in prompts as tokens
       --chat-template NAME   lfm2, lfm2.5, lfm2.5-moe or plain, not the model's
   -n, --predict N            at most N tokens; -1 (default): to the model's end
       --stop STRING          end before STRING; may be repeated
   -c, --ctx-size N           tokens of context; 0: the model's, at most 8192
+      --on-full stop|drop-oldest   chat: refuse what does not fit, or forget
       --reasoning show|hide  show: dim, or on stderr when stdout is no terminal
 
 Sampling; the defaults are those recommended for the model (see -v):
-      --temp T               temperature; 0: the best token, always
-      --top-k K  --top-p P  --min-p P
+      --temp T (0: the best token, always)  --top-k K  --top-p P  --min-p P
       --repeat-penalty R  --repeat-last-n N
   -s, --seed N               same seed, same answer; -1: random (default)
 
@@ -41,13 +42,13 @@ Computing:
       --profile FILE         to plan with; default: this machine, measured
       --routing FILE  --skew S  --locality L    experts' use, as lfm-plan has it
       --plan FILE            of lfm-plan -o json; has budgets, -c -b -ctk -ctv
+      --allow-unknown NAME   load a model in spite of a key or tensor not known
       --adapt on|off         off: experts stay where the plan puts them
       --trace FILE           what ran when, for ui.perfetto.dev
 
 Output:
-      --output-format text|json (when done)  --color auto|always|never
-  -v, --verbose              say what was chosen, and why
-  -q, --quiet                nothing on stderr but errors
+      --output-format text|json (when done)   --color auto|always|never
+  -v, --verbose  say what was chosen, and why    -q, --quiet  nothing but errors
   -h, --help, --version
 )";
 
@@ -131,7 +132,7 @@ po::options_description run_option_descriptions() {
     po::options_description options;
     const auto text = [] { return po::value<std::string>(); };
     const auto choice = [](const char* by_default) { return po::value<std::string>()->default_value(by_default); };
-    options.add_options()("help,h", "")("version", "")("verbose,v", "")("quiet,q", "")("no-chat", "");
+    options.add_options()("help,h", "")("version", "")("verbose,v", "")("quiet,q", "")("no-chat", "")("parse-special", "");
     options.add_options()("model,m", text(), "")("prompt,p", text(), "")("file,f", text(), "");
     options.add_options()("system-prompt", text(), "")("chat-template", text(), "");
     options.add_options()("stop", po::value<std::vector<std::string>>(), "");
@@ -140,6 +141,7 @@ po::options_description run_option_descriptions() {
     options.add_options()("repeat-penalty", text(), "")("repeat-last-n", text(), "");
     options.add_options()("reasoning", choice("show"), "")("output-format", choice("text"), "")("color", choice("auto"),
                                                                                                 "");
+    options.add_options()("on-full", choice("stop"), "");
     options.add_options()("plan", text(), "")("trace", text(), "");
     options.add(compute_options()).add(device_options()).add(expected_use_options());
     return options;
@@ -159,6 +161,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     if (n_predict && *n_predict >= 0) options.n_predict = static_cast<std::uint32_t>(*n_predict);
     options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", kContextRange).value_or(0));
     options.compute = session_options(values);
+    options.allow_unknown = allowed_unknown(values);
     options.plan_file = find<std::string>(values, "plan");
     for (const char* decided : {"vram-budget", "ram-budget", "ctx-size", "batch-size", "cache-type-k", "cache-type-v"})
         if (options.plan_file && is_given(values, decided))
@@ -176,6 +179,7 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);
     options.system = find<std::string>(values, "system-prompt").value_or("");
     if (values.count("no-chat") > 0) options.form = PromptForm::kRaw;
+    if (values.count("parse-special") > 0) options.parse = SpecialTokens::kAsTokens;
     options.chat_format = find_chat_format(values);
     options.stop_strings = find_stop_strings(values);
     using Reasoning = ReasoningChoice;
@@ -183,6 +187,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
         choose<Reasoning>(values, "reasoning", {{"show", Reasoning::kShow}, {"hide", Reasoning::kHide}});
     options.output =
         choose<OutputFormat>(values, "output-format", {{"text", OutputFormat::kText}, {"json", OutputFormat::kJson}});
+    options.on_full =
+        choose<OnFull>(values, "on-full", {{"stop", OnFull::kStop}, {"drop-oldest", OnFull::kDropOldest}});
     options.color = choose<ColorChoice>(
         values, "color",
         {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});

@@ -7,9 +7,11 @@
 #include <string_view>
 #include <vector>
 
+#include "runtime/chat_session.h"
 #include "runtime/chat_template.h"
 #include "runtime/sampling_defaults.h"
 #include "runtime/session.h"
+#include "runtime/special_tokens.h"
 #include "tools/command_line.h"
 #include "tools/console.h"
 #include "tools/device_choice.h"
@@ -30,6 +32,7 @@ struct RunOptions {
     std::optional<std::uint32_t> n_predict;
     std::uint32_t n_ctx = 0;  // 0: the model's, at most kDefaultContext
     SessionOptions compute;   // all but n_ctx
+    std::vector<std::string> allow_unknown;
     std::optional<std::string> plan_file;
     DeviceRequest device;
     ExpectedUse use;  // of experts, to plan with
@@ -38,7 +41,9 @@ struct RunOptions {
     std::optional<std::uint64_t> seed;
     std::string system;
     PromptForm form = PromptForm::kChat;
+    SpecialTokens parse = SpecialTokens::kAsText;  // of prompt and system prompt
     std::optional<ChatFormat> chat_format;
+    OnFull on_full = OnFull::kStop;
     std::vector<std::string> stop_strings;
     ReasoningChoice reasoning = ReasoningChoice::kShow;
     OutputFormat output = OutputFormat::kText;

@@ -4,6 +4,7 @@
 
 #include "planner/placement.h"
 #include "planner/plan_json.h"
+#include "planner/ram_needs.h"
 #include "runtime/probe.h"
 #include "tools/machine_cache.h"
 #include "tools/model_options.h"
@@ -31,6 +32,25 @@ void check_device(const Plan& plan, const std::string& path, const DeviceChoice&
                         plan.machine.device_backend + "), which is not here");
 }
 
+/// A plan's file may say that it takes less than it does.
+void check_budgets(const Plan& plan, const std::string& path, const ModelDescription& model,
+                   const DeviceChoice& device) {
+    const RamNeeds needs = ram_needs(model, plan);
+    if (needs.total() > plan.ram_budget)
+        throw Error(ErrorCode::kShortfall, path,
+                    "needs " + format_bytes(needs.total()) + " of RAM (" + largest_part(needs, needs.weights) +
+                        "), the plan's budget is " + format_bytes(plan.ram_budget));
+    if (!plan.uses_device()) return;
+    Bytes budget = plan.vram_budget;
+    const DeviceProfile& profile = device.machine->devices[device.device];
+    const Bytes free = profile.free.value_or(profile.memory);
+    const char* whose = free < budget ? ", the device has " : ", the plan's budget is ";
+    budget = std::min(budget, free);
+    if (const Bytes least = std::max(least_device_needs(model, plan), plan.used(kDevice)); least > budget)
+        throw Error(ErrorCode::kShortfall, path,
+                    "needs at least " + format_bytes(least) + " of VRAM" + whose + format_bytes(budget));
+}
+
 }  // namespace
 
 PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, const Console& console) {
@@ -51,6 +71,7 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
         }
         run.device = choose_device(request, console);
         check_device(plan, *options.plan_file, run.device);
+        check_budgets(plan, *options.plan_file, model, run.device);
         session.n_ctx = plan.sizes.n_ctx;
         session.n_batch = plan.sizes.n_batch;
         session.n_outputs = plan.sizes.n_outputs;

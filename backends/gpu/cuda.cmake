@@ -2,10 +2,11 @@
 find_program(LFM_NVCC nvcc PATHS /usr/local/cuda/bin)
 option(LFM_CUDA "Build the CUDA backend where nvcc is found" ON)
 if(LFM_SANITIZE)
-  return()  # no card runs sanitizers; the emulation does
+  lfm_leave_out("CUDA backend" "not built with sanitizers, which no card runs; the emulation does")
+  return()
 endif()
 if(NOT LFM_CUDA OR NOT LFM_NVCC)
-  message(STATUS "CUDA backend: not built, it needs nvcc (CUDA Toolkit)")
+  lfm_leave_out("CUDA backend" "not built, it needs nvcc (CUDA Toolkit)")
   return()
 endif()
 
@@ -40,10 +41,11 @@ find_library(LFM_CUDART cudart_static PATHS ${cuda_library_folders})
 execute_process(COMMAND ${LFM_NVCC} ${host_compiler} -c -o ${probe}.o ${probe} RESULT_VARIABLE refused
                 OUTPUT_VARIABLE why ERROR_VARIABLE why)
 if(refused OR NOT LFM_CUDA_ARCHITECTURES)
-  message(STATUS "CUDA backend: not built, ${LFM_NVCC} does not compile C++20 with ${CMAKE_CXX_COMPILER}:\n${why}")
+  lfm_leave_out("CUDA backend" "not built, ${LFM_NVCC} does not compile C++20 with ${CMAKE_CXX_COMPILER}")
+  message(STATUS "${why}")
   return()
 elseif(NOT LFM_CUDART)
-  message(STATUS "CUDA backend: not built, no libcudart_static.a in ${cuda_library_folders}")
+  lfm_leave_out("CUDA backend" "not built, no libcudart_static.a in ${cuda_library_folders}")
   return()
 endif()
 

@@ -5,7 +5,7 @@ if(NOT BUILD_TESTING)
 endif()
 find_package(Boost COMPONENTS context)
 if(NOT Boost_CONTEXT_FOUND)
-  message(STATUS "GPU emulation: not built, it needs Boost.Context (Debian: libboost-context-dev)")
+  lfm_leave_out("GPU emulation" "not built, it needs Boost.Context (Debian: libboost-context-dev)")
   return()
 endif()
 

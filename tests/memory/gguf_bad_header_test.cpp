@@ -28,6 +28,20 @@ std::vector<BadFile> bad_magic() {
                               "ELF",
                               "<!DO", "{\"__"})
         cases.push_back({"magic_" + std::to_string(cases.size()), sound().set_magic(magic).build(), "magic"});
+    // What people have instead of a model is named, with what helps.
+    cases.push_back({"git_lfs_pointer",
+                     text("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 730895360\n"),
+                     "git lfs pull"});
+    cases.push_back({"web_page", text("\n<!DOCTYPE html>\n<html><head></head></html>"), "found a web page"});
+    cases.push_back({"web_page_with_mark", text("\xEF\xBB\xBF<html lang=en>"), "found a web page"});
+    cases.push_back({"safetensors",
+                     text(std::string("\x10\0\0\0\0\0\0\0{\"__metadata__\":{}", 26) + std::string(64, 'x')),
+                     "found a safetensors file"});
+    cases.push_back({"zip", text(std::string_view("PK\x03\x04\x14\x00\x00\x00", 8)), "found a ZIP or PyTorch file"});
+    cases.push_back({"gzip", text(std::string_view("\x1f\x8b\x08\x00\x00\x00", 6)), "found a gzip file"});
+    cases.push_back({"ggml", text("tjgg\3"), "found a GGML file"});
+    cases.push_back({"json", text("{\"error\": \"Entry not found\"}"), "found a JSON file"});
+    cases.push_back({"text", text("just some words"), "found another kind of file"});
     cases.push_back({"only_zeros", std::vector<std::byte>(4096), "magic"});
     return cases;
 }

@@ -179,6 +179,37 @@ TEST(ChatSession, AMessageThatDoesNotFitLeavesTheChatAsItWas) {
               answer_afresh(model, settings, 4, {{"user", "Hello"}, {"assistant", first.raw}, {"user", "And?"}}));
 }
 
+TEST(ChatSession, TheOldestTurnsMayBeDroppedWhenTheContextIsFull) {
+    TinyModel model;
+    ChatSettings settings = settings_for(ChatFormat::kLfm2);
+    settings.system = "Be brief.";
+    settings.on_full = OnFull::kDropOldest;
+    Session session = model.session(256);
+    ChatSession chat(session, model.tokenizer, settings);
+    Messages turns;
+    std::uint32_t n_dropped = 0;
+    for (std::uint64_t turn = 0; turn < 12; ++turn) {
+        const std::string message = "message " + std::to_string(turn);
+        const Generation answer = chat.ask(message, {});
+        EXPECT_EQ(answer.end, EndReason::kPredictLimit) << "there is room for an answer";
+        n_dropped += answer.n_dropped;
+        turns.erase(turns.begin(), turns.begin() + 2 * answer.n_dropped);
+        Messages prompt{{"system", settings.system}};
+        prompt.insert(prompt.end(), turns.begin(), turns.end());
+        prompt.emplace_back("user", message);
+        EXPECT_EQ(answer.raw, answer_afresh(model, settings, 3 + turn, prompt)) << turn;
+        turns.emplace_back("user", message);
+        turns.emplace_back("assistant", answer.raw);
+    }
+    EXPECT_GT(n_dropped, 3u);
+    // One message that never fits is refused, and nothing is forgotten for it.
+    const std::string longest(300, 'x');
+    EXPECT_GT(chat.n_tokens_alone(longest), 256u);
+    EXPECT_LT(chat.n_tokens_alone("And?"), 64u);
+    EXPECT_THROW(chat.ask(longest, {}), Error);
+    EXPECT_EQ(chat.ask("And?", {}).n_dropped, 1u);
+}
+
 TEST(ChatSession, AnInterruptedPromptIsForgotten) {
     TinyModel model;
     Session session = model.session();

@@ -53,6 +53,34 @@ TEST(CgroupMemory, InAContainerTheRootHasTheLimit) {
     EXPECT_EQ(cgroup_memory(tree.root()).limit, Bytes{4096});
 }
 
+TEST(CgroupMemory, AWideGroupThatIsNearlyUsedUpLeavesTheLeast) {
+    CgroupTree tree;
+    tree.put("/proc/self/cgroup", "0::/a/b\n");
+    tree.put("/sys/fs/cgroup/a/b/memory.max", "3000\n");
+    tree.put("/sys/fs/cgroup/a/b/memory.current", "500\n");
+    tree.put("/sys/fs/cgroup/a/memory.max", "4000\n");
+    tree.put("/sys/fs/cgroup/a/memory.current", "3900\n");
+    EXPECT_EQ(cgroup_memory(tree.root()).limit, Bytes{3000});
+    EXPECT_EQ(cgroup_memory(tree.root()).left, Bytes{100});
+    // Pages of files can be dropped; those that programs wrote to memory cannot.
+    tree.put("/sys/fs/cgroup/a/memory.stat", "anon 1000\nfile 2900\ninactive_file 1500\nactive_file 200\n");
+    EXPECT_EQ(cgroup_memory(tree.root()).left, Bytes{1800});
+    tree.put("/sys/fs/cgroup/a/b/memory.current", "2000\n");
+    EXPECT_EQ(cgroup_memory(tree.root()).left, Bytes{1000});
+    tree.put("/sys/fs/cgroup/a/b/memory.current", "9000\n");
+    EXPECT_EQ(cgroup_memory(tree.root()).left, Bytes{0});
+}
+
+TEST(CgroupMemory, VersionOneCountsTheGroupsBelow) {
+    CgroupTree tree;
+    tree.put("/proc/self/cgroup", "4:memory:/box\n");
+    tree.put("/sys/fs/cgroup/memory/box/memory.limit_in_bytes", "2048\n");
+    tree.put("/sys/fs/cgroup/memory/box/memory.usage_in_bytes", "2000\n");
+    tree.put("/sys/fs/cgroup/memory/box/memory.stat",
+             "inactive_file 1\nactive_file 1\ntotal_inactive_file 300\ntotal_active_file 100\n");
+    EXPECT_EQ(cgroup_memory(tree.root()).left, Bytes{448});
+}
+
 TEST(CgroupMemory, NoneIsNoLimit) {
     CgroupTree tree;
     EXPECT_FALSE(cgroup_memory(tree.root()).limit);

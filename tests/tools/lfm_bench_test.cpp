@@ -53,6 +53,20 @@ Words on_sim(const std::string& shape, const std::string& budget, const Words& m
 
 double number(const nlohmann::json& row, const char* key) { return row[key].get<double>(); }
 
+TEST(LfmBench, CountsParametersInTheirUnit) {
+    const Result result = run(command({"--shape", kSmall, "-p", "4", "-n", "0", "-r", "1", "--no-warmup"}));
+    EXPECT_EQ(result.code, 0) << result.err;
+    EXPECT_EQ(result.out.find("0.00 B"), std::string::npos) << result.out;
+    EXPECT_NE(result.out.find(" K |"), std::string::npos) << result.out;
+}
+
+TEST(LfmBench, QuietSaysNothingOnStderr) {
+    const std::vector<std::string> loud{"--shape", kSmall, "-p", "4", "-n", "0", "-r", "1", "--vram-budget", "1GiB"};
+    std::vector<std::string> quiet = loud;
+    quiet.push_back("-q");
+    EXPECT_EQ(run(command(quiet)).err, "");
+}
+
 TEST(LfmBench, PrintsLlamaBenchsKeys) {
     const auto rows = rows_of({"--shape", kSmall, "-p", "8", "-n", "4", "-r", "2", "--backend", "cpu"});
     ASSERT_EQ(rows.size(), 2u);

@@ -2,6 +2,7 @@
 
 #include <cstdlib>
 #include <fstream>
+#include <iterator>
 
 #include <sys/stat.h>
 
@@ -150,6 +151,106 @@ TEST_F(LfmRunChat, MessagesMayHaveSeveralLines) {
     ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
     chat.type("/exit\n");
     EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, WhatIsPastedIsOneMessage) {
+    Terminal chat({kProgram, "-v", "-n", "4"});
+    ASSERT_TRUE(chat.wait_for("\033[?2004h")) << "the terminal is asked to frame what is pasted: " << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("before \033[200~one\r/exit\rthree \"\"\"\r\r\033[201~");
+    ASSERT_TRUE(chat.wait_for("three")) << chat.screen;
+    EXPECT_FALSE(chat.wait_for("; answer ", 0.5)) << "Enter sends it";
+    chat.type(" behind\n");
+    ASSERT_TRUE(chat.wait_for("\033[?2004l")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/stats\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+    std::ifstream file(history());
+    const std::string lines{std::istreambuf_iterator<char>(file), {}};
+    EXPECT_NE(lines.find("before\\040one\\012/exit\\012three\\040\"\"\"\\040behind"), std::string::npos) << lines;
+}
+
+TEST_F(LfmRunChat, JoinedCharactersAreErasedAsOne) {
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    // A family of four, a thumb with its skin, an e with two accents: each goes with one key.
+    chat.type("/sta\U0001F468\u200D\U0001F469\u200D\U0001F467\u200D\U0001F466\177"
+              "\U0001F44D\U0001F3FD\177e\u0301\u0323\177ts\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    // To the left over one, and it is erased from there; Ctrl-D does not leave while there is text.
+    chat.type("/stats\U0001F468\u200D\U0001F469\033[D\004\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("\004");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, TabCompletesCommands) {
+    Terminal chat({kProgram});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/st\t\n");
+    ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/\t");
+    for (const char* command : {"/help", "/clear", "/regen", "/stats", "/plan", "/mem", "/exit"})
+        ASSERT_TRUE(chat.wait_for(command)) << chat.screen;
+    ASSERT_TRUE(chat.wait_for("> /")) << "the line shows again: " << chat.screen;
+    chat.type("h\t\n");
+    ASSERT_TRUE(chat.wait_for("/exit    leave")) << chat.screen;
+    chat.type("/ex\t\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, CommandsWithMoreBehindThem) {
+    Terminal chat({kProgram, "-v", "-n", "4"});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type("/clear the table\n");
+    ASSERT_TRUE(chat.wait_for("/clear takes nothing behind it")) << chat.screen;
+    chat.type("//clear the table\n");
+    ASSERT_TRUE(chat.wait_for("; answer ")) << "a message that begins with /: " << chat.screen;
+    chat.type("/clearing\n");
+    ASSERT_TRUE(chat.wait_for("unknown command /clearing")) << chat.screen;
+    chat.type("/exit now\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, OldTurnsAreDroppedWhenAskedFor) {
+    Terminal chat({kProgram, "-v", "-c", "96", "-n", "4", "--on-full", "drop-oldest"});
+    ASSERT_TRUE(chat.wait_for("> "));
+    for (int i = 0; i < 12; ++i) {
+        chat.type("Tell me a story about a fox and a cow.\n");
+        ASSERT_TRUE(chat.wait_for("; answer ")) << chat.screen;
+    }
+    EXPECT_NE(chat.screen.find("context full: the oldest turn was dropped"), std::string::npos) << chat.screen;
+    EXPECT_EQ(chat.screen.find("does not fit"), std::string::npos) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, AFullContextSaysWhatHelps) {
+    Terminal chat({kProgram, "-v", "-c", "64", "-n", "4"});
+    ASSERT_TRUE(chat.wait_for("> "));
+    chat.type(std::string(900, 'x') + "\n");
+    ASSERT_TRUE(chat.wait_for("longer than the whole context, whose size -c sets")) << chat.screen;
+    for (int i = 0; i < 12 && chat.screen.find("/clear starts anew") == std::string::npos; ++i) {
+        chat.type("Tell me a story about a fox.\n");
+        ASSERT_TRUE(chat.wait_for("> ")) << chat.screen;
+    }
+    EXPECT_NE(chat.screen.find("/clear starts anew, --on-full drop-oldest"), std::string::npos) << chat.screen;
+    chat.type("/exit\n");
+    EXPECT_EQ(chat.wait(), 0);
+}
+
+TEST_F(LfmRunChat, APromptFromTheTerminalEndsWithOneCtrlD) {
+    Terminal once({kProgram, "-n", "4", "-f", "-"});
+    once.type("Hi\n\004");
+    ASSERT_TRUE(once.wait_for("tok/s")) << once.screen;
+    EXPECT_EQ(once.wait(), 0);
 }
 
 TEST_F(LfmRunChat, HistoryIsKeptForItsOwner) {

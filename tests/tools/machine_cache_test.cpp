@@ -56,6 +56,25 @@ TEST_F(MachineCacheTest, MeasuresOnce) {
     EXPECT_EQ(to_part(second.machine), to_part(first.machine));
 }
 
+TEST_F(MachineCacheTest, AProfileThatARunWasClearlyFasterThanIsMeasuredAnew) {
+    const tools::Console console("test", tools::Verbosity::kNormal);
+    EXPECT_FALSE(tools::forget_slow_profile(1e15, 1, console)) << "there is none";
+    const MachineProfile machine = ask().machine;
+    const ThreadFigure& figure = machine.host.read_bandwidth.back();
+    const double stored = figure.gb_per_s.value() * 1e9;
+    testing::internal::CaptureStderr();
+    EXPECT_FALSE(tools::forget_slow_profile(stored, figure.n_threads, console));
+    EXPECT_FALSE(tools::forget_slow_profile(1.1 * stored, figure.n_threads, console)) << "as measurements differ";
+    EXPECT_FALSE(tools::forget_slow_profile(0, figure.n_threads, console)) << "nothing was measured";
+    EXPECT_FALSE(tools::forget_slow_profile(2 * stored, 1000, console)) << "by other threads";
+    EXPECT_EQ(testing::internal::GetCapturedStderr(), "");
+    EXPECT_TRUE(std::filesystem::exists(path_));
+    testing::internal::CaptureStderr();
+    EXPECT_TRUE(tools::forget_slow_profile(2 * stored, figure.n_threads, console));
+    EXPECT_NE(testing::internal::GetCapturedStderr().find("measured anew"), std::string::npos);
+    EXPECT_TRUE(ask().measured);
+}
+
 TEST_F(MachineCacheTest, ADamagedFileIsNamedAndReplaced) {
     std::filesystem::create_directories(dir_.file("cache/lfm"));
     const std::string deep(100000, '[');

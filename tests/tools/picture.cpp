@@ -1,7 +1,6 @@
 #include "tests/tools/picture.h"
 
-#if __has_include(<stb/stb_image.h>)
-#define LFM_HAS_STB_IMAGE
+#ifdef LFM_HAS_STB_IMAGE
 #define STB_IMAGE_STATIC
 #define STB_IMAGE_IMPLEMENTATION
 #define STBI_ONLY_PNG
