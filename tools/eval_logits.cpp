@@ -1,6 +1,6 @@
 // lfm-eval logits: the logits of every position, and the experts that were used.
-#include <limits>
 #include <cstdio>
+#include <limits>
 
 #include <nlohmann/json.hpp>
 

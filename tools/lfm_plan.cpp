@@ -39,7 +39,8 @@ po::options_description plan_options() {
     options.add_options()("profiles", "names of the shipped profiles");
     options.add_options()("vram-budget", po::value<std::string>(), "as 8GiB, or 80%; 0: the CPU alone; default: all");
     options.add_options()("ram-budget", po::value<std::string>(), "as 32GiB, or 80%; default: 90%");
-    options.add_options()("device", po::value<std::string>()->default_value("0"), "which of the machine's devices, from 0");
+    options.add_options()("device", po::value<std::string>()->default_value("0"),
+                          "which of the machine's devices, from 0");
     options.add_options()("ctx-size,c", po::value<std::string>()->default_value("0"),
                           "tokens of context; 0: the model's, at most 8192");
     options.add_options()("batch-size,b", po::value<std::string>()->default_value("512"), "most tokens of one step");
@@ -235,15 +236,15 @@ int run_plan(const std::vector<std::string>& arguments) {
         .budgets = {},
         .contexts = {},
         .next_gib = {}};
-    const PlanCommands commands = plan_commands(
-        plan, {.model_file = find_text(values, "model"),
-               .shape = find_text(values, "shape").value_or(""),
-               .profiles = values.count("profile") > 0 ? values["profile"].as<std::vector<std::string>>()
-                                                       : std::vector<std::string>{},
-               .device = static_cast<std::size_t>(*find_integer(values, "device", kDeviceRange)),
-               .ram_budget = request.ram_budget,
-               .n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange)),
-               .use = expected_use(values)});
+    const PlanCommands commands =
+        plan_commands(plan, {.model_file = find_text(values, "model"),
+                             .shape = find_text(values, "shape").value_or(""),
+                             .profiles = values.count("profile") > 0 ? values["profile"].as<std::vector<std::string>>()
+                                                                     : std::vector<std::string>{},
+                             .device = static_cast<std::size_t>(*find_integer(values, "device", kDeviceRange)),
+                             .ram_budget = request.ram_budget,
+                             .n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange)),
+                             .use = expected_use(values)});
     report.command = commands.run;
     report.verify_command = commands.verify;
     add_next_gib(report, model, machine, request);
