@@ -205,8 +205,9 @@ TEST(Numbers, OfEveryOptionOfEveryProgramAreChecked) {
     for (const NumberOption& option : options)
         for (const char* value : {"-3", "99999999999999999999", "3x"}) {
             SCOPED_TRACE(option.command[0] + " " + option.option + " " + value);
-            expect_refused(run_words(option.command, {option.option, value}), option.option + ": expected ");
-            expect_refused(run_words(option.command, {option.option, value}), std::string("found ") + value);
+            const Result result = run_words(option.command, {option.option, value});
+            expect_refused(result, option.option + ": expected ");
+            expect_refused(result, std::string("found ") + value);
         }
     for (const NumberOption& option : options) {
         SCOPED_TRACE(option.command[0] + " " + option.option);
