@@ -51,7 +51,7 @@ void find_routing(const po::variables_map& values, BenchOptions& options) {
         options.counts_file = name;
         name = options.shape ? "uniform" : "router";
     }
-    options.routing_given = traced || values.count("routing") > 0;
+    if (traced || values.count("routing") > 0) options.routing_option = traced ? "--routing-trace" : "--routing";
     options.routing_text = traced ? values["routing-trace"].as<std::string>() : name;
     if (traced)
         options.routing = parse_routing_trace_spec(options.routing_text, "--routing-trace");
