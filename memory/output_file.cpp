@@ -160,7 +160,8 @@ void OutputFile::make_temporary() {
     static constexpr mode_t kMode = 0666;  // less the umask, as for any file
     // Without a name until it is whole.
     descriptor_ = ::open(folder_.c_str(), O_WRONLY | O_TMPFILE | O_CLOEXEC, kMode);
-    if (descriptor_ >= 0 && ::access(descriptor_path(descriptor_).c_str(), F_OK) != 0) {  // it gets no name without /proc
+    if (descriptor_ >= 0 && ::access(descriptor_path(descriptor_).c_str(), F_OK) != 0) {
+        // It would get no name without /proc.
         ::close(descriptor_);
         descriptor_ = -1;
         errno = EOPNOTSUPP;
@@ -179,7 +180,8 @@ void OutputFile::make_temporary() {
 
 /// The new file is everything but its content the old one: mode, and owner as far as we may set it.
 void OutputFile::copy_mode() {
-    struct stat status {}, ours{};
+    struct stat status {};
+    struct stat ours {};
     if (!old_ || ::stat(target_.c_str(), &status) != 0 || ::fstat(descriptor_, &ours) != 0) return;
     if (status.st_uid != ours.st_uid || status.st_gid != ours.st_gid) {
         if (::fchown(descriptor_, status.st_uid, status.st_gid) != 0) errno = 0;  // only root gives files away

@@ -28,8 +28,8 @@ std::optional<FileIdentity> file_identity(const std::string& path);
 ///   when the process is killed; else it is removed with this object.
 /// - to a device or a pipe: as it is. A pipe is opened when the first bytes are there, and waits for its reader.
 /// - through a symbolic link: to what it names, also when that is not there yet. The link stays.
-/// - to one of the process's own descriptors (/dev/stdout, /dev/fd/3; "-" is standard output), and to a regular file that standard output or
-///   error goes to already: to that descriptor, behind what is there.
+/// - to one of the process's own descriptors (/dev/stdout, /dev/fd/3; "-" is standard output), and to a regular file
+///   that standard output or error goes to already: to that descriptor, behind what is there.
 /// Every error is Error{kIo} with the path and the system's words; then the old file is as it was.
 class OutputFile {
 public:

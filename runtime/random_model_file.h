@@ -21,8 +21,8 @@ struct MadeVocabulary {
 inline constexpr std::uint32_t kMinVocabulary = 14 + 256;
 MadeVocabulary make_vocabulary(std::uint32_t n_vocab);
 
-/// Writes and keeps the whole file. Throws Error{kIo} (a full disk is noticed before anything is written), Error{kUsage}
-/// for a vocabulary that is too small.
+/// Writes and keeps the whole file. Throws Error{kIo} (a full disk is noticed before anything is written),
+/// Error{kUsage} for a vocabulary that is too small.
 void write_random_model(const ModelDescription& model, OutputFile& file, std::uint64_t seed);
 void write_random_model(const ModelDescription& model, const std::filesystem::path& path, std::uint64_t seed);
 

@@ -12,7 +12,7 @@ namespace lfm::tools {
 ReasoningPlace reasoning_place(const RunOptions& options) {
     if (options.reasoning == ReasoningChoice::kHide) return ReasoningPlace::kNowhere;
     if (!::isatty(STDOUT_FILENO))
-        return options.verbosity == Verbosity::kQuiet                     ? ReasoningPlace::kNowhere
+        return options.verbosity == Verbosity::kQuiet                  ? ReasoningPlace::kNowhere
                : color_for(options.color, STDERR_FILENO) == Color::kOn ? ReasoningPlace::kStderrDimmed
                                                                        : ReasoningPlace::kStderr;
     return color_for(options.color, STDOUT_FILENO) == Color::kOn ? ReasoningPlace::kDimmed : ReasoningPlace::kMarked;

@@ -44,14 +44,14 @@ void find_routing(const po::variables_map& values, BenchOptions& options) {
     if (values.count("routing") > 0) name = values["routing"].as<std::string>();
     if (values.count("routing") > 0 && name != "router" && name != "uniform") {
         std::error_code ignored;
-        const bool file = name.find('/') != std::string::npos || name.ends_with(".json") ||
-                          std::filesystem::exists(name, ignored);
+        const bool file =
+            name.find('/') != std::string::npos || name.ends_with(".json") || std::filesystem::exists(name, ignored);
         if (!file)
             throw Error(ErrorCode::kUsage, "--routing", "expected router, uniform or a file, found " + shown(name));
         options.counts_file = name;
         name = options.shape ? "uniform" : "router";
     }
-    options.routing_given = traced || values.count("routing") > 0;
+    if (traced || values.count("routing") > 0) options.routing_option = traced ? "--routing-trace" : "--routing";
     options.routing_text = traced ? values["routing-trace"].as<std::string>() : name;
     if (traced)
         options.routing = parse_routing_trace_spec(options.routing_text, "--routing-trace");
@@ -82,9 +82,9 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
 
 /// --roofline measures the CPU's kernels alone.
 void check_roofline(const po::variables_map& values) {
-    for (const char* option : {"n-prompt", "n-gen", "n-depth", "ctx-size", "no-warmup", "routing", "routing-trace",
-                               "arithmetic", "trace", "device", "vram-budget", "ram-budget", "profile", "adapt",
-                               "batch-size", "cache-type-k", "cache-type-v"})
+    for (const char* option :
+         {"n-prompt", "n-gen", "n-depth", "ctx-size", "no-warmup", "routing", "routing-trace", "arithmetic", "trace",
+          "device", "vram-budget", "ram-budget", "profile", "adapt", "batch-size", "cache-type-k", "cache-type-v"})
         if (is_given(values, option))
             throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --roofline");
     if (const auto& backend = values["backend"].as<std::string>(); backend != "auto" && backend != "cpu")
@@ -95,8 +95,9 @@ void check_roofline(const po::variables_map& values) {
 void check_skipped(const po::variables_map& values) {
     for (const char* option : {"threads", "kernels", "exact"})
         if (is_given(values, option))
-            throw Error(ErrorCode::kUsage, std::string("--") + option,
-                        "expected none where nothing is computed, the profile says how fast; --arithmetic run computes");
+            throw Error(
+                ErrorCode::kUsage, std::string("--") + option,
+                "expected none where nothing is computed, the profile says how fast; --arithmetic run computes");
 }
 
 /// One session holds every test.
@@ -137,7 +138,8 @@ po::options_description bench_options() {
     options.add_options()("ctx-size,c", text(), "tokens of context; default: what the tests need");
     options.add_options()("repetitions,r", text()->default_value("5"), "of each test");
     options.add_options()("no-warmup", "skip the uncounted first run");
-    options.add_options()("routing", text(), "router or uniform; default: uniform for a shape, else router; or a file of lfm-eval "
+    options.add_options()("routing", text(),
+                          "router or uniform; default: uniform for a shape, else router; or a file of lfm-eval "
                           "routing -o, to plan with");
     options.add_options()("routing-trace", text(),
                           "experts to use: zipf:1.0,reuse:0.6 or a file of lfm-eval routing --trace");

@@ -25,7 +25,7 @@ struct BenchOptions {
     std::optional<RoutingTraceSpec> routing;
     std::string routing_text;
     std::optional<std::string> counts_file;  // of experts' use, to plan with
-    bool routing_given = false;              // by an option
+    std::string routing_option;              // that says any of it; empty: none
     DeviceRequest device;
     HostArithmetic arithmetic = HostArithmetic::kRun;  // kSkip: a simulated device only, never with the router
     SessionOptions session;                            // sizes that hold every test

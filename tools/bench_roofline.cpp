@@ -66,8 +66,7 @@ void print_head(BenchFormat format, std::string_view kernels, std::uint32_t n_th
                  "| ----- | --------------- | -----: | ---------: | ------ | ---------- | ----: |\n");
 }
 
-void print_row(BenchFormat format, std::string_view kernels, std::uint32_t n_threads,
-               const RooflineResult& result) {
+void print_row(BenchFormat format, std::string_view kernels, std::uint32_t n_threads, const RooflineResult& result) {
     const Cells text = cells(result);
     char row[256];
     if (format == BenchFormat::kMarkdown)

@@ -89,8 +89,7 @@ std::vector<po::option> read_words(const std::vector<std::string>& arguments,
         const auto before = std::ranges::find(read, name->second, &po::option::string_key);
         if (before != read.end() && semantic.max_tokens() == 0) continue;
         const bool repeats = dynamic_cast<const po::typed_value<std::vector<std::string>>*>(&semantic) != nullptr;
-        if (before != read.end() && !repeats)
-            throw Error(ErrorCode::kUsage, spelling, "expected once, found twice");
+        if (before != read.end() && !repeats) throw Error(ErrorCode::kUsage, spelling, "expected once, found twice");
         read.emplace_back(name->second, value ? std::vector<std::string>{*value} : std::vector<std::string>{});
     }
     return read;

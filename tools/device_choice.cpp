@@ -82,8 +82,9 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
 /// Options that say something of a device mean nothing where the CPU is to compute alone.
 void require_no_device_options(const po::variables_map& values, const DeviceRequest& request) {
     const std::string why = is_given(values, "backend") ? "--backend cpu"
-                            : values.count("exact") > 0 ? "--exact, which computes on the CPU unless --backend is given"
-                                                        : "--kernels, which computes on the CPU unless --backend is given";
+                            : values.count("exact") > 0
+                                ? "--exact, which computes on the CPU unless --backend is given"
+                                : "--kernels, which computes on the CPU unless --backend is given";
     const auto refuse = [&](const char* option) {
         throw Error(ErrorCode::kUsage, option, "expected none beside " + why);
     };
@@ -131,7 +132,8 @@ po::options_description device_options() {
     po::options_description options("device");
     const auto text = [] { return po::value<std::string>(); };
     options.add_options()("backend", text()->default_value("auto"), "auto, cpu, cuda, hip, vulkan or sim");
-    options.add_options()("device", text(), "of the backend, from 0, as lfm-probe --list counts; default: the first that can be used");
+    options.add_options()("device", text(),
+                          "of the backend, from 0, as lfm-probe --list counts; default: the first that can be used");
     options.add_options()("vram-budget", text(), "at most that much on the device: 8GiB, 80% of free, auto; 0: none");
     options.add_options()("ram-budget", text(), "at most that much in RAM: 24GiB or 80%");
     options.add_options()("profile", po::value<std::vector<std::string>>(),
@@ -147,7 +149,8 @@ DeviceRequest device_request(const po::variables_map& values, ProfileUse profile
     const auto& name = values["backend"].as<std::string>();
     const auto backend = backend_from_name(name);
     if (!backend)
-        throw Error(ErrorCode::kUsage, "--backend", "expected auto, cpu, cuda, hip, vulkan or sim, found " + shown(name));
+        throw Error(ErrorCode::kUsage, "--backend",
+                    "expected auto, cpu, cuda, hip, vulkan or sim, found " + shown(name));
     request.backend = *backend;
     if (const auto index = find_integer(values, "device", kDeviceRange))
         request.index = static_cast<std::uint32_t>(*index);

@@ -27,8 +27,9 @@ int eval_make(const Arguments& arguments) {
     }
     const ModelDescription model = describe_shape(values["shape"].as<std::string>());
     OutputFile file(values["output"].as<std::string>());
-    write_random_model(model, file,
-                       static_cast<std::uint64_t>(*find_integer(values, "seed", {0, std::numeric_limits<std::int64_t>::max()})));
+    write_random_model(
+        model, file,
+        static_cast<std::uint64_t>(*find_integer(values, "seed", {0, std::numeric_limits<std::int64_t>::max()})));
     return 0;
 }
 

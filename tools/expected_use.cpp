@@ -32,7 +32,10 @@ std::optional<Routing> routing_of(const ExpectedUse& use, const HyperParameters&
     if (!use.is_given) return std::nullopt;
     const std::string counts = use.counts_file ? read_text(*use.counts_file) : std::string();
     if (hyper.n_expert == 0)
-        throw Error(ErrorCode::kUsage, use.counts_file ? "--routing" : use.skew > 0 ? "--skew" : "--locality",
+        throw Error(ErrorCode::kUsage,
+                    use.counts_file ? "--routing"
+                    : use.skew > 0  ? "--skew"
+                                    : "--locality",
                     "expected a model with experts, found none");
     if (use.counts_file) return parse_routing(counts, *use.counts_file, hyper);
     if (use.skew == 0 && use.locality == 0) return std::nullopt;

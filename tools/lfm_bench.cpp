@@ -130,9 +130,8 @@ int run_bench(const BenchOptions& options) {
     }
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
-    if (options.routing_given && model.hyper.n_expert == 0)
-        throw Error(ErrorCode::kUsage, options.routing && options.routing_text != "uniform" ? "--routing-trace" : "--routing",
-                    "expected a model with experts, found none");
+    if (!options.routing_option.empty() && model.hyper.n_expert == 0)
+        throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     if (options.routing && model.hyper.n_expert > 0) {
         routing = RoutingTrace::open(*options.routing, model.hyper);
         expected = expected_routing(*options.routing, model.hyper);

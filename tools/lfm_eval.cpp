@@ -46,9 +46,9 @@ int main(int argc, char** argv) {
             std::vector<std::string> names;
             for (const auto& [name, function] : commands) names.push_back(name);
             const auto nearest = nearest_name(arguments[0], names);
-            throw lfm::Error(lfm::ErrorCode::kUsage, "\"" + shown(arguments[0]) + "\"",
-                             std::string("expected ") + kCommands +
-                                 (nearest ? "; did you mean " + *nearest + "?" : std::string()));
+            throw lfm::Error(
+                lfm::ErrorCode::kUsage, "\"" + shown(arguments[0]) + "\"",
+                std::string("expected ") + kCommands + (nearest ? "; did you mean " + *nearest + "?" : std::string()));
         }
         return command->second({arguments.begin() + 1, arguments.end()});
     });

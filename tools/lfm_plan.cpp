@@ -40,7 +40,8 @@ po::options_description plan_options() {
     options.add_options()("profiles", "names of the shipped profiles");
     options.add_options()("vram-budget", po::value<std::string>(), "as 8GiB, or 80%; 0: the CPU alone; default: all");
     options.add_options()("ram-budget", po::value<std::string>(), "as 32GiB, or 80%; default: 90%");
-    options.add_options()("device", po::value<std::string>()->default_value("0"), "which of the machine's devices, from 0");
+    options.add_options()("device", po::value<std::string>()->default_value("0"),
+                          "which of the machine's devices, from 0");
     options.add_options()("ctx-size,c", po::value<std::string>()->default_value("0"),
                           "tokens of context; 0: the model's, at most 8192");
     options.add_options()("batch-size,b", po::value<std::string>()->default_value("512"), "most tokens of one step");
@@ -90,6 +91,22 @@ void check_options(const po::variables_map& values, Output output) {
         throw Error(ErrorCode::kUsage, "--vram-budget", "expected none beside --sweep, which tries many");
 }
 
+/// Which of the machine's devices --device means: of a profile that is named, that number; of this machine, what
+/// `lfm-probe --list` shows by it, as in every other program.
+std::size_t find_device(const po::variables_map& values, const MachineProfile& machine) {
+    const auto number = static_cast<std::uint32_t>(*find_integer(values, "device", kDeviceRange));
+    if (!is_given(values, "device")) return number;
+    if (values.count("profile") == 0 && !machine.devices.empty()) {
+        const FoundDevice asked = *pick_device(BackendName::kAuto, number);
+        const ProfileScope scope = profile_scope(find_devices(BackendName::kAuto), {});
+        for (std::size_t i = 0; i < std::min(scope.devices.size(), machine.devices.size()); ++i)
+            if (scope.devices[i].backend == asked.backend && scope.devices[i].index == asked.index) return i;
+    }
+    if (number >= machine.devices.size())
+        throw Error(ErrorCode::kUsage, "--device", expected_device(machine.devices.size(), number));
+    return number;
+}
+
 PlanRequest find_request(const po::variables_map& values, const ModelDescription& model,
                          const MachineProfile& machine) {
     const HyperParameters& hyper = model.hyper;
@@ -101,9 +118,7 @@ PlanRequest find_request(const po::variables_map& values, const ModelDescription
     request.sizes.n_batch = std::min(request.sizes.n_batch, request.sizes.n_ctx);
     request.sizes.kv = cache_types(values);
     check_kv_types(request.sizes.kv, hyper);
-    const auto device = static_cast<std::size_t>(*find_integer(values, "device", kDeviceRange));
-    if (is_given(values, "device") && device >= machine.devices.size())
-        throw Error(ErrorCode::kUsage, "--device", expected_device(machine.devices.size(), device));
+    const std::size_t device = find_device(values, machine);
     request.device = device;
     const Bytes vram = device < machine.devices.size() ? machine.devices[device].memory : Bytes{};
     request.vram_budget = find_budget(values, "vram-budget", vram);
@@ -224,15 +239,15 @@ int run_plan(const std::vector<std::string>& arguments) {
         .budgets = {},
         .contexts = {},
         .next_gib = {}};
-    const PlanCommands commands = plan_commands(
-        plan, {.model_file = find_text(values, "model"),
-               .shape = find_text(values, "shape").value_or(""),
-               .profiles = values.count("profile") > 0 ? values["profile"].as<std::vector<std::string>>()
-                                                       : std::vector<std::string>{},
-               .device = request.device,
-               .ram_budget = request.ram_budget,
-               .n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange)),
-               .use = expected_use(values)});
+    const PlanCommands commands =
+        plan_commands(plan, {.model_file = find_text(values, "model"),
+                             .shape = find_text(values, "shape").value_or(""),
+                             .profiles = values.count("profile") > 0 ? values["profile"].as<std::vector<std::string>>()
+                                                                     : std::vector<std::string>{},
+                             .device = static_cast<std::size_t>(*find_integer(values, "device", kDeviceRange)),
+                             .ram_budget = request.ram_budget,
+                             .n_batch = static_cast<std::uint32_t>(*find_integer(values, "batch-size", kBatchRange)),
+                             .use = expected_use(values)});
     report.command = commands.run;
     report.verify_command = commands.verify;
     add_next_gib(report, model, machine, request);

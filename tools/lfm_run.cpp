@@ -32,8 +32,8 @@ std::string read_prompt_file(const std::string& path) {
     return text;
 }
 
-/// Whether standard input is a pipe or a file with something in it. A pipe that stays silent is one that whoever started
-/// us left open.
+/// Whether standard input is a pipe or a file with something in it. A pipe that stays silent is one that whoever
+/// started us left open.
 bool brings_text(const Console& console) {
     struct stat status {};
     if (::fstat(STDIN_FILENO, &status) != 0) return false;

@@ -17,7 +17,8 @@ namespace {
 DType cache_type(const po::variables_map& values, const char* option) {
     const auto& name = values[option].as<std::string>();
     const auto type = dtype_from_name(name);
-    if (!type) throw Error(ErrorCode::kUsage, std::string("--") + option, "expected f16, f32 or q8_0, found " + shown(name));
+    if (!type)
+        throw Error(ErrorCode::kUsage, std::string("--") + option, "expected f16, f32 or q8_0, found " + shown(name));
     return *type;
 }
 
@@ -49,12 +50,14 @@ const OneDashWords kComputeWords{{"-ctk", "cache-type-k"}, {"-ctv", "cache-type-
 
 po::options_description compute_options() {
     po::options_description options("computing");
-    options.add_options()("threads,t", po::value<std::string>()->default_value(std::to_string(default_thread_count()), "cores"),
+    options.add_options()("threads,t",
+                          po::value<std::string>()->default_value(std::to_string(default_thread_count()), "cores"),
                           "threads");
     options.add_options()("batch-size,b", po::value<std::string>()->default_value("512"), "most tokens of one step");
     options.add_options()(
         "exact", "reference arithmetic: f32 activations, f32 KV cache; on the CPU unless --backend names another");
-    options.add_options()("kernels", po::value<std::string>(), "portable, avx2, avx512, neon: instead of the fastest here");
+    options.add_options()("kernels", po::value<std::string>(),
+                          "portable, avx2, avx512, neon: instead of the fastest here");
     options.add_options()("allow-unknown", po::value<std::vector<std::string>>(), kAllowUnknownHelp);
     options.add_options()("cache-type-k", po::value<std::string>()->default_value("f16"), "-ctk: f16, f32, q8_0");
     options.add_options()("cache-type-v", po::value<std::string>()->default_value("f16"), "-ctv: f16, f32, q8_0");
@@ -129,8 +132,9 @@ std::string read_text(const std::string& path) {
         n = std::fread(piece, 1, sizeof piece, file);
         text.append(piece, n);
         if (text.size() > most)
-            throw Error(ErrorCode::kInvalidInput, path,
-                        "expected at most " + format_bytes(Bytes{most}) + (device ? " from a device" : "") + ", found more");
+            throw Error(
+                ErrorCode::kInvalidInput, path,
+                "expected at most " + format_bytes(Bytes{most}) + (device ? " from a device" : "") + ", found more");
     }
     if (std::ferror(file)) fail_io(path);
     return text;

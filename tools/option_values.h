@@ -1,5 +1,5 @@
-// Values of options, read and checked: numbers within their bounds, lists of them, sizes. What is no number, overflows or
-// has anything before or behind it is Error{kUsage} with the option, what is permitted, and what was found.
+// Values of options, read and checked: numbers within their bounds, lists of them, sizes. What is no number, overflows
+// or has anything before or behind it is Error{kUsage} with the option, what is permitted, and what was found.
 #pragma once
 
 #include <cstdint>

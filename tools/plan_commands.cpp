@@ -65,8 +65,8 @@ std::string run_command(const Plan& plan, const PlannedBy& by) {
 std::string verify_command(const Plan& plan, const PlannedBy& by) {
     constexpr std::uint32_t kTokens = 64;
     const std::uint32_t depth = std::min(plan.depth, plan.sizes.n_ctx - 1), room = plan.sizes.n_ctx - depth;
-    std::string text = "lfm-bench " + (by.model_file ? "-m " + shell_quoted(*by.model_file)
-                                                     : "--shape " + shell_quoted(by.shape));
+    std::string text =
+        "lfm-bench " + (by.model_file ? "-m " + shell_quoted(*by.model_file) : "--shape " + shell_quoted(by.shape));
     text += shared_options(plan, by) + profile_options(by);
     if (by.use.counts_file) text += " --routing " + shell_quoted(*by.use.counts_file);
     if (by.use.skew > 0 || by.use.locality > 0)

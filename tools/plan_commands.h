@@ -15,7 +15,7 @@ struct PlannedBy {
     std::optional<std::string> model_file;  // else the shape
     std::string shape;
     std::vector<std::string> profiles;  // empty: this machine's
-    std::size_t device = 0;             // of the machine's
+    std::size_t device = 0;             // as --device counts
     std::optional<Bytes> ram_budget;    // nothing: the default
     std::uint32_t n_batch = 512;        // as asked for
     ExpectedUse use;

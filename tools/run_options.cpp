@@ -14,7 +14,7 @@ constexpr std::string_view kHelp = R"(usage: lfm-run [-m FILE] [-p TEXT] [-f FIL
 Answers the prompt of -p, -f or a pipe, on stdout. On a terminal: a chat.
 
   -m, --model FILE           GGUF file; default: the small one shipped with lfm
-  -p, --prompt TEXT          with -f: TEXT, an empty line, the file
+  -p, --prompt TEXT          with -f or a pipe: TEXT, an empty line, the rest
   -f, --file FILE            prompt from a file, - from standard input
   -sys, --system-prompt TEXT
       --no-chat              continue the text as it is, without a chat template

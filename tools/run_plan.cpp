@@ -66,7 +66,8 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
                 throw Error(ErrorCode::kUsage, "--backend",
                             "expected none beside a plan for the CPU alone, found " +
                                 std::string(backend_text(request.backend)));
-            if (request.index) throw Error(ErrorCode::kUsage, "--device", "expected none beside a plan for the CPU alone");
+            if (request.index)
+                throw Error(ErrorCode::kUsage, "--device", "expected none beside a plan for the CPU alone");
             request.backend = BackendName::kCpu;
         }
         run.device = choose_device(request, console);
@@ -75,7 +76,8 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
         session.n_ctx = plan.sizes.n_ctx;
         session.n_batch = plan.sizes.n_batch;
         session.n_outputs = plan.sizes.n_outputs;
-        if (session.kernels == &cpu::exact_kernels() && (plan.sizes.kv.k != DType::kF32 || plan.sizes.kv.v != DType::kF32))
+        if (session.kernels == &cpu::exact_kernels() &&
+            (plan.sizes.kv.k != DType::kF32 || plan.sizes.kv.v != DType::kF32))
             throw Error(ErrorCode::kUsage, "--exact", "expected a plan with a KV cache in f32 beside it");
         session.kv = plan.sizes.kv;
         run.plan = std::move(plan);

@@ -132,9 +132,9 @@ TEST(OutputFile, WhatCannotBeWrittenIsRefusedBeforehand) {
     fs::create_directory(dir.file("folder"));
     std::ofstream(dir.file("file")) << "text";
     fs::create_symlink("round", dir.file("round"));
-    for (const std::string& path : {std::string(), dir.file("folder"), dir.file("folder/"), dir.file("folder/."),
-                                    dir.file("none/x"), dir.file("file/x"), dir.file("round"), dir.file(std::string(300, 'x')),
-                                    std::string("/proc/x")})
+    for (const std::string& path :
+         {std::string(), dir.file("folder"), dir.file("folder/"), dir.file("folder/."), dir.file("none/x"),
+          dir.file("file/x"), dir.file("round"), dir.file(std::string(300, 'x')), std::string("/proc/x")})
         EXPECT_EQ(refusal(path), ErrorCode::kIo) << path;
     EXPECT_EQ(n_files(dir), 3u);
     if (::geteuid() == 0) return;  // who may do all is refused nothing
@@ -151,7 +151,8 @@ TEST(OutputFile, AnInputIsNeverReplaced) {
     fs::create_hard_link(dir.file("model"), dir.file("hard"));
     for (const char* name : {"model", "link", "hard", "./model"})
         for (const char* input : {"model", "link", "hard"})
-            EXPECT_EQ(refusal(dir.file(name), {"none", dir.file(input)}), ErrorCode::kUsage) << name << " over " << input;
+            EXPECT_EQ(refusal(dir.file(name), {"none", dir.file(input)}), ErrorCode::kUsage)
+                << name << " over " << input;
     EXPECT_EQ(read_file(dir.file("model")), "weights");
     OutputFile other(dir.file("other"), std::vector{dir.file("model")});
     EXPECT_THROW(OutputFile(dir.file("other")).require_other_than(other), Error);

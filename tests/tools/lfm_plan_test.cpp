@@ -92,7 +92,8 @@ TEST(LfmPlan, ClampsABudgetAboveTheDeviceAndSaysSo) {
 }
 
 TEST(LfmPlan, SweepsAndHtml) {
-    const Result sweep = plan({"--shape", "lfm2-24b-a2b:Q8_0", "--profile", kCard, "-c", "8192", "--sweep", "0,4GiB,16GiB"});
+    const Result sweep =
+        plan({"--shape", "lfm2-24b-a2b:Q8_0", "--profile", kCard, "-c", "8192", "--sweep", "0,4GiB,16GiB"});
     EXPECT_EQ(sweep.code, 0) << sweep.err;
     EXPECT_EQ(n_lines(sweep.out), 5u) << sweep.out;
     const Result html = plan24("Q8_0", "16GiB", {"-o", "html"});

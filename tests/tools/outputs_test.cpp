@@ -50,8 +50,7 @@ protected:
             {"routing -o", {eval, "routing", "-m", model_, "-f", text, "-o"}},
             {"routing --trace", {eval, "routing", "-m", model_, "-f", text, "-o", other, "--trace"}},
             {"run --trace", {kPrograms + "lfm-run", "-m", model_, "-p", "Hi", "-n", "2", "--trace"}},
-            {"bench --trace",
-             {kPrograms + "lfm-bench", "-m", model_, "-p", "2", "-n", "1", "-r", "1", "--trace"}},
+            {"bench --trace", {kPrograms + "lfm-bench", "-m", model_, "-p", "2", "-n", "1", "-r", "1", "--trace"}},
         };
     }
     static Result run_to(const Output& output, const std::string& path) {
@@ -146,7 +145,8 @@ TEST_F(Outputs, NeverReplaceTheModelInUse) {
     EXPECT_EQ(read_file(model_), before);
     const std::string text = dir_.file("text"), eval = kPrograms + "lfm-eval";
     EXPECT_EQ(run({eval, "routing", "-m", model_, "-f", text, "-o", text}).code, 2);
-    EXPECT_EQ(run({eval, "routing", "-m", model_, "-f", text, "-o", dir_.file("x"), "--trace", dir_.file("x")}).code, 2);
+    EXPECT_EQ(run({eval, "routing", "-m", model_, "-f", text, "-o", dir_.file("x"), "--trace", dir_.file("x")}).code,
+              2);
     EXPECT_EQ(run({kPrograms + "lfm-run", "-m", model_, "-p", "Hi", "-f", text, "--trace", text}).code, 2);
     EXPECT_EQ(read_file(text), "a text of some words");
 }
@@ -162,8 +162,8 @@ TEST_F(Outputs, KeepTheModeOfTheOldFile) {
 }
 
 TEST_F(Outputs, AFileThatGrowsTooLargeIsAnErrorNotASignal) {
-    const Result result = run({"/bin/sh", "-c", "ulimit -f 8; " + kPrograms + "lfm-eval make --shape " + kShape + " -o " +
-                                                    dir_.file("x")});
+    const Result result = run(
+        {"/bin/sh", "-c", "ulimit -f 8; " + kPrograms + "lfm-eval make --shape " + kShape + " -o " + dir_.file("x")});
     EXPECT_EQ(result.code, 1);
     EXPECT_NE(result.err.find("File too large"), std::string::npos) << result.err;
     EXPECT_FALSE(fs::exists(dir_.file("x")));
@@ -172,11 +172,12 @@ TEST_F(Outputs, AFileThatGrowsTooLargeIsAnErrorNotASignal) {
 TEST_F(Outputs, StandardOutputThatIsFullIsSaid) {
     const std::string eval = kPrograms + "lfm-eval";
     for (const std::string& command :
-         {kPrograms + "lfm-run --help", kPrograms + "lfm-run -m " + model_ + " -p Hi -n 1 -q", kPrograms + "lfm-plan --profiles",
-          kPrograms + "lfm-plan --help", kPrograms + "lfm-plan --shape lfm2-350m:Q4_0 --profile ddr5-5600 -o json",
-          kPrograms + "lfm-bench --version", kPrograms + "lfm-bench -m " + model_ + " -p 1 -n 1 -r 1",
-          kPrograms + "lfm-probe --help", kPrograms + "lfm-probe --list", eval + " --help", eval + " --version",
-          eval + " make --help", eval + " tokenize -m " + model_ + " </dev/null",
+         {kPrograms + "lfm-run --help", kPrograms + "lfm-run -m " + model_ + " -p Hi -n 1 -q",
+          kPrograms + "lfm-plan --profiles", kPrograms + "lfm-plan --help",
+          kPrograms + "lfm-plan --shape lfm2-350m:Q4_0 --profile ddr5-5600 -o json", kPrograms + "lfm-bench --version",
+          kPrograms + "lfm-bench -m " + model_ + " -p 1 -n 1 -r 1", kPrograms + "lfm-probe --help",
+          kPrograms + "lfm-probe --list", eval + " --help", eval + " --version", eval + " make --help",
+          eval + " tokenize -m " + model_ + " </dev/null",
           eval + " perplexity -m " + model_ + " -f " + dir_.file("text"),
           "echo '[{\"role\":\"user\",\"content\":\"Hi\"}]' | " + eval + " template -m " + model_}) {
         const Result result = run({"/bin/sh", "-c", command + " >/dev/full"});

@@ -82,8 +82,8 @@ TEST_F(PlanCommandsTest, RunAsPlannedWhateverShapedThePlan) {
         way.insert(way.end(), {"--vram-budget", budget(way)});
         const Result planned = plan(way);
         ASSERT_EQ(planned.code, 0) << planned.err;
-        const Result ran = run({"/bin/sh", "-c",
-                                command_of(planned.out, "run:    ") + " --backend sim -v --no-chat -p Hi -n 1 --temp 0"});
+        const Result ran = run(
+            {"/bin/sh", "-c", command_of(planned.out, "run:    ") + " --backend sim -v --no-chat -p Hi -n 1 --temp 0"});
         ASSERT_EQ(ran.code, 0) << ran.err;
         EXPECT_EQ(placement_of(ran.err), placement_of(planned.out)) << planned.out;
 
@@ -102,8 +102,8 @@ TEST_F(PlanCommandsTest, RunAsPlannedWhateverShapedThePlan) {
 }
 
 TEST_F(PlanCommandsTest, NameEverythingThatShapedThePlan) {
-    const Result planned = plan({"-c", "300", "-b", "100", "-ctk", "q8_0", "-ctv", "f32", "--ram-budget", "1GiB", "--device",
-                                 "1", "--vram-budget", "8GiB"});
+    const Result planned = plan({"-c", "300", "-b", "100", "-ctk", "q8_0", "-ctv", "f32", "--ram-budget", "1GiB",
+                                 "--device", "1", "--vram-budget", "8GiB"});
     ASSERT_EQ(planned.code, 0) << planned.err;
     for (const char* label : {"run:    ", "verify: "}) {
         const std::string command = command_of(planned.out, label);
@@ -119,7 +119,8 @@ TEST_F(PlanCommandsTest, NameEverythingThatShapedThePlan) {
 }
 
 TEST_F(PlanCommandsTest, VerifyAtAnyDepthHasRoom) {
-    for (const Words& way : {Words{"-c", "1"}, {"-c", "2"}, {"-c", "100", "--depth", "100"}, {"-c", "64", "--depth", "0"}}) {
+    for (const Words& way :
+         {Words{"-c", "1"}, {"-c", "2"}, {"-c", "100", "--depth", "100"}, {"-c", "64", "--depth", "0"}}) {
         Words words = way;
         words.insert(words.end(), {"--vram-budget", "0"});
         const Result planned = plan(words);

@@ -12,7 +12,8 @@ public:
     Generator(std::uint64_t seed, const CommandFiles& files) : random_(seed), files_(files) {}
 
     RandomCommand make() {
-        command_.input = pick({"", "Once upon a time", "[{\"role\":\"user\",\"content\":\"Hi\"}]", "\xff\xfe<|im_end|>", "1"});
+        command_.input =
+            pick({"", "Once upon a time", "[{\"role\":\"user\",\"content\":\"Hi\"}]", "\xff\xfe<|im_end|>", "1"});
         switch (below(10)) {
             case 0:
             case 1:
@@ -49,13 +50,31 @@ private:
     /// One of `sound` mostly, else what no number may be.
     std::string number(const Words& sound) {
         if (chance(80)) return pick(sound);
-        return pick({"", "-1", "-3", "x", "3x", "nan", "inf", "-inf", "1e400", "99999999999999999999", "-9223372036854775809",
-                     "4294967296", "4294967295", "1.5", " 1", "0x10", "1,2", ",", "\n", "\xff"});
+        return pick({"",
+                     "-1",
+                     "-3",
+                     "x",
+                     "3x",
+                     "nan",
+                     "inf",
+                     "-inf",
+                     "1e400",
+                     "99999999999999999999",
+                     "-9223372036854775809",
+                     "4294967296",
+                     "4294967295",
+                     "1.5",
+                     " 1",
+                     "0x10",
+                     "1,2",
+                     ",",
+                     "\n",
+                     "\xff"});
     }
     std::string size() {
         if (chance(80))
-            return pick({"0", "auto", "80%", "0%", "100%", "1GiB", "8gib", "16G", "400MiB", "700mib", "1 GiB", "2000000000B",
-                         "1.5GiB"});
+            return pick({"0", "auto", "80%", "0%", "100%", "1GiB", "8gib", "16G", "400MiB", "700mib", "1 GiB",
+                         "2000000000B", "1.5GiB"});
         return pick({"8", "", "-1GiB", "101%", "lots", "1e30G", "%", "nan%", "GiB", "1GiB,2GiB", "99999999T"});
     }
     std::string model() { return chance(85) ? files_.models[below(2)] : any_file(); }
@@ -77,16 +96,19 @@ private:
     }
     std::string profile() {
         if (chance(85))
-            return pick({"rtx-4060-ti-16gb", "rtx-4060-ti-16gb+ddr5-5600", "ddr5-5600", "rtx-4060-ti-16gb+rtx-4060-ti-16gb"});
+            return pick(
+                {"rtx-4060-ti-16gb", "rtx-4060-ti-16gb+ddr5-5600", "ddr5-5600", "rtx-4060-ti-16gb+rtx-4060-ti-16gb"});
         return chance(50) ? pick({"rtx-0000", "", "+", "ddr5-5600+"}) : any_file();
     }
     std::string backend() { return pick({"auto", "cpu", "cpu", "sim", "sim", "cuda", "hip", "vulcan", ""}); }
 
     void unknown() {
-        flag(3, pick({"--bogus", "-ngl", "-fa", "-hf", "word", "-", "--", "", "-x", "--vram-buget", "--n-cpu-moe=4", "-5", "---"}));
+        flag(3, pick({"--bogus", "-ngl", "-fa", "-hf", "word", "-", "--", "", "-x", "--vram-buget", "--n-cpu-moe=4",
+                      "-5", "---"}));
     }
     void computing() {
-        for (const char* option : {"-t", "--threads"}) maybe(8, option, [&] { return number({"1", "2", "5", "1025", "0"}); });
+        for (const char* option : {"-t", "--threads"})
+            maybe(8, option, [&] { return number({"1", "2", "5", "1025", "0"}); });
         maybe(12, "-b", [&] { return number({"1", "7", "512", "65536", "65537", "0"}); });
         for (const char* option : {"-ctk", "-ctv", "--cache-type-k"})
             maybe(6, option, [&] { return pick({"f16", "f32", "q8_0", "q4_0", ""}); });
@@ -153,7 +175,9 @@ private:
         maybe(10, "-c", [&] { return number({"1", "64", "1073741824"}); });
         flag(50, "--no-warmup");
         maybe(8, "--routing", [&] { return chance(70) ? pick({"router", "uniform", "none"}) : any_file(); });
-        maybe(10, "--routing-trace", [&] { return chance(70) ? pick({"uniform", "zipf:1,reuse:0.5", "zipf:-1"}) : any_file(); });
+        maybe(10, "--routing-trace", [&] {
+            return chance(70) ? pick({"uniform", "zipf:1,reuse:0.5", "zipf:-1"}) : any_file();
+        });
         maybe(8, "--arithmetic", [&] { return pick({"run", "skip", "walk"}); });
         maybe(15, "-o", [&] { return pick({"md", "csv", "json", "xml"}); });
         maybe(15, "--trace", [&] { return output(); });
@@ -207,7 +231,8 @@ private:
 
     void eval() {
         command_.program = "lfm-eval";
-        const std::string command = pick({"make", "make", "logits", "logits", "tokenize", "template", "perplexity", "routing"});
+        const std::string command =
+            pick({"make", "make", "logits", "logits", "tokenize", "template", "perplexity", "routing"});
         if (chance(97)) add(command);
         if (command == "make") {
             add("--shape", shape());

@@ -1,5 +1,5 @@
-// Random command lines of the five programs: options that they have and have not, with values sound, at their bounds and
-// beyond. The same seed, the same line.
+// Random command lines of the five programs: options that they have and have not, with values sound, at their bounds
+// and beyond. The same seed, the same line.
 #pragma once
 
 #include <cstdint>
@@ -10,15 +10,15 @@
 namespace lfm::test {
 
 struct RandomCommand {
-    std::string program;              // "lfm-run"
-    std::vector<std::string> words;   // behind it
-    std::vector<std::string> outputs; // values of options that name a file to write
-    std::string input;                // for standard input
+    std::string program;               // "lfm-run"
+    std::vector<std::string> words;    // behind it
+    std::vector<std::string> outputs;  // values of options that name a file to write
+    std::string input;                 // for standard input
 };
 
 /// Files that values refer to, by the names that a command's folder has for them.
 struct CommandFiles {
-    std::vector<std::string> models;   // sound ones first
+    std::vector<std::string> models;  // sound ones first
     std::vector<std::string> texts;
     std::vector<std::string> others;   // of every kind: garbage, empty, folders, missing
     std::vector<std::string> outputs;  // places to write to, also impossible ones

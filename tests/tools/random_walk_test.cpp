@@ -44,7 +44,8 @@ std::string read_file(const fs::path& path) {
 const CommandFiles kFiles{
     .models = {"in/moe.gguf", "in/dense.gguf", "in/cut.gguf", "in/moe-link.gguf"},
     .texts = {"in/text", "in/long"},
-    .others = {"in/garbage", "in/empty", "in/text", "in", "in/none", "none/none", "/dev/null", "in/plan.json", "/dev/full"},
+    .others = {"in/garbage", "in/empty", "in/text", "in", "in/none", "none/none", "/dev/null", "in/plan.json",
+               "/dev/full"},
     .outputs = {"out/new", "out/old", "out/link", "out/dangling", "out/none/new", "out", "/dev/null", "/dev/full",
                 "in/moe.gguf", "in/moe-link.gguf", "out/hard.gguf", "/dev/stdout", ""},
 };
@@ -158,7 +159,8 @@ std::string text_of(const RandomCommand& command) {
 }
 
 /// Nothing: all is well.
-std::string complaint(const Ended& ended, const RandomCommand& command, const std::map<std::string, std::string>& before,
+std::string complaint(const Ended& ended, const RandomCommand& command,
+                      const std::map<std::string, std::string>& before,
                       const std::map<std::string, std::string>& after) {
     if (!ended.in_time) return "did not end in time";
     if (ended.code < 0 || ended.code > 5) return "exit code " + std::to_string(ended.code);
@@ -199,7 +201,8 @@ protected:
         const auto before = snapshot(dir.file(""));
         const Ended ended = run_there(command, dir.file(""), beside.file(""));
         const std::string wrong = complaint(ended, command, before, snapshot(dir.file("")));
-        EXPECT_EQ(wrong, "") << "LFM_WALK_SEED=" << seed << ": " << text_of(command) << "\nexit " << ended.code << ", said:\n"
+        EXPECT_EQ(wrong, "") << "LFM_WALK_SEED=" << seed << ": " << text_of(command) << "\nexit " << ended.code
+                             << ", said:\n"
                              << ended.err;
     }
 
