@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <string>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -35,7 +36,8 @@ std::vector<RooflineMatrix> known_matrices() {
 std::vector<RooflineMatrix> asked_matrices(const BenchOptions& options) {
     if (options.shape) return roofline_matrices(describe_shape(*options.shape));
     if (options.model_file)
-        return roofline_matrices(describe_model(open_model_file(*options.model_file), options.allow_unknown));
+        return roofline_matrices(describe_file(open_model_file(*options.model_file), options.allow_unknown,
+                                               Console("lfm-bench", options.verbosity)));
     return known_matrices();
 }
 
@@ -105,13 +107,14 @@ void run_roofline(const BenchOptions& options) {
         throw Error(ErrorCode::kUsage, "--roofline",
                     "expected a model with a matrix of a megabyte or more, found none");
     nlohmann::ordered_json rows = nlohmann::ordered_json::array();
-    print_head(options.format, kernels.name, n_threads);
+    bool begun = false;  // a table without a row would look like a result
     measure_roofline({.matrices = matrices,
                       .batches = {1, 32, 512},
                       .kernels = &kernels,
                       .n_threads = n_threads,
                       .repetitions = options.repetitions},
                      [&](const RooflineResult& result) {
+                         if (!std::exchange(begun, true)) print_head(options.format, kernels.name, n_threads);
                          if (options.format == BenchFormat::kJson)
                              rows.push_back(json_row(kernels.name, n_threads, result));
                          else

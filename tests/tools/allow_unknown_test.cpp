@@ -38,6 +38,7 @@ protected:
 
     /// The file with one name in it replaced by another of the same length.
     void rename(const std::string& from, const std::string& to) const {
+        ASSERT_EQ(from.size(), to.size());
         std::string bytes = sound_;
         bytes.replace(bytes.find(from), from.size(), to);
         std::ofstream(model_, std::ios::binary) << bytes;
@@ -50,7 +51,7 @@ protected:
 
 TEST_F(AllowUnknown, EveryToolRefusesByNameAndLoadsWithAWarning) {
     for (const auto& [from, to] : {std::pair("lfm2moe.vocab_size", "lfm2moe.head_scale"),
-                                   std::pair("blk.2.exp_probs_b.bias", "blk.2.attn_q____.bias")}) {
+                                   std::pair("blk.2.exp_probs_b.bias", "blk.2.attn_q_____.bias")}) {
         rename(from, to);
         for (std::vector<std::string> command : commands()) {
             const Result refused = run(command);

@@ -58,8 +58,8 @@ TEST_F(AvailableMemory, BoundsTheContextOfEveryTool) {
     expect_shortfall({program("lfm-eval"), "perplexity", "-m", kModel, "-f", text, "-c", "1000000000"}, "KV cache");
     expect_shortfall({program("lfm-eval"), "routing", "-m", kModel, "-f", text, "-o", dir_.file("o"), "-c", "1000000000"},
                      "KV cache");
-    expect_shortfall({program("lfm-bench"), "-m", kModel, "-p", "16", "-n", "0", "-d", "16000000", "-ctk", "f32"},
-                     "GiB");
+    expect_shortfall({program("lfm-bench"), "--shape", "lfm2-350m:Q4_0", "-p", "16", "-n", "0", "-d", "16000000"},
+                     "KV cache");
     expect_shortfall({program("lfm-plan"), "-m", kModel, "--profile", "ddr5-5600", "-c", "1000000000"}, "KV cache");
 }
 
@@ -70,13 +70,17 @@ TEST_F(AvailableMemory, BoundsWorkingMemory) {
 
 TEST_F(AvailableMemory, BoundsRandomWeights) {
     expect_shortfall({program("lfm-bench"), "--shape", "lfm2-24b-a2b:F32", "-p", "1", "-n", "0", "-r", "1"}, "weights");
-    expect_shortfall({program("lfm-bench"), "--roofline", "--shape", "lfm2,n_layer=1,n_embd=131072,n_head=2048:F32"},
+    expect_shortfall({program("lfm-bench"), "--roofline", "--shape",
+                      "lfm2,n_layer=1,attention=0,n_embd=131072,n_head=2048,n_head_kv=2048:F32"},
                      "weights");
 }
 
 TEST_F(AvailableMemory, BoundsAnEditedPlan) {
     // What the file says of its memory stays; what it asks for does not.
-    const std::string longer = edited_plan([](auto& json) { json["request"]["n_ctx"] = 1u << 26; });
+    const std::string longer = edited_plan([](auto& json) {
+        json["request"]["n_ctx"] = 1u << 21;
+        json["request"]["ram_budget_bytes"] = std::uint64_t{1} << 30;
+    });
     expect_shortfall({program("lfm-run"), "-p", "Hi", "--plan", longer}, "the plan's budget is");
     const std::string richer = edited_plan([](auto& json) {
         json["request"]["n_ctx"] = 1u << 30;
