@@ -134,8 +134,8 @@ int eval_logits(const Arguments& arguments) {
     const Bytes room{std::uint64_t{tokens.size()} * session.n_vocab() * sizeof(float)};
     if (const Bytes available = available_memory(); room > available)
         throw Error(ErrorCode::kShortfall, "--tokens",
-                    "needs " + format_bytes(room) + " for the logits of " + std::to_string(tokens.size()) + " tokens, " +
-                        format_bytes(available) + " is available");
+                    "needs " + format_bytes(room) + " for the logits of " + std::to_string(tokens.size()) +
+                        " tokens, " + format_bytes(available) + " is available");
     std::string logits;
     session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
         logits.append(reinterpret_cast<const char*>(rows.data()), rows.size_bytes());

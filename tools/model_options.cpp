@@ -111,7 +111,8 @@ po::options_description compute_options() {
     options.add_options()("batch-size,b", po::value<std::uint32_t>()->default_value(512), "most tokens of one step");
     options.add_options()(
         "exact", "reference arithmetic: f32 activations, f32 KV cache; on the CPU unless --backend names another");
-    options.add_options()("kernels", po::value<std::string>(), "portable, avx2, avx512, neon: instead of the fastest here");
+    options.add_options()("kernels", po::value<std::string>(),
+                          "portable, avx2, avx512, neon: instead of the fastest here");
     options.add_options()("allow-unknown", po::value<std::vector<std::string>>(), kAllowUnknownHelp);
     options.add_options()("cache-type-k", po::value<std::string>()->default_value("f16"), "-ctk: f16, f32, q8_0");
     options.add_options()("cache-type-v", po::value<std::string>()->default_value("f16"), "-ctv: f16, f32, q8_0");
