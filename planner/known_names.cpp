@@ -101,7 +101,8 @@ std::string expected_text(const Neutral& key, const GgufEntry& entry) {
     std::string text;
     for (const double value : key.values) {
         const bool truth = entry.type == GgufType::kBool;
-        text += (text.empty() ? "" : " or ") + (truth ? std::string(value == 1 ? "true" : "false") : number_text(value));
+        text +=
+            (text.empty() ? "" : " or ") + (truth ? std::string(value == 1 ? "true" : "false") : number_text(value));
     }
     return text;
 }
@@ -177,9 +178,8 @@ std::vector<std::string> check_unknown_names(const GgufFile& file, const ModelDe
     const std::string more =
         refused.size() > 1 ? "; " + std::to_string(refused.size() - 1) + " more of this kind" : std::string();
     throw Error(ErrorCode::kUnsupportedModel, file.name() + ": " + first.name,
-                "expected " + first.expected + ", found " + first.found +
-                    ", which this program does not compute with" + more + "; --allow-unknown " + option +
-                    " loads the model as if it were not there");
+                "expected " + first.expected + ", found " + first.found + ", which this program does not compute with" +
+                    more + "; --allow-unknown " + option + " loads the model as if it were not there");
 }
 
 }  // namespace lfm

@@ -16,9 +16,9 @@ struct UnknownName {
     std::string found;     // "one of [64]", "0"
 };
 
-/// Every tensor that `model` has no place for, and every key that is neither known nor harmless: general.*, tokenizer.*,
-/// quantize.*, split.* are harmless, and keys of the architecture whose value asks for nothing that is not computed
-/// (rope.dimension_count = the head size, attention.causal = true, …). In the file's order, keys first.
+/// Every tensor that `model` has no place for, and every key that is neither known nor harmless: general.*,
+/// tokenizer.*, quantize.*, split.* are harmless, and keys of the architecture whose value asks for nothing that is not
+/// computed (rope.dimension_count = the head size, attention.causal = true, …). In the file's order, keys first.
 std::vector<UnknownName> unknown_names(const GgufFile& file, const ModelDescription& model);
 
 /// Throws Error{kUnsupportedModel} naming the first that no pattern of `allowed` matches (a name; * stands for any

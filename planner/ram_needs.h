@@ -1,4 +1,5 @@
-// What a session takes in RAM, from the model and where the plan puts things: not from what a plan's file says it takes.
+// What a session takes in RAM, from the model and where the plan puts things: not from what a plan's file says it
+// takes.
 #pragma once
 
 #include <string>

@@ -113,8 +113,7 @@ MarkedText ChatSession::history(const Generation& generation) const {
     for (const std::int32_t token : generation.tokens) made.add_token(token, tokenizer_.piece(token));
     if (generation.end != EndReason::kStopString) return made;
     MarkedText said;
-    if (!generation.reasoning.empty())
-        said.add_markup("<think>").add_text(generation.reasoning).add_markup("</think>");
+    if (!generation.reasoning.empty()) said.add_markup("<think>").add_text(generation.reasoning).add_markup("</think>");
     said.add_text(generation.answer);
     return made.str().starts_with(said.str()) ? made.substr(0, said.str().size()) : said;
 }

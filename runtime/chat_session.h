@@ -20,7 +20,7 @@ enum class OnFull {
 
 struct ChatSettings {
     ChatFormat format = ChatFormat::kPlain;
-    std::string system;            // empty: no system message
+    std::string system;                            // empty: no system message
     SpecialTokens parse = SpecialTokens::kAsText;  // of the system message and of what users say
     OnFull on_full = OnFull::kStop;
     GenerationOptions generation;  // the seed counts up by one from answer to answer

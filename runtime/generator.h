@@ -38,12 +38,12 @@ struct GenerationStats {
 
 struct Generation {
     EndReason end = EndReason::kEndToken;
-    std::string raw;     // the bytes of all tokens: tags and stop string in, end token out
+    std::string raw;                   // the bytes of all tokens: tags and stop string in, end token out
     std::vector<std::int32_t> tokens;  // of `raw`
-    std::string answer;  // what the sink got, by kind
+    std::string answer;                // what the sink got, by kind
     std::string reasoning;
     std::optional<std::int32_t> unappended;  // the last token of `raw`, when the session does not hold it
-    std::uint32_t n_dropped = 0;  // turns of a chat that were forgotten to make room
+    std::uint32_t n_dropped = 0;             // turns of a chat that were forgotten to make room
     GenerationStats stats;
 };
 

@@ -48,9 +48,9 @@ struct PlacedOptions {
 
 class PlacedSession {
 public:
-    /// Throws Error{kShortfall} with the figures, before anything is allocated, when there is no plan within the budgets
-    /// or the RAM that is available does not hold what the session takes; and what loading on the host alone throws.
-    /// `ledger` outlives it.
+    /// Throws Error{kShortfall} with the figures, before anything is allocated, when there is no plan within the
+    /// budgets or the RAM that is available does not hold what the session takes; and what loading on the host alone
+    /// throws. `ledger` outlives it.
     PlacedSession(const PlacedOptions& options, Ledger& ledger);
     PlacedSession(const PlacedSession&) = delete;
     PlacedSession& operator=(const PlacedSession&) = delete;

@@ -35,7 +35,8 @@ std::vector<std::int32_t> Tokenizer::encode(std::string_view text, SpecialTokens
     const std::size_t extent = parse == SpecialTokens::kAsTokens ? text.size() : 0;
     std::vector<std::int32_t> ids;
     BpeEncoder encoder(vocabulary_, merges_);
-    encode_between(text, [extent](std::size_t) { return extent; }, encoder, ids);
+    encode_between(
+        text, [extent](std::size_t) { return extent; }, encoder, ids);
     return ids;
 }
 

@@ -18,7 +18,7 @@ struct BenchOptions {
     BenchAction action = BenchAction::kRun;
     std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
     std::vector<std::string> allow_unknown;
-    std::vector<BenchTest> tests;                  // at least one
+    std::vector<BenchTest> tests;  // at least one
     std::uint32_t repetitions = 1;
     bool warmup = true;
     /// Nothing: the router chooses.

@@ -66,8 +66,7 @@ int eval_template(const Arguments& arguments) {
         throw Error(ErrorCode::kUsage, "--tokens", "expected --model beside it, found none");
     std::optional<Tokenizer> tokenizer;
     if (values.count("model") > 0) tokenizer = Tokenizer::from_gguf(open_model_file(values["model"].as<std::string>()));
-    const std::string text =
-        tokenizer ? tokenizer->chat_template() : read_text(values["template"].as<std::string>());
+    const std::string text = tokenizer ? tokenizer->chat_template() : read_text(values["template"].as<std::string>());
     const Recognised recognised = recognise_template(text);
     if (recognised.confidence == Confidence::kUnknown)
         std::fputs("lfm-eval: warning: unknown chat template, using the plain form\n", stderr);

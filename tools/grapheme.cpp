@@ -35,8 +35,8 @@ std::vector<std::size_t> borders(std::wstring_view line) {
     PCRE2_SIZE offset = 0;
     const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> cluster(
         pcre2_compile(reinterpret_cast<PCRE2_SPTR>("\\X"), 2, PCRE2_UTF, &error, &offset, nullptr), pcre2_code_free);
-    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(
-        pcre2_match_data_create(1, nullptr), pcre2_match_data_free);
+    const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
+                                                                                    pcre2_match_data_free);
     const std::string text = utf8_of(line);
     std::vector<std::size_t> found;
     std::size_t n_characters = 0;

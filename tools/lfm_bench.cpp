@@ -75,7 +75,8 @@ std::optional<MachineProfile> find_machine(const BenchOptions& options) {
 void check_profile(const std::vector<BenchResult>& results, std::uint32_t n_threads, const Console& console) {
     double fastest = 0;
     for (const BenchResult& result : results) fastest = std::max(fastest, result.read_bandwidth);
-    if (forget_slow_profile(fastest, n_threads, console)) this_machine({.console = console, .probe = {}, .devices = {}});
+    if (forget_slow_profile(fastest, n_threads, console))
+        this_machine({.console = console, .probe = {}, .devices = {}});
 }
 
 BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, const DeviceChoice& device) {

@@ -31,8 +31,8 @@ public:
     LineEditor& operator=(const LineEditor&) = delete;
 
     /// One message without its last line break. A line that ends in '\' goes on in the next; a line """ begins a block
-    /// that the next such line ends. What is pasted is part of one line, with its line breaks. kInterrupted: the stop flag is up (Ctrl-C); what was typed is dropped. Ctrl-Z
-    /// stops the process, with the terminal as it was before.
+    /// that the next such line ends. What is pasted is part of one line, with its line breaks. kInterrupted: the stop
+    /// flag is up (Ctrl-C); what was typed is dropped. Ctrl-Z stops the process, with the terminal as it was before.
     Input read();
 
 private:

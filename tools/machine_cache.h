@@ -52,8 +52,8 @@ void store_machine(const std::string& path, const MachineProfile& machine);
 /// What tells `found` from `expected`, as in "threads: 2 here, 4 there"; empty: the same machine.
 std::string difference(const MachineIdentity& here, const MachineIdentity& there);
 
-/// Removes the stored profile of this machine when memory was now read by `n_threads` clearly faster than it says: it was
-/// measured beside other programs, and would promise too little for ever. Says so. Returns whether.
+/// Removes the stored profile of this machine when memory was now read by `n_threads` clearly faster than it says: it
+/// was measured beside other programs, and would promise too little for ever. Says so. Returns whether.
 bool forget_slow_profile(double bytes_per_second, std::uint32_t n_threads, const Console& console);
 
 struct MachineCacheOptions {

@@ -30,8 +30,8 @@ void note_device(const PlacedSession& placed, const DeviceChoice& device, const 
 }  // namespace
 
 void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
-    const RamNeeds needs = ram_needs(
-        model, make_host_plan(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv}));
+    const RamNeeds needs =
+        ram_needs(model, make_host_plan(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv}));
     if (needs.total() > budget)
         throw Error(ErrorCode::kShortfall, "--ram-budget",
                     "needs " + format_bytes(needs.total()) + " (" + largest_part(needs, needs.weights) + ") with " +
@@ -76,7 +76,8 @@ PlacedModel::Opened PlacedModel::open(const po::variables_map& values, const Ses
                                       const Console& console) {
     const DeviceRequest wanted = device_request(values);
     const auto& path = values["model"].as<std::string>();
-    Opened opened{path, describe_file(open_model_file(path), allowed_unknown(values), console), choose_device(wanted, console), session};
+    Opened opened{path, describe_file(open_model_file(path), allowed_unknown(values), console),
+                  choose_device(wanted, console), session};
     opened.session.adaptation = wanted.adaptation;
     return opened;
 }

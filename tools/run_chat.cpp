@@ -30,7 +30,7 @@ A line ending in \ goes on in the next; a line """ begins a block, another ends 
 Ctrl-C stops an answer; twice, it leaves.
 )";
 
-constexpr std::array<std::string_view, 8> kCommands{"/help",  "/clear", "/regen", "/stats",
+constexpr std::array<std::string_view, 8> kCommands{"/help", "/clear", "/regen", "/stats",
                                                     "/plan", "/mem",   "/exit",  "/quit"};
 
 enum class Next { kGoOn, kLeave };
@@ -137,9 +137,11 @@ private:
 
     void say_why_it_ended(EndReason reason) const {
         if (reason == EndReason::kInterrupted) console_.note("stopped");
-        if (reason == EndReason::kContextFull) console_.note("context full; " + std::string(options_.on_full == OnFull::kDropOldest
-                                                              ? "old turns are dropped for the next message"
-                                                              : "/clear starts anew") +
+        if (reason == EndReason::kContextFull)
+            console_.note("context full; " +
+                          std::string(options_.on_full == OnFull::kDropOldest
+                                          ? "old turns are dropped for the next message"
+                                          : "/clear starts anew") +
                           ", -c sets its size");
         if (reason == EndReason::kPredictLimit) console_.note("stopped after the tokens that -n allows");
     }

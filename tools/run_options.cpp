@@ -132,7 +132,8 @@ po::options_description run_option_descriptions() {
     po::options_description options;
     const auto text = [] { return po::value<std::string>(); };
     const auto choice = [](const char* by_default) { return po::value<std::string>()->default_value(by_default); };
-    options.add_options()("help,h", "")("version", "")("verbose,v", "")("quiet,q", "")("no-chat", "")("parse-special", "");
+    options.add_options()("help,h", "")("version", "")("verbose,v", "")("quiet,q", "")("no-chat", "")("parse-special",
+                                                                                                      "");
     options.add_options()("model,m", text(), "")("prompt,p", text(), "")("file,f", text(), "");
     options.add_options()("system-prompt", text(), "")("chat-template", text(), "");
     options.add_options()("stop", po::value<std::vector<std::string>>(), "");

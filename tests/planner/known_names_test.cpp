@@ -46,18 +46,25 @@ TEST(KnownNames, KeysWithAValueThatIsNotComputedAreRefusedByName) {
         double value;
         const char* expected;
     };
-    for (const Number& c :
-         {Number{"rope.dimension_count", 16, "expected 32, found 16"}, {"attention.sliding_window", 512, "expected 0"},
-          {"pooling_type", 2, "expected 0, found 2"}, {"embedding_length_out", 128, "found 128"},
-          {"expert_gating_func", 1, "expected 2, found 1"}, {"expert_shared_count", 1, "expected 0"},
-          {"expert_group_count", 4, "expected 1 or 0"}, {"rope.scaling.original_context", 7, "no such key"},
-          {"attention.key_length_mla", 64, "no such key"}, {"whatever", 1, "no such key"}})
+    for (const Number& c : {Number{"rope.dimension_count", 16, "expected 32, found 16"},
+                            {"attention.sliding_window", 512, "expected 0"},
+                            {"pooling_type", 2, "expected 0, found 2"},
+                            {"embedding_length_out", 128, "found 128"},
+                            {"expert_gating_func", 1, "expected 2, found 1"},
+                            {"expert_shared_count", 1, "expected 0"},
+                            {"expert_group_count", 4, "expected 1 or 0"},
+                            {"rope.scaling.original_context", 7, "no such key"},
+                            {"attention.key_length_mla", 64, "no such key"},
+                            {"whatever", 1, "no such key"}})
         expect(ModelFile().u32(c.name, static_cast<std::uint32_t>(c.value)), c.name, c.expected);
     for (const Number& c : {Number{"rope.scaling.factor", 4, "expected 1 or 0, found 4"},
                             {"rope.scaling.attn_factor", 0.5, "expected 1, found 0.5"},
-                            {"rope.freq_base_swa", 1e4, "found 10000"}, {"logit_scale", 2, "found 2"},
-                            {"attention.scale", 0.5, "found 0.5"}, {"final_logit_softcapping", 30, "found 30"},
-                            {"attention.layer_norm_epsilon", 1e-3, "found 0.001"}, {"residual_scale", NAN, "found nan"}})
+                            {"rope.freq_base_swa", 1e4, "found 10000"},
+                            {"logit_scale", 2, "found 2"},
+                            {"attention.scale", 0.5, "found 0.5"},
+                            {"final_logit_softcapping", 30, "found 30"},
+                            {"attention.layer_norm_epsilon", 1e-3, "found 0.001"},
+                            {"residual_scale", NAN, "found nan"}})
         expect(ModelFile().f32(c.name, static_cast<float>(c.value)), c.name, c.expected);
     expect(ModelFile().text("rope.scaling.type", "yarn"), "rope.scaling.type", "expected none, found yarn");
     expect(ModelFile().text("attention.causal", "yes"), "attention.causal", "found yes");

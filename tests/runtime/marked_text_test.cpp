@@ -19,13 +19,9 @@ using test::SmallVocabulary;
 using test::TinyModel;
 using Ids = std::vector<std::int32_t>;
 
-const std::vector<std::string> kMarkers{"<|pad|>",
-                                        "<|tool_call_start|>",
-                                        "<|tool_call_end|>",
-                                        "<|tool_list_start|>",
-                                        "<|tool_list_end|>",
-                                        "<|tool_response_start|>",
-                                        "<|tool_response_end|>"};
+const std::vector<std::string> kMarkers{
+    "<|pad|>",           "<|tool_call_start|>",     "<|tool_call_end|>",    "<|tool_list_start|>",
+    "<|tool_list_end|>", "<|tool_response_start|>", "<|tool_response_end|>"};
 
 SmallVocabulary with_markers() {
     SmallVocabulary vocabulary;

@@ -18,7 +18,8 @@ std::string program(const std::string& name) { return LFM_BINARY_DIR "/bin/" + n
 const std::string kModel = LFM_BINARY_DIR "/share/lfm/demo.gguf";
 
 /// One line with "needs", the largest part and what there is; nothing on stdout.
-void expect_shortfall(const std::vector<std::string>& command, const std::string& largest, const std::string& input = "") {
+void expect_shortfall(const std::vector<std::string>& command, const std::string& largest,
+                      const std::string& input = "") {
     const auto begin = std::chrono::steady_clock::now();
     const Result result = run(command, input);
     const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
@@ -56,8 +57,9 @@ TEST_F(AvailableMemory, BoundsTheContextOfEveryTool) {
     expect_shortfall({program("lfm-run"), "-c", "1000000000", "-ctk", "q8_0"}, "KV cache", "Hi");
     expect_shortfall({program("lfm-run"), "-p", "Hi", "-c", "1000000000", "--ram-budget", "100GiB"}, "KV cache");
     expect_shortfall({program("lfm-eval"), "perplexity", "-m", kModel, "-f", text, "-c", "1000000000"}, "KV cache");
-    expect_shortfall({program("lfm-eval"), "routing", "-m", kModel, "-f", text, "-o", dir_.file("o"), "-c", "1000000000"},
-                     "KV cache");
+    expect_shortfall(
+        {program("lfm-eval"), "routing", "-m", kModel, "-f", text, "-o", dir_.file("o"), "-c", "1000000000"},
+        "KV cache");
     expect_shortfall({program("lfm-bench"), "--shape", "lfm2-350m:Q4_0", "-p", "16", "-n", "0", "-d", "16000000"},
                      "KV cache");
     expect_shortfall({program("lfm-plan"), "-m", kModel, "--profile", "ddr5-5600", "-c", "1000000000"}, "KV cache");

@@ -35,9 +35,10 @@ protected:
                                  "installed\";; esac; done");
         script("apt-get", "for p in \"$@\"; do echo \"$p\" >>" + installed + "; done");
         script("sudo", "exec \"$@\"");
-        script("cmake", "echo \"cmake $*\" >>" + log + "; if [ \"$1\" = --preset ]; then mkdir -p " + build + "; touch " +
-                            build + "/build.ninja; else mkdir -p " + build + "/bin; printf '#!/bin/sh\\necho ran\\n' >" +
-                            build + "/bin/lfm-run; chmod +x " + build + "/bin/lfm-run; fi");
+        script("cmake", "echo \"cmake $*\" >>" + log + "; if [ \"$1\" = --preset ]; then mkdir -p " + build +
+                            "; touch " + build + "/build.ninja; else mkdir -p " + build +
+                            "/bin; printf '#!/bin/sh\\necho ran\\n' >" + build + "/bin/lfm-run; chmod +x " + build +
+                            "/bin/lfm-run; fi");
         script("ctest", "echo ctest >>" + log + "; cp " + dir_.file("results.xml") + " " + build +
                             "/tests.xml; echo 'HIP backend: not built, no hipcc' >" + build + "/left_out.txt; exit " +
                             "$(cat " + dir_.file("ctest_code") + ")");

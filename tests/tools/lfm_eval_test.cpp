@@ -59,10 +59,10 @@ TEST_F(EvalTest, MakeSaysWhatIsWrongAndLeavesNothing) {
 
 TEST_F(EvalTest, TheTokensOfAConversationAreTheTemplatesOwn) {
     const auto ids = [&](const std::string& content) {
-        const Result result = run({kEval, "template", "-m", model_, "--tokens"},
-                                  nlohmann::json{{"bos_token", "<|im_end|>"},
-                                                 {"messages", {{{"role", "user"}, {"content", content}}}}}
-                                      .dump());
+        const Result result =
+            run({kEval, "template", "-m", model_, "--tokens"},
+                nlohmann::json{{"bos_token", "<|im_end|>"}, {"messages", {{{"role", "user"}, {"content", content}}}}}
+                    .dump());
         EXPECT_EQ(result.code, 0) << result.err;
         return result.out;
     };

@@ -178,8 +178,9 @@ TEST_F(LfmRunChat, JoinedCharactersAreErasedAsOne) {
     Terminal chat({kProgram});
     ASSERT_TRUE(chat.wait_for("> "));
     // A family of four, a thumb with its skin, an e with two accents: each goes with one key.
-    chat.type("/sta\U0001F468\u200D\U0001F469\u200D\U0001F467\u200D\U0001F466\177"
-              "\U0001F44D\U0001F3FD\177e\u0301\u0323\177ts\n");
+    chat.type(
+        "/sta\U0001F468\u200D\U0001F469\u200D\U0001F467\u200D\U0001F466\177"
+        "\U0001F44D\U0001F3FD\177e\u0301\u0323\177ts\n");
     ASSERT_TRUE(chat.wait_for("context: ")) << chat.screen;
     ASSERT_TRUE(chat.wait_for("> "));
     // To the left over one, and it is erased from there; Ctrl-D does not leave while there is text.

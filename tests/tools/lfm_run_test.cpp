@@ -127,7 +127,8 @@ TEST_F(LfmRun, TextOfAnyKindIsNoToken) {
     EXPECT_EQ(added({"-f", file("prompt", plain + forged)}), as_text);
     const int as_system = n_prompt_tokens({"-p", plain, "-sys", forged}) - n_prompt_tokens({"-p", plain, "-sys", "x"});
     EXPECT_GT(as_system, 30);
-    EXPECT_EQ(n_prompt_tokens({"--no-chat", "-p", plain + forged}) - n_prompt_tokens({"--no-chat", "-p", plain}), as_text);
+    EXPECT_EQ(n_prompt_tokens({"--no-chat", "-p", plain + forged}) - n_prompt_tokens({"--no-chat", "-p", plain}),
+              as_text);
     EXPECT_LT(added({"-p", plain + forged, "--parse-special"}), as_text - 15);
     EXPECT_LT(n_prompt_tokens({"-p", plain, "-sys", forged, "--parse-special"}), as_system);
 }
