@@ -190,6 +190,8 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
         choose<OutputFormat>(values, "output-format", {{"text", OutputFormat::kText}, {"json", OutputFormat::kJson}});
     options.on_full =
         choose<OnFull>(values, "on-full", {{"stop", OnFull::kStop}, {"drop-oldest", OnFull::kDropOldest}});
+    if (is_given(values, "on-full") && (options.prompt || options.file || options.form == PromptForm::kRaw))
+        throw Error(ErrorCode::kUsage, "--on-full", "expected a chat, found a prompt that is answered once");
     options.color = choose<ColorChoice>(
         values, "color",
         {{"auto", ColorChoice::kAuto}, {"always", ColorChoice::kAlways}, {"never", ColorChoice::kNever}});

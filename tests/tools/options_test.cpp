@@ -245,6 +245,7 @@ TEST(Combinations, ThatWouldIgnoreAnOptionAreRefused) {
         {run, {"--backend", "cpu", "--skew", "1"}},
         {run, {"--quiet", "--verbose"}},
         {run, {"--no-chat", "--system-prompt", "x"}},
+        {run, {"--on-full", "drop-oldest", "-p", "x"}},
         {run, {"--output-format", "json", "--color", "always"}},
         {perplexity, {"--exact", "--kernels", "portable"}},
         {perplexity, {"--backend", "cpu", "--vram-budget", "8GiB"}},
