@@ -58,11 +58,10 @@ int eval_perplexity(const Arguments& arguments) {
     std::size_t n = 0;
     const std::size_t n_window = options.n_ctx - n_prefix;
     for (std::size_t first = 0; first + 2 <= tokens.size(); first += n_window) {
-        std::vector<std::int32_t> window;
-        if (tokenizer.bos()) window.push_back(*tokenizer.bos());
-        const std::size_t size = std::min(n_window, tokens.size() - first);
-        window.insert(window.end(), tokens.begin() + static_cast<std::ptrdiff_t>(first),
-                      tokens.begin() + static_cast<std::ptrdiff_t>(first + size));
+        const std::span<const std::int32_t> own =
+            std::span(tokens).subspan(first, std::min(n_window, tokens.size() - first));
+        std::vector<std::int32_t> window(own.begin(), own.end());
+        if (tokenizer.bos()) window.insert(window.begin(), *tokenizer.bos());
         session.reset();
         session.append_all(window, [&](std::size_t at, std::span<const float> logits) {
             for (std::size_t row = 0; row * session.n_vocab() < logits.size(); ++row) {
