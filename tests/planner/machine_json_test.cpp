@@ -127,9 +127,9 @@ TEST(MachineIdentity, TellsPartsApartAndNotFigures) {
                                                       {"cores", "8"},
                                                       {"threads", "16"},
                                                       {"memory", "64 GiB"},
-                                                      {"device 1 name", "Card \"A\""},
-                                                      {"device 1 backend", "cuda"},
-                                                      {"device 1 memory", "12 GiB"}};
+                                                      {"device 0 name", "Card \"A\""},
+                                                      {"device 0 backend", "cuda"},
+                                                      {"device 0 memory", "12 GiB"}};
     EXPECT_EQ(identity.parts, expected);
     MachineProfile other = machine;
     other.host.operation_us = assumed(100);
