@@ -65,11 +65,6 @@ TEST_F(AvailableMemory, BoundsTheContextOfEveryTool) {
     expect_shortfall({program("lfm-plan"), "-m", kModel, "--profile", "ddr5-5600", "-c", "1000000000"}, "KV cache");
 }
 
-TEST_F(AvailableMemory, BoundsWorkingMemory) {
-    // A step of so many tokens has rows and logits of its own.
-    expect_shortfall({program("lfm-run"), "-p", "Hi", "-c", "100000000", "-b", "100000000"}, "GiB");
-}
-
 TEST_F(AvailableMemory, BoundsRandomWeights) {
     expect_shortfall({program("lfm-bench"), "--shape", "lfm2-24b-a2b:F32", "-p", "1", "-n", "0", "-r", "1"}, "weights");
     expect_shortfall({program("lfm-bench"), "--roofline", "--shape",

@@ -5,7 +5,7 @@ tiny=lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_e
 # The emulation is too slow to be measured: in dry runs the processor alone is, and another device's figures go with it.
 probe() {
     local place=(--backend "$backend" --device "$device") most=40
-    [[ $scale == dry ]] && place=(--backend cpu) most=20
+    [[ $scale == dry ]] && place=() most=20
     stage probe "$most" bench "$lfm/bin/lfm-probe" --quick "${place[@]}" -o "$work/machine.json"
     choose_profile
 }
