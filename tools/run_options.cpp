@@ -28,8 +28,7 @@ Answers the prompt of -p, -f or a pipe, on stdout. On a terminal: a chat.
 
 Sampling; the defaults are those recommended for the model (see -v):
       --temp T (0: the best token, always)  --top-k K  --top-p P  --min-p P
-      --repeat-penalty R  --repeat-last-n N
-  -s, --seed N               same seed, same answer; -1: random (default)
+      --repeat-penalty R  --repeat-last-n N  -s, --seed N (-1, default: random)
 
 Computing:
   -t, --threads N            default: one per core

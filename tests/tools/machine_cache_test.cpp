@@ -163,7 +163,7 @@ TEST(ProfileScope, EmulatedDevicesAreInOnlyWhenAskedForAndInAFileOfTheirOwn) {
 
     const auto parts = identity_of(asked).parts;
     EXPECT_EQ(parts.at("device 0 name"), "Card");
-    EXPECT_EQ(parts.at("device 2 name"), "Emulated");
+    EXPECT_EQ(parts.at("device 1 name"), "Emulated");
     EXPECT_NE(identity_of(asked), identity_of(usual));
     EXPECT_EQ(identity_of(tools::profile_scope({&emulated, 1}, {})), present_identity());
 }
