@@ -120,6 +120,9 @@ int run_bench(const BenchOptions& options) {
     std::optional<OutputFile> trace_file;
     if (options.trace_file) trace_file.emplace(*options.trace_file, options.files_read);
     const ModelDescription model = describe(options, console);
+    // What is wrong with the options is said before the device is.
+    if (!options.routing_option.empty() && model.hyper.n_expert == 0)
+        throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device, session);
@@ -131,8 +134,6 @@ int run_bench(const BenchOptions& options) {
     }
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
-    if (!options.routing_option.empty() && model.hyper.n_expert == 0)
-        throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     if (options.routing && model.hyper.n_expert > 0) {
         routing = RoutingTrace::open(*options.routing, model.hyper);
         expected = expected_routing(*options.routing, model.hyper);

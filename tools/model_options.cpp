@@ -17,7 +17,7 @@ namespace {
 DType cache_type(const po::variables_map& values, const char* option) {
     const auto& name = values[option].as<std::string>();
     const auto type = dtype_from_name(name);
-    if (!type)
+    if (type != DType::kF16 && type != DType::kF32 && type != DType::kQ8_0)
         throw Error(ErrorCode::kUsage, std::string("--") + option, "expected f16, f32 or q8_0, found " + shown(name));
     return *type;
 }

@@ -88,9 +88,9 @@ PlannedRun plan_run(const RunOptions& options, const ModelDescription& model, co
     session.n_batch = std::min(session.n_batch, session.n_ctx);
     DeviceRequest request = options.device;
     request.stop = &stop_flag();
+    const auto routing = routing_of(options.use, model.hyper);  // what is wrong with it is said before the device is
     run.device = choose_device(request, console);
     run.plan = planning_for(run.device);
-    const auto routing = routing_of(options.use, model.hyper);
     if (auto* planning = std::get_if<Planning>(&run.plan)) planning->request.routing = routing;
     if (!run.device.open && run.device.ram_budget) check_ram(model, session, *run.device.ram_budget);
     return run;
