@@ -175,9 +175,8 @@ private:
     Plan describe(const Placement& placement, const Limits& limits) const {
         Plan plan = make_host_plan(model_, request_.sizes);
         plan.remarks = limits.remarks;
-        if (const std::uint32_t made_for = model_.hyper.n_ctx_train; made_for > 0 && request_.sizes.n_ctx > made_for)
-            plan.remarks.push_back("the model was made for " + std::to_string(made_for) + " tokens of context, not " +
-                                   std::to_string(request_.sizes.n_ctx));
+        if (auto remark = context_remark(model_.hyper, request_.sizes.n_ctx))
+            plan.remarks.push_back(*std::move(remark));
         plan.machine = {.name = machine_.name, .measured_at = machine_.measured_at, .identity = identity_of(machine_)};
         plan.vram_budget = limits.device ? limits.vram : Bytes{};
         plan.ram_budget = limits.ram;

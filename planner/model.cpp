@@ -148,6 +148,12 @@ std::string shape_text(std::span<const std::uint64_t> dims) {
     return text + "]";
 }
 
+std::optional<std::string> context_remark(const HyperParameters& hyper, std::uint32_t n_ctx) {
+    if (hyper.n_ctx_train == 0 || n_ctx <= hyper.n_ctx_train) return std::nullopt;
+    return "the model was made for " + std::to_string(hyper.n_ctx_train) + " tokens of context, not " +
+           std::to_string(n_ctx);
+}
+
 ModelDescription describe_model(const GgufFile& file, std::span<const std::string> allowed) {
     ModelDescription model;
     model.hyper = read_hyper_parameters(file);

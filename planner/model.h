@@ -96,6 +96,10 @@ struct ModelDescription {
 /// `allowed` matches; Error{kInvalidModel} naming key or tensor, expected and found.
 ModelDescription describe_model(const GgufFile& file, std::span<const std::string> allowed = {});
 
+/// "the model was made for 128000 tokens of context, not 200000"; nothing where it was made for as many, or does not
+/// say.
+std::optional<std::string> context_remark(const HyperParameters& hyper, std::uint32_t n_ctx);
+
 /// "[64,2]", as messages show dims.
 std::string shape_text(std::span<const std::uint64_t> dims);
 

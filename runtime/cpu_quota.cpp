@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
-#include <string_view>
+
+#include "runtime/cgroups.h"
 
 namespace lfm {
 namespace {
@@ -31,47 +32,13 @@ std::optional<double> quota_1(const std::string& folder) {
     return quota_of(quota, period);
 }
 
-/// Every group from `group` ("/a/b") up to the root may have one.
-template <typename QuotaOf>
-void tighten(std::optional<double>& least, const std::string& mount, std::string group, const QuotaOf& quota_in) {
-    for (;;) {
-        const auto quota = quota_in(mount + group + "/");
-        if (quota && (!least || *quota < *least)) least = quota;
-        if (group.empty()) return;
-        const std::size_t slash = group.rfind('/');
-        group.resize(slash == std::string::npos ? 0 : slash);
-    }
-}
-
-bool names_cpu(std::string_view controllers) {
-    while (!controllers.empty()) {
-        const std::size_t end = std::min(controllers.find(','), controllers.size());
-        if (controllers.substr(0, end) == "cpu") return true;
-        controllers.remove_prefix(std::min(end + 1, controllers.size()));
-    }
-    return false;
-}
-
 }  // namespace
 
 std::optional<double> cpu_quota(const std::string& root) {
-    const std::string mounts = root + "/sys/fs/cgroup";
     std::optional<double> least;
-    std::ifstream file(root + "/proc/self/cgroup");
-    for (std::string line; std::getline(file, line);) {  // "3:cpu,cpuacct:/a/b"; version 2: "0::/a/b"
-        const std::size_t first = line.find(':');
-        const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        std::string group = line.substr(second + 1);
-        if (group == "/") group.clear();
-        if (controllers.empty()) {
-            tighten(least, mounts, group, quota_2);
-            tighten(least, mounts + "/unified", group, quota_2);  // beside version 1
-        } else if (names_cpu(controllers)) {
-            tighten(least, mounts + "/cpu", group, quota_1);
-            if (controllers != "cpu") tighten(least, mounts + "/" + controllers, group, quota_1);
-        }
+    for (const CgroupFolder& folder : cgroup_folders("cpu", root)) {
+        const auto quota = folder.version == 2 ? quota_2(folder.path) : quota_1(folder.path);
+        if (quota && (!least || *quota < *least)) least = quota;
     }
     return least;
 }

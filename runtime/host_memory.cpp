@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <fstream>
 
+#include "runtime/cgroups.h"
+
 namespace lfm {
 namespace {
 
@@ -26,8 +28,11 @@ Bytes meminfo(const std::string& key) {
 
 /// What a kind of cgroup calls its files, and the counts of memory.stat that include the groups below.
 struct CgroupFiles {
-    std::string mount, limit, used, active_file, inactive_file;
+    const char *limit, *used, *active_file, *inactive_file;
 };
+constexpr CgroupFiles kVersion1{"memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file",
+                                "total_inactive_file"};
+constexpr CgroupFiles kVersion2{"memory.max", "memory.current", "active_file", "inactive_file"};
 
 /// Pages of files in a group's use: the kernel drops them before it refuses memory, as it does for MemAvailable.
 Bytes droppable(const std::string& folder, const CgroupFiles& files) {
@@ -42,48 +47,22 @@ Bytes droppable(const std::string& folder, const CgroupFiles& files) {
 
 Bytes difference(Bytes from, Bytes what) { return {from.value - std::min(from.value, what.value)}; }
 
-/// Every group from `group` ("/a/b") up to the root may set a limit, and a wide one may be nearly used up.
-void tighten(CgroupMemory& memory, const CgroupFiles& files, std::string group) {
-    for (;;) {
-        const std::string folder = files.mount + group + "/";
-        if (const auto limit = number_in(folder + files.limit)) {
-            const Bytes used{number_in(folder + files.used).value_or(0)};
-            const Bytes left = difference({*limit}, difference(used, droppable(folder, files)));
-            if (!memory.left || left < *memory.left) memory.left = left;
-            if (!memory.limit || *limit < memory.limit->value) {
-                memory.limit = Bytes{*limit};
-                memory.used = used;
-            }
-        }
-        if (group.empty()) return;
-        const std::size_t slash = group.rfind('/');
-        group.resize(slash == std::string::npos ? 0 : slash);
-    }
-}
-
-bool names_memory(std::string controllers) {
-    controllers = "," + controllers + ",";
-    return controllers.find(",memory,") != std::string::npos;
-}
-
 }  // namespace
 
 CgroupMemory cgroup_memory(const std::string& root) {
-    const CgroupFiles version_2{root + "/sys/fs/cgroup", "memory.max", "memory.current", "active_file",
-                                "inactive_file"};
-    const CgroupFiles version_1{root + "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
-                                "total_active_file", "total_inactive_file"};
     CgroupMemory memory;
-    std::ifstream file(root + "/proc/self/cgroup");
-    for (std::string line; std::getline(file, line);) {  // "4:memory:/a/b"; version 2: "0::/a/b"
-        const std::size_t first = line.find(':');
-        const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-        if (second == std::string::npos) continue;
-        const std::string controllers = line.substr(first + 1, second - first - 1);
-        std::string group = line.substr(second + 1);
-        if (group == "/") group.clear();
-        if (controllers.empty()) tighten(memory, version_2, group);
-        if (names_memory(controllers)) tighten(memory, version_1, group);
+    for (const CgroupFolder& folder : cgroup_folders("memory", root)) {
+        const CgroupFiles& files = folder.version == 2 ? kVersion2 : kVersion1;
+        const auto limit = number_in(folder.path + files.limit);
+        if (!limit) continue;
+        const Bytes used{number_in(folder.path + files.used).value_or(0)};
+        // A wide group may be nearly used up by others.
+        const Bytes left = difference({*limit}, difference(used, droppable(folder.path, files)));
+        if (!memory.left || left < *memory.left) memory.left = left;
+        if (!memory.limit || *limit < memory.limit->value) {
+            memory.limit = Bytes{*limit};
+            memory.used = used;
+        }
     }
     return memory;
 }

@@ -1,5 +1,4 @@
 // lfm-eval make: a random-weight GGUF of real shape with a working tokenizer.
-
 #include <limits>
 
 #include "planner/shape.h"

@@ -29,12 +29,16 @@ std::string utf8_of(std::wstring_view line) {
 
 bool begins_character(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) != 0x80; }
 
-/// The places in the line, in code points, where a cluster begins, and its end.
-std::vector<std::size_t> borders(std::wstring_view line) {
+std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> any_cluster() {
     int error = 0;
     PCRE2_SIZE offset = 0;
-    const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> cluster(
-        pcre2_compile(reinterpret_cast<PCRE2_SPTR>("\\X"), 2, PCRE2_UTF, &error, &offset, nullptr), pcre2_code_free);
+    return {pcre2_compile(reinterpret_cast<PCRE2_SPTR>("\\X"), 2, PCRE2_UTF, &error, &offset, nullptr),
+            pcre2_code_free};
+}
+
+/// The places in the line, in code points, where a cluster begins, and its end.
+std::vector<std::size_t> borders(std::wstring_view line) {
+    static const std::unique_ptr<pcre2_code, decltype(&pcre2_code_free)> cluster = any_cluster();
     const std::unique_ptr<pcre2_match_data, decltype(&pcre2_match_data_free)> match(pcre2_match_data_create(1, nullptr),
                                                                                     pcre2_match_data_free);
     const std::string text = utf8_of(line);

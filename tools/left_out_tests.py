@@ -17,7 +17,7 @@ SKIPPED = re.compile(r": Skipped\n(.*)")
 
 def suite_of(name):
     """"Cases/LfmRun.Answers/3" belongs to LfmRun."""
-    return name.split(".")[0].split("/")[-1] if "/" in name.split(".")[0] else name.split(".")[0]
+    return name.split(".")[0].split("/")[-1]
 
 
 def skipped(path):

@@ -39,6 +39,4 @@ ModelDescription describe_file(const GgufFile& file, std::span<const std::string
 /// A whole file, or standard input for "-". Throws Error{kIo}, Error{kInvalidInput} for more than 256 MiB.
 std::string read_text(const std::string& path);
 
-using lfm::write_file;
-
 }  // namespace lfm::tools

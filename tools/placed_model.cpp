@@ -93,9 +93,8 @@ PlacedModel::PlacedModel(const Opened& opened, const Console& console)
                            .load = file_loader(opened.path, opened.model, ledger_)},
                           console, ledger_)) {
     note_device(placed_, opened.device, console);
-    if (const std::uint32_t made_for = opened.model.hyper.n_ctx_train; opened.session.n_ctx > made_for)
-        console.note("warning: the model was made for " + std::to_string(made_for) + " tokens of context, not " +
-                     std::to_string(opened.session.n_ctx));
+    if (const auto remark = context_remark(opened.model.hyper, opened.session.n_ctx))
+        console.note("warning: " + *remark);
 }
 
 void PlacedModel::note_loss(const Console& console) const {

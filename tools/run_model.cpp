@@ -200,9 +200,7 @@ void RunModel::say_what_was_chosen(const RunOptions& options) const {
     if (chats && !options.chat_format && recognised_.confidence == Confidence::kSimilar)
         console.note("warning: the model's chat template is approximated by " +
                      std::string(chat_format_name(chat_format_)) + ", whose marks it has; --chat-template chooses one");
-    if (hyper.n_ctx_train > 0 && planned_.session.n_ctx > hyper.n_ctx_train)
-        console.note("warning: the model was made for " + std::to_string(hyper.n_ctx_train) +
-                     " tokens of context, not " + std::to_string(planned_.session.n_ctx));
+    if (const auto remark = context_remark(hyper, planned_.session.n_ctx)) console.note("warning: " + *remark);
 
     console.detail("model: " + path_ + ", " + hyper.name + ", " + format_bytes(weight_bytes(model().description())) +
                    ", mostly " + std::string(dtype_name(main_type(model().description()))));

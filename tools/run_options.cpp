@@ -67,14 +67,8 @@ Value choose(const po::variables_map& values, const char* option, Choices<Value>
     throw Error(ErrorCode::kUsage, std::string("--") + option, "expected one of " + known + ", found " + shown(name));
 }
 
-template <typename T>
-std::optional<T> find(const po::variables_map& values, const char* option) {
-    if (values.count(option) == 0) return std::nullopt;
-    return values[option].as<T>();
-}
-
 std::optional<ChatFormat> find_chat_format(const po::variables_map& values) {
-    const auto name = find<std::string>(values, "chat-template");
+    const auto name = find_text(values, "chat-template");
     if (!name) return std::nullopt;
     const auto format = chat_format_from_name(*name);
     if (format) return format;
@@ -108,7 +102,8 @@ Verbosity find_verbosity(const po::variables_map& values) {
 }
 
 std::vector<std::string> find_stop_strings(const po::variables_map& values) {
-    const auto strings = find<std::vector<std::string>>(values, "stop").value_or(std::vector<std::string>());
+    const auto strings =
+        values.count("stop") > 0 ? values["stop"].as<std::vector<std::string>>() : std::vector<std::string>();
     for (const std::string& string : strings)
         if (string.empty() || string.size() > kMaxStopString)
             throw Error(
@@ -154,15 +149,15 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
     if (values.count("version") > 0) options.action = RunAction::kVersion;
     if (options.action != RunAction::kRun) return options;
 
-    options.model = find<std::string>(values, "model");
-    options.prompt = find<std::string>(values, "prompt");
-    options.file = find<std::string>(values, "file");
+    options.model = find_text(values, "model");
+    options.prompt = find_text(values, "prompt");
+    options.file = find_text(values, "file");
     const auto n_predict = find_integer(values, "predict", {-1, kContextRange.highest});
     if (n_predict && *n_predict >= 0) options.n_predict = static_cast<std::uint32_t>(*n_predict);
     options.n_ctx = static_cast<std::uint32_t>(find_integer(values, "ctx-size", kContextRange).value_or(0));
     options.compute = session_options(values);
     options.allow_unknown = allowed_unknown(values);
-    options.plan_file = find<std::string>(values, "plan");
+    options.plan_file = find_text(values, "plan");
     for (const char* decided : {"vram-budget", "ram-budget", "ctx-size", "batch-size", "cache-type-k", "cache-type-v"})
         if (options.plan_file && is_given(values, decided))
             throw Error(ErrorCode::kUsage, "--plan",
@@ -173,11 +168,11 @@ RunOptions parse_run_options(const std::vector<std::string>& arguments) {
         throw Error(ErrorCode::kUsage, options.use.counts_file ? "--routing" : "--skew",
                     options.plan_file ? "expected none beside --plan, which has it"
                                       : "expected none where the CPU alone computes");
-    options.trace_file = find<std::string>(values, "trace");
+    options.trace_file = find_text(values, "trace");
     options.sampling = find_sampling(values);
     const auto seed = find_integer(values, "seed", {-1, std::numeric_limits<std::int64_t>::max()});
     if (seed && *seed >= 0) options.seed = static_cast<std::uint64_t>(*seed);
-    options.system = find<std::string>(values, "system-prompt").value_or("");
+    options.system = find_text(values, "system-prompt").value_or("");
     if (values.count("no-chat") > 0) options.form = PromptForm::kRaw;
     if (values.count("parse-special") > 0) options.parse = SpecialTokens::kAsTokens;
     options.chat_format = find_chat_format(values);

@@ -44,6 +44,7 @@ void Submissions::make_room(std::size_t n_programs) {
 
 void Submissions::begin_step() {
     counts_.clear();
+    counts_of_graphs_.clear();
     n_graphs_ = n_flushes_of_step_ = 0;
     if (!timelines_.gave_up()) return;
     timelines_.forget_that_it_gave_up();
@@ -58,6 +59,12 @@ std::uint32_t Submissions::launches(ProgramId program) const {
     const Programs::Present present = programs_.present(program);
     if (!why_no_graphs_ && class_of(*present.step) == StepClass::kOne) return 0;
     return static_cast<std::uint32_t>(present.launches.size()) + 1;  // and where it meets the next one
+}
+
+StepNodes Submissions::nodes() const {
+    NodeCounts all = counts_;
+    for (const auto& counts : counts_of_graphs_) all.add(*counts);
+    return {all.kinds(), n_graphs_ > 0 && n_graphs_ == n_flushes_of_step_};
 }
 
 Point Submissions::add(ProgramId program, std::span<const Point> waits, Watched watched) {
@@ -79,7 +86,7 @@ void Submissions::flush() {
     if (const StepGraph* graph = graph_of_step()) {
         send_points();
         health_.check(api::launch(graph->graph, stream_), "launching a graph");
-        counts_.add(graph->counts);
+        counts_of_graphs_.push_back(graph->counts);
         ++n_graphs_;
     } else {
         launch_all(PointsIn::kPush);
@@ -168,7 +175,7 @@ const Submissions::StepGraph* Submissions::graph_of_step() {
     if (batches_.size() > 1) programs_.present(batches_);
     const NodeCounts before = std::exchange(counts_, {});
     const api::GraphExec graph = capture();
-    const NodeCounts counts = std::exchange(counts_, before);
+    const auto counts = std::make_shared<const NodeCounts>(std::exchange(counts_, before));
     if (graph == api::GraphExec{}) return nullptr;
     if (graphs_.size() < most_graphs()) {
         graphs_.push_back({batches_, step.n_outputs, graph, counts});

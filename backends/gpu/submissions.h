@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -45,7 +46,7 @@ public:
     /// Why steps of one token are no graphs; nothing when they are.
     const std::optional<std::string>& why_no_graphs() const { return why_no_graphs_; }
     /// Of what was handed over since the step began.
-    StepNodes nodes() const { return {counts_.kinds(), n_graphs_ > 0 && n_graphs_ == n_flushes_of_step_}; }
+    StepNodes nodes() const;
 
     // For those who wait for another flag of theirs.
     GaveUp gave_up() const;
@@ -61,7 +62,7 @@ private:
         std::vector<Batch> batches;
         std::uint32_t n_outputs = 0;
         api::GraphExec graph{};
-        NodeCounts counts;
+        std::shared_ptr<const NodeCounts> counts;
     };
     /// Where a launch finds its points.
     enum class PointsIn : std::uint8_t { kPush, kMemory };
@@ -101,7 +102,9 @@ private:
     std::uint64_t generation_ = 0;
     bool captures_ = false;
     std::optional<std::string> why_no_graphs_, capture_failure_;
+    // Of the step: kernel by kernel, and of each graph, which are added up when somebody asks.
     NodeCounts counts_;
+    std::vector<std::shared_ptr<const NodeCounts>> counts_of_graphs_;
     std::uint32_t n_graphs_ = 0, n_flushes_of_step_ = 0;
 };
 

@@ -6,10 +6,13 @@
 #include <filesystem>
 #include <fstream>
 #include <iterator>
+#include <random>
 #include <thread>
 
 #include <fcntl.h>
+#include <signal.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "memory/error.h"
@@ -158,6 +161,68 @@ TEST(OutputFile, AnInputIsNeverReplaced) {
     EXPECT_THROW(OutputFile(dir.file("other")).require_other_than(other), Error);
     EXPECT_NO_THROW(OutputFile(dir.file("another")).require_other_than(other));
     EXPECT_NO_THROW(OutputFile("/dev/null").require_other_than(OutputFile("/dev/null")));
+}
+
+TEST(WriteFile, ReplacesAndLeavesNothingElse) {
+    const ScratchDir dir;
+    const mode_t mask = ::umask(027);
+    write_file(dir.file("x"), "one");
+    write_file(dir.file("x"), "another");
+    ::umask(mask);
+    EXPECT_EQ(read_file(dir.file("x")), "another");
+    EXPECT_EQ(n_files(dir), 1u);
+    EXPECT_EQ(static_cast<unsigned>(fs::status(dir.file("x")).permissions()), 0640u);
+}
+
+TEST(WriteFile, AnErrorLeavesTheOldFile) {
+    const ScratchDir dir;
+    fs::create_directory(dir.file("folder"));
+    for (const std::string& path : {dir.file("folder"), dir.file("none/x"), std::string("/dev/full")}) {
+        try {
+            write_file(path, "text");
+            ADD_FAILURE() << path;
+        } catch (const Error& error) {
+            EXPECT_EQ(error.code(), ErrorCode::kIo);
+            EXPECT_EQ(error.where(), path);
+        }
+    }
+    EXPECT_EQ(n_files(dir), 1u);
+}
+
+pid_t start_writer(const std::string& path, const std::string& one, const std::string& other) {
+    const pid_t id = ::fork();
+    if (id != 0) return id;
+    try {
+        for (;;) write_file(path, one), write_file(path, other);
+    } catch (...) {
+    }
+    ::_exit(1);
+}
+
+TEST(WriteFile, KilledWritersLeaveOldOrNew) {
+    const ScratchDir dir;
+    const std::string path = dir.file("x");
+    const std::string one(20'000, '1'), other(30'000, '2');
+    write_file(path, one);
+    std::mt19937 random(1);
+    int n_changed = 0;
+    for (int kill = 0; kill < 40; ++kill) {
+        const std::string before = read_file(path);
+        const pid_t writers[] = {start_writer(path, one, other), start_writer(path, one, other)};
+        ASSERT_GT(writers[0], 0);
+        ASSERT_GT(writers[1], 0);
+        for (const pid_t writer : writers) {
+            ::usleep(1000 + random() % 8000);
+            ASSERT_EQ(::kill(writer, SIGKILL), 0);
+            int status = 0;
+            ::waitpid(writer, &status, 0);
+            EXPECT_TRUE(WIFSIGNALED(status)) << "a writer failed";
+        }
+        const std::string text = read_file(path);
+        ASSERT_TRUE(text == one || text == other) << text.size();
+        n_changed += text != before;
+    }
+    EXPECT_GT(n_changed, 0);
 }
 
 }  // namespace

@@ -1,28 +1,11 @@
 // The memory of a cgroup, in either version and at any depth.
 #include <gtest/gtest.h>
 
-#include <filesystem>
-#include <fstream>
-
 #include "runtime/host_memory.h"
-#include "tests/tools/scratch_dir.h"
+#include "tests/runtime/cgroup_tree.h"
 
 namespace lfm::test {
 namespace {
-
-/// A folder that stands for "/".
-class CgroupTree {
-public:
-    void put(const std::string& path, const std::string& content) {
-        const std::filesystem::path file = root() + path;
-        std::filesystem::create_directories(file.parent_path());
-        std::ofstream(file) << content;
-    }
-    std::string root() const { return dir_.file("root"); }
-
-private:
-    ScratchDir dir_;
-};
 
 TEST(CgroupMemory, TheTightestOfTheGroupsAroundCounts) {
     CgroupTree tree;

@@ -2,7 +2,7 @@
 
 tiny=lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_expert=16,n_expert_used=4,n_vocab=2000:Q4_0
 
-# The emulation is too slow to be measured: in dry runs the processor alone is, and another device's figures go with it.
+# The emulation is too slow to be measured: in dry runs lfm-probe takes what is there, and another device's figures go with it.
 probe() {
     local place=(--backend "$backend" --device "$device") most=40
     [[ $scale == dry ]] && place=() most=20

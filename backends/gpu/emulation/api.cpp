@@ -280,7 +280,8 @@ Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push,
     return call_of_stream("launch", stream, [&] {
         const Status status = check(kernel, groups);
         if (status != Status::kSuccess) return status;
-        device().count(EmulatedDevice::Enqueued::kLaunch);
+        device().count(start == Start::kEarly ? EmulatedDevice::Enqueued::kEarlyLaunch
+                                              : EmulatedDevice::Enqueued::kLaunch);
         Work work;
         work.kernel = kernel;
         work.groups = groups;

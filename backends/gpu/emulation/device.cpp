@@ -72,9 +72,12 @@ Status EmulatedDevice::pin(void* memory, std::size_t size) {
 
 void EmulatedDevice::count(Enqueued what) {
     const std::lock_guard lock(mutex_);
-    ++(what == Enqueued::kLaunch  ? counts_.launches
-       : what == Enqueued::kGraph ? counts_.graph_launches
-                                  : counts_.copies);
+    switch (what) {
+        case Enqueued::kEarlyLaunch: ++counts_.early_launches; [[fallthrough]];
+        case Enqueued::kLaunch: ++counts_.launches; break;
+        case Enqueued::kGraph: ++counts_.graph_launches; break;
+        case Enqueued::kCopy: ++counts_.copies; break;
+    }
 }
 
 Machine EmulatedDevice::machine() const {

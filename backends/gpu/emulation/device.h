@@ -37,7 +37,7 @@ public:
     api::Status pin(void* memory, std::size_t size);
     MemoryTable& memory() { return memory_; }
 
-    enum class Enqueued { kLaunch, kGraph, kCopy };
+    enum class Enqueued { kLaunch, kEarlyLaunch, kGraph, kCopy };
     void count(Enqueued what);
     Machine machine() const;
     Counts counts() const;

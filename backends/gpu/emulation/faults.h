@@ -30,6 +30,7 @@ struct Counts {
     std::uint64_t allocations = 0, pins = 0, calls = 0, captures = 0, graphs = 0;
     std::uint64_t most_waiting = 0;  // launches, graphs and copies of one stream that were not done, at most
     std::uint64_t launches = 0, graph_launches = 0, copies = 0;  // enqueued, or collected by a capture
+    std::uint64_t early_launches = 0;                            // of the launches: Start::kEarly
     bool operator==(const Counts&) const = default;
 };
 

@@ -68,6 +68,18 @@ TEST_F(HostileMachine, NothingIsRemarkedWhereAllIsWell) {
     EXPECT_FALSE(device->stalled());
 }
 
+TEST_F(HostileMachine, KernelsStartEarlyOnlyWhereThatIsAskedFor) {
+    for (const bool starts_early : {false, true}) {
+        Ledger ledger;
+        const auto device =
+            lfm_gpu_module()->open({.budget = kBudget, .limits = kLimits, .starts_early = starts_early}, ledger);
+        const std::uint64_t before = emulation::counts().early_launches;
+        run_steps(*device);
+        EXPECT_EQ(emulation::counts().early_launches > before, starts_early);
+        EXPECT_EQ(remarks(*device), "");
+    }
+}
+
 TEST_F(HostileMachine, StreamsThatRunOneAfterAnotherAreNoticed) {
     for (const Serialising how : {Serialising::kLaunchesBlock, Serialising::kOneQueue}) {
         emulation::reset_machine({.serialising = how});

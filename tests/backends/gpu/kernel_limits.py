@@ -54,7 +54,8 @@ def main():
     if not entries:
         print(f"left out: lfm-{backend} is not built" + (", and there is no nvcc" if backend == "cuda" else ""))
         sys.exit(SKIPPED)
-    problems = [f"{name_of(entry)}: spills {entry['spills']}" for entry in entries if entry["spills"] or entry.get("scratch")]
+    problems = [f"{name_of(entry)}: spills {entry['spills']}, scratch {entry.get('scratch', 0)} bytes"
+                for entry in entries if entry["spills"] or entry.get("scratch")]
     for limit in json.loads((HERE / "kernel_limits.json").read_text())[backend]:
         check_limit(limit, entries, problems)
     architectures = sorted({entry["architecture"] for entry in entries})
