@@ -199,7 +199,7 @@ struct BackendLimits {
 
 /// How activations meet quantised weights.
 enum class ActivationKind : std::uint8_t {
-    kQuantised,  // to 8 bits in blocks of 32, as backends/cpu/kernels.h defines it
+    kQuantised,  // to 8 bits in blocks of 32, as backends/cpu/kernels/kernels.h defines it
     kFloat,      // as they are, f32: slower, and free of that rounding
 };
 

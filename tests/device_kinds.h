@@ -12,7 +12,7 @@
 
 #include "backends/gpu/gpu_modules.h"
 #include "backends/sim/sim_device.h"
-#include "runtime/devices.h"
+#include "runtime/machine/devices.h"
 
 namespace lfm::test {
 
@@ -70,12 +70,11 @@ inline bool vulkan_is_slow() { return vulkan_device()->emulated && std::getenv("
 inline const gpu::FoundModule& emulated_module(int warp) { return gpu::find_module("emulated" + std::to_string(warp)); }
 template <int warp>
 std::unique_ptr<Device> open_emulated_gpu(const DeviceOptions& options, Ledger& ledger) {
-    return emulated_module(warp).module->open(
-        {.budget = options.budget,
-         .limits = options.limits,
-         .activations = options.activations,
-         .starts_early = options.starts_early},
-        ledger);
+    return emulated_module(warp).module->open({.budget = options.budget,
+                                               .limits = options.limits,
+                                               .activations = options.activations,
+                                               .starts_early = options.starts_early},
+                                              ledger);
 }
 template <int warp>
 std::string emulated_gpu_absence() {

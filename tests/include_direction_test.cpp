@@ -1,4 +1,5 @@
-// The layers of the design, kept true: which folder may include which, and where outside libraries may appear.
+// The layers of the design, kept true: which folder may include which, which room of a folder which other room of it,
+// and where outside libraries may appear.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -23,6 +24,47 @@ const std::map<std::string, std::set<std::string>> kMayInclude{
     {"runtime", {"runtime", "planner", "backends", "memory"}},
     {"tools", {"tools", "runtime", "planner", "memory"}},
     {"tests", {"tests", "tools", "runtime", "planner", "backends", "memory"}},
+};
+
+/// Rooms, and what each may include of its own top folder beside itself and its subfolders. A file belongs to the
+/// deepest room that holds it. Other top folders: kMayInclude, whatever the room.
+const std::map<std::string, std::set<std::string>> kRooms{
+    {"planner/json", {}},
+    {"planner/machine", {"planner/json"}},
+    {"planner/model", {"planner/json"}},
+    {"planner/cost", {"planner/machine", "planner/model"}},
+    {"planner/plan", {"planner/json", "planner/machine", "planner/model", "planner/cost"}},
+
+    {"backends", {}},  // the interfaces
+    {"backends/device", {"backends"}},
+    {"backends/cpu", {"backends"}},
+    {"backends/cpu/operations", {"backends", "backends/cpu/kernels"}},
+    {"backends/cpu/kernels", {}},
+    {"backends/gpu", {"backends", "backends/device"}},
+    {"backends/gpu/operations", {"backends", "backends/device", "backends/gpu", "backends/gpu/kernels"}},
+    {"backends/gpu/kernels", {"backends/gpu/platform"}},
+    {"backends/gpu/platform", {"backends/gpu/emulation"}},
+    {"backends/gpu/emulation", {"backends/gpu/platform"}},
+    {"backends/vulkan", {"backends", "backends/device"}},
+    {"backends/sim", {"backends", "backends/cpu", "backends/cpu/kernels"}},
+
+    {"runtime/machine", {}},
+    {"runtime/text", {}},
+    {"runtime/chat", {"runtime/text"}},
+    {"runtime/tensors", {"runtime/machine", "runtime/text"}},
+    {"runtime/experts", {"runtime/tensors"}},
+    {"runtime/step", {"runtime/machine", "runtime/tensors", "runtime/experts"}},
+    {"runtime/session",
+     {"runtime/machine", "runtime/text", "runtime/chat", "runtime/tensors", "runtime/experts", "runtime/step"}},
+    {"runtime/probe", {"runtime/machine", "runtime/tensors", "runtime/step"}},
+
+    {"tools/common", {}},
+    {"tools/html", {}},
+    {"tools/plan", {"tools/common", "tools/html"}},
+    {"tools/bench", {"tools/common"}},
+    {"tools/eval", {"tools/common"}},
+    {"tools/probe", {"tools/common"}},
+    {"tools/run", {"tools/common", "tools/plan"}},
 };
 
 /// Headers that begin with one of `headers` appear only in files whose path begins with one of `folders`.
@@ -63,6 +105,22 @@ std::optional<Include> include_of(std::string line) {
 
 std::string top_folder(const std::string& path) { return path.substr(0, path.find('/')); }
 
+/// "" where the path lies in none.
+std::string room_of(const std::string& path) {
+    for (auto end = path.rfind('/'); end != path.npos; end = end == 0 ? path.npos : path.rfind('/', end - 1))
+        if (const std::string folder = path.substr(0, end); kRooms.contains(folder)) return folder;
+    return "";
+}
+
+/// Both in the same top folder.
+bool room_may_include(const std::string& path, const std::string& header) {
+    const std::string from = room_of(path), to = room_of(header);
+    if (from.empty()) return to.empty();
+    // What lies below a room is its own, also where it is a room: the interfaces above all others are nobody's.
+    const bool own = from == to || (from.find('/') != from.npos && to.starts_with(from + "/"));
+    return own || kRooms.at(from).contains(to);
+}
+
 /// What is wrong with the file's includes, one line each. `exists` answers for a path from the root.
 std::vector<std::string> violations(const SourceFile& file, const std::function<bool(const std::string&)>& exists) {
     std::vector<std::string> found;
@@ -82,6 +140,8 @@ std::vector<std::string> violations(const SourceFile& file, const std::function<
             found.push_back(what + ": no such file (paths start at the root)");
         else if (!allowed->second.contains(top_folder(header)))
             found.push_back(what + ": against the direction of the layers");
+        else if (top_folder(header) == top_folder(file.path) && !room_may_include(file.path, header))
+            found.push_back(what + ": against the direction of the rooms");
     }
     return found;
 }
@@ -120,15 +180,18 @@ TEST(IncludeDirection, LetsTheArrowsPass) {
     EXPECT_EQ(in_example("backends/cpu/a.cpp", "#include <oneapi/tbb/parallel_for.h>\n").size(), 0u);
     EXPECT_EQ(in_example("backends/gpu/a.cu", "#include <cuda_runtime.h>\n#include <hip/hip_runtime.h>\n").size(), 0u);
     EXPECT_EQ(in_example("tests/a.cpp", "#include \"tools/a.h\"\n").size(), 0u);
+    EXPECT_EQ(in_example("runtime/step/a.cpp", "#include \"runtime/experts/a.h\"\n").size(), 0u);
+    EXPECT_EQ(in_example("backends/gpu/a.cpp", "#include \"backends/gpu/kernels/a.h\"\n").size(), 0u);
+    EXPECT_EQ(in_example("backends/gpu/kernels/weights/a.cu", "#include \"backends/gpu/kernels/a.h\"\n").size(), 0u);
 }
 
 TEST(IncludeDirection, StopsWhatGoesAgainstThem) {
     const std::vector<SourceFile> wrong{
-        {"memory/a.h", "#include \"planner/plan.h\"\n"},
+        {"memory/a.h", "#include \"planner/plan/plan.h\"\n"},
         {"planner/a.h", "#include \"backends/backend.h\"\n"},
         {"planner/a.h", "#include \"runtime/a.h\"\n"},
         {"planner/a.cpp", "#include <chrono>\n"},
-        {"backends/cpu/a.h", "#include \"planner/plan.h\"\n"},
+        {"backends/cpu/a.h", "#include \"planner/plan/plan.h\"\n"},
         {"backends/cpu/a.h", "  #  include \"runtime/a.h\"\n"},
         {"backends/cpu/a.h", "#include <runtime/a.h>\n"},
         {"runtime/a.h", "#include \"tools/a.h\"\n"},
@@ -141,6 +204,15 @@ TEST(IncludeDirection, StopsWhatGoesAgainstThem) {
         {"backends/cpu/a.h", "#include <cuda.h>\n"},
         {"runtime/a.h", "#include <hip/hip_runtime.h>\n"},
         {"elsewhere/a.h", ""},
+        {"runtime/tensors/a.h", "#include \"runtime/step/a.h\"\n"},
+        {"runtime/text/a.cpp", "#include \"runtime/chat/a.h\"\n"},
+        {"runtime/text/a.cpp", "#include \"runtime/a.h\"\n"},
+        {"runtime/a.cpp", "#include \"runtime/text/a.h\"\n"},
+        {"planner/model/a.h", "#include \"planner/cost/a.h\"\n"},
+        {"backends/device.h", "#include \"backends/device/a.h\"\n"},
+        {"backends/cpu/kernels/avx2/a.cpp", "#include \"backends/cpu/operations/a.h\"\n"},
+        {"backends/vulkan/a.cpp", "#include \"backends/gpu/a.h\"\n"},
+        {"tools/run/a.cpp", "#include \"tools/bench/a.h\"\n"},
     };
     for (const SourceFile& file : wrong)
         EXPECT_EQ(in_example(file.path, file.text).size(), 1u) << file.path << '\n' << file.text;

@@ -7,9 +7,9 @@
 #include <string>
 #include <variant>
 
-#include "planner/machine_json.h"
-#include "planner/make_plan.h"
-#include "planner/placement.h"
+#include "planner/cost/placement.h"
+#include "planner/machine/machine_json.h"
+#include "planner/plan/make_plan.h"
 #include "tests/program_folder.h"
 
 namespace lfm::test {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "backends/cpu/context.h"
+#include "backends/cpu/operations/context.h"
 #include "memory/error.h"
 #include "memory/host_buffer.h"
 

@@ -4,7 +4,7 @@
 #include <memory>
 
 #include "backends/backend.h"
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/kernels/kernels.h"
 #include "memory/ledger.h"
 
 namespace lfm::cpu {

@@ -9,11 +9,11 @@
 #include <span>
 #include <vector>
 
-#include "backends/copy_queue.h"
+#include "backends/device/copy_queue.h"
+#include "backends/device/host_copies.h"
 #include "backends/gpu/host_pins.h"
 #include "backends/gpu/memory.h"
 #include "backends/gpu/timelines.h"
-#include "backends/host_copies.h"
 
 namespace lfm::gpu {
 

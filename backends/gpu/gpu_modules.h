@@ -13,8 +13,8 @@ struct FoundModule {
     std::string why_none;            // "not built in", "libamdhip64.so.5: cannot open …"
 };
 
-/// `backend`: "cuda", "hip"; "emulated32", "emulated64" where tests are built. Looks for lfm-BACKEND.so beside liblfm_memory.so; opened once and kept, since drivers
-/// do not bear to be unloaded. Thread-safe.
+/// `backend`: "cuda", "hip"; "emulated32", "emulated64" where tests are built. Looks for lfm-BACKEND.so beside
+/// liblfm_memory.so; opened once and kept, since drivers do not bear to be unloaded. Thread-safe.
 const FoundModule& find_module(const std::string& backend);
 
 }  // namespace lfm::gpu

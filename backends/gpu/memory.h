@@ -12,9 +12,9 @@
 #include <vector>
 
 #include "backends/device.h"
-#include "backends/free_memory_poll.h"
+#include "backends/device/free_memory_poll.h"
+#include "backends/device/own_block.h"
 #include "backends/gpu/health.h"
-#include "backends/own_block.h"
 #include "memory/ledger.h"
 
 namespace lfm::gpu {

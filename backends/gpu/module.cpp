@@ -11,7 +11,7 @@
 #include "backends/gpu/facts.h"
 #include "backends/gpu/kept_state.h"
 #include "backends/gpu/memory.h"
-#include "backends/gpu/ops.h"
+#include "backends/gpu/operations/operations.h"
 #include "backends/gpu/programs.h"
 #include "backends/gpu/submissions.h"
 #include "backends/gpu/timelines.h"
@@ -188,7 +188,7 @@ private:
     double spin_seconds_;
     std::optional<std::string> why_no_waits_;
     std::optional<std::string> why_in_turn_;  // though asked to start kernels early
-    std::uint64_t n_stalled_ = 0;  // steps
+    std::uint64_t n_stalled_ = 0;             // steps
     Bytes largest_block_;
     Health health_;
     OwnStream compute_, copying_;

@@ -4,8 +4,8 @@
 #include <string>
 #include <utility>
 
-#include "backends/gpu/fusion.h"
-#include "backends/gpu/ops.h"
+#include "backends/gpu/operations/fusion.h"
+#include "backends/gpu/operations/operations.h"
 #include "memory/error.h"
 
 namespace lfm::gpu {

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
+#include "backends/device/step_image.h"
 #include "backends/gpu/health.h"
 #include "backends/gpu/step_area.h"
-#include "backends/step_image.h"
 #include "memory/error.h"
 
 namespace lfm::gpu {

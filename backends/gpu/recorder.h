@@ -11,10 +11,10 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/device/grid.h"
+#include "backends/device/scratch.h"
 #include "backends/gpu/kernels/step.h"
 #include "backends/gpu/platform/api.h"
-#include "backends/grid.h"
-#include "backends/scratch.h"
 
 namespace lfm::gpu {
 

@@ -5,9 +5,9 @@
 #include <optional>
 #include <vector>
 
+#include "backends/device/step_image.h"
 #include "backends/gpu/kernels/step.h"
 #include "backends/gpu/memory.h"
-#include "backends/step_image.h"
 
 namespace lfm::gpu {
 

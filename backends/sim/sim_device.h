@@ -6,7 +6,7 @@
 #include <memory>
 #include <span>
 
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/kernels/kernels.h"
 #include "backends/device.h"
 #include "backends/sim/faults.h"
 #include "backends/sim/sim_rates.h"

@@ -18,7 +18,7 @@ struct SimRates {
     double copy_seconds = 0;                           // latency of one copy
     double h2d_seconds_per_byte = 0;
     /// Matrix units work on tiles of tokens: a smaller group of an expert's tokens costs as much. As in
-    /// planner/prefill_cost.cpp.
+    /// planner/cost/prefill_cost.cpp.
     std::uint32_t tile_tokens = 64;
 };
 

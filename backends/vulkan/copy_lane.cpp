@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "backends/host_copies.h"
+#include "backends/device/host_copies.h"
 #include "memory/error.h"
 
 namespace lfm::vulkan {

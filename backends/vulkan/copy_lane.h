@@ -7,7 +7,7 @@
 #include <optional>
 #include <span>
 
-#include "backends/copy_queue.h"
+#include "backends/device/copy_queue.h"
 #include "backends/vulkan/host_imports.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/staging.h"

@@ -10,8 +10,8 @@
 #include <optional>
 
 #include "backends/device.h"
-#include "backends/free_memory_poll.h"
-#include "backends/own_block.h"
+#include "backends/device/free_memory_poll.h"
+#include "backends/device/own_block.h"
 #include "backends/vulkan/free_memory.h"
 #include "backends/vulkan/gpu.h"
 #include "memory/ledger.h"

@@ -4,7 +4,7 @@
 #include <string>
 #include <utility>
 
-#include "backends/vulkan/ops.h"
+#include "backends/vulkan/operations/operations.h"
 #include "memory/error.h"
 
 namespace lfm::vulkan {

@@ -12,8 +12,8 @@
 #include <string_view>
 
 #include "backends/backend.h"
-#include "backends/grid.h"
-#include "backends/scratch.h"
+#include "backends/device/grid.h"
+#include "backends/device/scratch.h"
 
 namespace lfm::vulkan {
 

@@ -10,7 +10,7 @@
 #include <optional>
 #include <span>
 
-#include "backends/host_copies.h"
+#include "backends/device/host_copies.h"
 #include "backends/vulkan/host_imports.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/timelines.h"

@@ -5,7 +5,7 @@
 #include <optional>
 #include <vector>
 
-#include "backends/step_image.h"
+#include "backends/device/step_image.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/recorder.h"
 

@@ -11,7 +11,7 @@
 #include "backends/vulkan/gpu.h"
 #include "backends/vulkan/instance.h"
 #include "backends/vulkan/memory.h"
-#include "backends/vulkan/ops.h"
+#include "backends/vulkan/operations/operations.h"
 #include "backends/vulkan/programs.h"
 #include "backends/vulkan/submissions.h"
 #include "backends/vulkan/timelines.h"

@@ -1,6 +1,6 @@
 // The hot loops, once each, with valgrind's callgrind counting their instructions
-// (tests/backends/cpu/hot_loops_test.cpp). hot_loops --names lists them in order; without it, each runs inside a call
-// of hot_loop().
+// (tests/backends/cpu/kernels/hot_loops_test.cpp). hot_loops --names lists them in order; without it, each runs inside
+// a call of hot_loop().
 #include <cstdio>
 #include <cstring>
 #include <functional>
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/kernels/kernels.h"
 #include "tests/backends/cpu/random_blocks.h"
 
 /// What callgrind collects, and dumps after each call.

@@ -5,7 +5,7 @@
 #include <random>
 #include <vector>
 
-#include "runtime/sampler.h"
+#include "runtime/session/sampler.h"
 
 int main() {
     using namespace lfm;

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include "backends/vulkan/vulkan_device.h"
-#include "runtime/upload.h"
+#include "runtime/tensors/upload.h"
 #include "tests/backends/vulkan/replaced_call.h"
 
 namespace lfm::bench {

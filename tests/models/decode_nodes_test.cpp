@@ -10,9 +10,9 @@
 #include <string>
 #include <vector>
 
-#include "planner/placement.h"
-#include "planner/shape.h"
-#include "runtime/session.h"
+#include "planner/cost/placement.h"
+#include "planner/model/shape.h"
+#include "runtime/session/session.h"
 #include "tests/device_kinds.h"
 
 namespace lfm::test {

@@ -1,7 +1,7 @@
 // Bytes that the planner places are the bytes of the file.
 #include <gtest/gtest.h>
 
-#include "planner/inventory.h"
+#include "planner/cost/inventory.h"
 #include "tests/models/golden_models.h"
 
 namespace lfm::test {

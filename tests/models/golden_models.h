@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "memory/ledger.h"
-#include "runtime/model.h"
-#include "runtime/session.h"
+#include "runtime/session/session.h"
+#include "runtime/tensors/model.h"
 #include "tests/nmse.h"
 
 namespace lfm::test {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <iostream>
 
-#include "planner/shape.h"
+#include "planner/model/shape.h"
 #include "tests/device_kinds.h"
 #include "tests/models/golden_models.h"
 #include "tests/program_folder.h"

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "planner/model.h"
-#include "planner/shape.h"
+#include "planner/model/model.h"
+#include "planner/model/shape.h"
 #include "tests/gguf_builder.h"
 
 namespace lfm::test {

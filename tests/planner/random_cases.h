@@ -5,8 +5,8 @@
 #include <random>
 #include <string>
 
-#include "planner/make_plan.h"
-#include "planner/shape.h"
+#include "planner/model/shape.h"
+#include "planner/plan/make_plan.h"
 
 namespace lfm {
 

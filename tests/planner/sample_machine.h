@@ -1,7 +1,7 @@
 // A machine with every kind of entry.
 #pragma once
 
-#include "planner/machine_json.h"
+#include "planner/machine/machine_json.h"
 
 namespace lfm::test {
 

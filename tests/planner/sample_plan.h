@@ -5,9 +5,9 @@
 #include <tuple>
 #include <vector>
 
-#include "planner/make_plan.h"
-#include "planner/plan_json.h"
-#include "planner/shape.h"
+#include "planner/model/shape.h"
+#include "planner/plan/make_plan.h"
+#include "planner/plan/plan_json.h"
 #include "tests/planner/sample_machine.h"
 
 namespace lfm::test {

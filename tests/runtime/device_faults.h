@@ -15,8 +15,8 @@
 
 #include "backends/sim/sim_device.h"
 #include "memory/error.h"
-#include "planner/shape.h"
-#include "runtime/placed_session.h"
+#include "planner/model/shape.h"
+#include "runtime/session/placed_session.h"
 #include "tests/nmse.h"
 #include "tests/runtime/random_placement.h"
 

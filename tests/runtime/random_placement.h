@@ -4,8 +4,8 @@
 #include <algorithm>
 #include <random>
 
-#include "planner/placement.h"
-#include "planner/plan.h"
+#include "planner/cost/placement.h"
+#include "planner/plan/plan.h"
 
 namespace lfm::test {
 

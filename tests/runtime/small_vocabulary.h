@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "runtime/byte_level.h"
-#include "runtime/tokenizer.h"
+#include "runtime/text/byte_level.h"
+#include "runtime/text/tokenizer.h"
 #include "tests/gguf_builder.h"
 
 namespace lfm::test {

@@ -4,9 +4,9 @@
 #include <string>
 
 #include "memory/ledger.h"
-#include "planner/shape.h"
-#include "runtime/model.h"
-#include "runtime/session.h"
+#include "planner/model/shape.h"
+#include "runtime/session/session.h"
+#include "runtime/tensors/model.h"
 #include "tests/runtime/small_vocabulary.h"
 
 namespace lfm::test {

@@ -75,7 +75,8 @@ Status copy(void* to, const void* from, std::size_t size, Stream stream);
 Status load(const Kernel& kernel);
 /// As the cards that kernels are made for.
 Status groups_at_once(int* n, const Kernel& kernel);
-/// A kernel that starts early runs up to await_earlier() in all its groups first, while device memory cannot be touched.
+/// A kernel that starts early runs up to await_earlier() in all its groups first, while device memory cannot be
+/// touched.
 Status launch(const Kernel& kernel, const GroupCounts& groups, const void* push, Stream stream, Start start = {});
 inline Status starts_early(bool* does, const Kernel&) {
     *does = true;

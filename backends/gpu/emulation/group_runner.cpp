@@ -323,8 +323,9 @@ void GroupRunner::fail_unaligned(const void* from, std::size_t size) {
 
 void GroupRunner::pause() {
     if (early_ || lets_next_start_) {
-        note(early_ ? "expected it to wait for the kernels before it first, found that it waits for others"
-                    : "expected the next kernel to start after this one, which waits for others, found that it may now");
+        note(early_
+                 ? "expected it to wait for the kernels before it first, found that it waits for others"
+                 : "expected the next kernel to start after this one, which waits for others, found that it may now");
         leave(End::kFailed);
     }
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);

@@ -28,7 +28,8 @@ struct sigaction previous {};
 std::atomic<std::uint64_t> hiding{0};
 constinit thread_local std::uint64_t waited_for = 0;
 
-/// Waits until what is hidden is shown. False: nothing was since this thread waited last, so that it touched something else.
+/// Waits until what is hidden is shown. False: nothing was since this thread waited last, so that it touched something
+/// else.
 bool waits_for_hidden() {
     std::uint64_t turn = hiding.load();
     if (turn == waited_for) return false;

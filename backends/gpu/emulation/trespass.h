@@ -10,8 +10,9 @@
 
 namespace lfm::gpu::emulation {
 
-/// Pages that nobody may touch for a while: kernels that run up to their wait for earlier kernels (GroupRunner::is_early)
-/// trespass, all others wait until they are shown again. By one thread at a time. Nothing under sanitizers.
+/// Pages that nobody may touch for a while: kernels that run up to their wait for earlier kernels
+/// (GroupRunner::is_early) trespass, all others wait until they are shown again. By one thread at a time. Nothing under
+/// sanitizers.
 void hide_pages(const std::vector<std::span<std::byte>>& pages);
 void show_pages(const std::vector<std::span<std::byte>>& pages);
 

@@ -1,9 +1,9 @@
 // Blocks of the file to small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so that every
-// stored word belongs to one item, or to two that lie side by side. backends/cpu/unpack.h is the plain form.
+// stored word belongs to one item, or to two that lie side by side. backends/cpu/kernels/unpack.h is the plain form.
 //
 // Weights lie as in the file, at multiples of the largest power of two, up to 16 bytes, that divides their block
-// (backends/weight_check.h); loads are as wide as that allows. Where it is less than a word, words are loaded whole and
-// shifted: up to 4 bytes behind a block may be read, and are not used.
+// (backends/device/weight_check.h); loads are as wide as that allows. Where it is less than a word, words are loaded
+// whole and shifted: up to 4 bytes behind a block may be read, and are not used.
 #pragma once
 
 #include <cstddef>

@@ -36,8 +36,8 @@ struct MatmulKernels {
 std::optional<MatmulKernels> matmul_kernels(DType type);
 
 /// Rows of n activations: x [rows, n] f32; for quantised weights also q [rows, n] int8, scales [rows, n / 32] f32, and
-/// sums [rows, n / 32], the sums of 16 neighbouring q, two i16 a word (backends/cpu/kernels.h has the definition).
-/// Kernels of few rows take a null q as well: their groups quantise x themselves.
+/// sums [rows, n / 32], the sums of 16 neighbouring q, two i16 a word (backends/cpu/kernels/kernels.h has the
+/// definition). Kernels of few rows take a null q as well: their groups quantise x themselves.
 struct Input {
     const float* x;
     const std::byte* q;

@@ -1,4 +1,4 @@
-// Activations to 8 bits in blocks of 32, as backends/cpu/kernels.h defines it: eight lanes a block.
+// Activations to 8 bits in blocks of 32, as backends/cpu/kernels/kernels.h defines it: eight lanes a block.
 #pragma once
 
 #include <cmath>

@@ -1,34 +1,26 @@
-// The short convolution of one token, a channel a thread.
+// Kernels of the short convolution, for one token and for many.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 
-#include "backends/gpu/platform/kernel.h"
+#include "backends/gpu/kernels/quantise.h"
+#include "backends/gpu/platform/api.h"
 
 namespace lfm::gpu {
 
-struct ConvolvedRow {
-    const float* bcx;   // [3, n_embd]
-    const float* taps;  // [n_embd, l_cache]
-    float* state;       // [l_cache - 1, n_embd]
+inline constexpr std::uint32_t kConvChannels = 64;  // of a group
+struct ShortConvPush {
+    const Step* step;
+    const float* bcx;
+    const float* taps;
+    float* state;
+    float* out;
+    QuantisedRows to;  // one token: out's quantised form too; null: not wanted
     std::uint32_t n_embd, l_cache;
+    std::uint32_t n_run;  // tokens of a thread, at least l_cache - 1: only the first run reads the state, and writes it
 };
-
-/// Of a channel that exists; moves its state on. `begins`: what the state holds counts as zero. No load waits for it.
-__device__ inline float convolve(const ConvolvedRow& row, bool begins, std::uint32_t channel) {
-    const std::uint32_t n = row.n_embd;
-    const float now = row.bcx[channel] * row.bcx[2 * n + channel];
-    const float* taps = row.taps + std::size_t{channel} * row.l_cache;
-    float sum = 0;
-    for (std::uint32_t j = 0; j + 1 < row.l_cache; ++j) {
-        const float kept = row.state[std::size_t{j} * n + channel], past = begins ? 0.0f : kept;
-        sum += taps[j] * past;
-        if (j > 0) row.state[std::size_t{j - 1} * n + channel] = past;
-    }
-    sum += taps[row.l_cache - 1] * now;
-    if (row.l_cache > 1) row.state[std::size_t{row.l_cache - 2} * n + channel] = now;
-    return row.bcx[n + channel] * sum;
-}
+/// Channels along x; many: runs of tokens along y.
+Kernel short_conv_one_kernel();
+Kernel short_conv_many_kernel();
 
 }  // namespace lfm::gpu

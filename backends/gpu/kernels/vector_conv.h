@@ -3,7 +3,7 @@
 #pragma once
 
 #include "backends/gpu/kernels/arrivals.h"
-#include "backends/gpu/kernels/short_conv.h"
+#include "backends/gpu/kernels/convolve.h"
 #include "backends/gpu/kernels/vector.h"
 
 namespace lfm::gpu {

@@ -1,5 +1,5 @@
 // Blocks of the file to small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so that every
-// stored word belongs to one item, or to two that lie side by side. backends/cpu/unpack.h is the plain form.
+// stored word belongs to one item, or to two that lie side by side. backends/cpu/kernels/unpack.h is the plain form.
 //
 // Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
 // Words are loaded whole and shifted: up to 4 bytes behind a block may be read, and are not used.

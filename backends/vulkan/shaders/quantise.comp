@@ -1,5 +1,5 @@
 // Activations to 8 bits in blocks of 32, one block an invocation: scale = max|x| / 127, q = x / scale rounded to
-// nearest even (backends/cpu/kernels.h has the definition).
+// nearest even (backends/cpu/kernels/kernels.h has the definition).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #extension GL_EXT_control_flow_attributes : require

@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "backends/cpu/kernels.h"
+#include "backends/cpu/kernels/kernels.h"
 #include "tests/backends/cpu/guarded.h"
 #include "tests/backends/cpu/matmul_cases.h"
 #include "tests/backends/cpu/naive_weights.h"

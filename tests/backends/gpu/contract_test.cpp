@@ -1,7 +1,7 @@
 // The contract of devices on the GPU backend, emulated; and what is particular to it: memory, graphs, faults.
 #include "tests/backends/device_contract.h"
 
-#include "backends/free_memory_poll.h"
+#include "backends/device/free_memory_poll.h"
 #include "backends/gpu/emulation/faults.h"
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"

@@ -11,12 +11,12 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/device/step_image.h"
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"
 #include "backends/gpu/emulation/schedule.h"
-#include "backends/gpu/fusion.h"
-#include "backends/gpu/ops.h"
-#include "backends/step_image.h"
+#include "backends/gpu/operations/fusion.h"
+#include "backends/gpu/operations/operations.h"
 #include "tests/backends/cpu/guarded.h"
 
 namespace lfm::gpu::test {

@@ -11,22 +11,18 @@
 #include <span>
 #include <vector>
 
+#include "memory/split_mix.h"
 #include "tests/backends/cpu/naive_weights.h"
 #include "tests/backends/cpu/random_blocks.h"
 
 namespace lfm::operation_cases {
 
-/// The same numbers on every machine (the generator is splitmix64).
+/// The same numbers on every machine.
 class Noise {
 public:
-    explicit Noise(std::uint64_t seed) : state_(seed * 0x9e3779b97f4a7c15u + 1) {}
+    explicit Noise(std::uint64_t seed) : state_(seed * kSplitMixStep + 1) {}
 
-    std::uint64_t bits() {
-        std::uint64_t z = state_ += 0x9e3779b97f4a7c15u;
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebu;
-        return z ^ z >> 31;
-    }
+    std::uint64_t bits() { return split_mix(state_); }
     std::uint32_t below(std::uint32_t end) { return static_cast<std::uint32_t>((bits() >> 32) * end >> 32); }
 
     /// Nearly normal, of this standard deviation: a sum of four uniform values.

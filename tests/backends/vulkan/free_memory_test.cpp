@@ -2,7 +2,7 @@
 #include <chrono>
 #include <thread>
 
-#include "backends/free_memory_poll.h"
+#include "backends/device/free_memory_poll.h"
 #include "tests/backends/vulkan/told_memory.h"
 #include "tests/backends/vulkan/validated_device.h"
 

@@ -1,0 +1,131 @@
+// attention: tiles of tokens, or of one token's keys.
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <initializer_list>
+#include <numbers>
+#include <string>
+#include <utility>
+
+#include "backends/gpu/kernels/attention.h"
+#include "backends/gpu/operations/matmul.h"
+#include "memory/error.h"
+
+namespace lfm::gpu {
+namespace {
+
+// Groups that a processor should have while it waits for memory.
+constexpr std::uint32_t kGroupsOfProcessor = 4;
+// More do not lead to more splits: memory is reserved before the device is known.
+constexpr std::uint32_t kMostProcessors = 160;
+
+bool is_aligned(std::initializer_list<const void*> pointers, std::uintptr_t bytes) {
+    return std::ranges::all_of(
+        pointers, [bytes](const void* each) { return reinterpret_cast<std::uintptr_t>(each) % bytes == 0; });
+}
+
+void check(const AttentionArgs& args) {
+    const KvView& cache = args.cache;
+    const auto is_q8_0 = [](DType type) { return cache_type("attention", type) == CacheType::kQ8_0; };
+    const std::uint32_t unit = is_q8_0(cache.k_type) || is_q8_0(cache.v_type) ? 32 : 4;
+    if (cache.head_dim == 0 || cache.head_dim > 256 || cache.head_dim % unit != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected heads of a multiple of " + std::to_string(unit) + " up to 256, found " +
+                        std::to_string(cache.head_dim));
+    if (cache.n_head_kv == 0 || args.q.n_cols == 0 || args.q.n_cols % (cache.n_head_kv * cache.head_dim) != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected queries of a multiple of " + std::to_string(cache.n_head_kv * cache.head_dim) +
+                        ", found " + std::to_string(args.q.n_cols));
+    for (const auto& [data, type] : {std::pair{cache.k, cache.k_type}, {cache.v, cache.v_type}})
+        if (!is_aligned({data}, is_q8_0(type) ? 2 : 16))
+            throw Error(ErrorCode::kUnsupportedModel, "attention", "expected a cache at a multiple of 16 bytes");
+    if (!is_aligned({args.q.data, args.out.data}, 16))
+        throw Error(ErrorCode::kUnsupportedModel, "attention", "expected rows at multiples of 16 bytes");
+}
+
+/// How the cache is read for one token.
+CacheReads reads_of(const KvView& cache) {
+    if (cache.head_dim != 64 && cache.head_dim != 128) return CacheReads::kAny;
+    if (cache.k_type == DType::kF16 && cache.v_type == DType::kF16) return CacheReads::kF16;
+    if (cache.k_type == DType::kQ8_0 && cache.v_type == DType::kQ8_0 && is_aligned({cache.k, cache.v}, 4))
+        return CacheReads::kQ8_0;
+    return CacheReads::kAny;
+}
+
+/// Into how many groups one token's keys are shared out, at the longest.
+std::uint32_t n_splits(const AttentionArgs& args, std::uint32_t n_ctx, std::uint32_t n_processors) {
+    const std::uint32_t heads_share = args.q.n_cols / args.cache.head_dim / args.cache.n_head_kv;
+    const std::uint32_t others = args.cache.n_head_kv * groups_of(heads_share, kHeadsOfSplit);
+    const std::uint32_t wanted = groups_of(kGroupsOfProcessor * std::min(n_processors, kMostProcessors), others);
+    return std::clamp(std::min(wanted, groups_of(n_ctx, kKeysOfSplit)), 1u, kMostSplits);
+}
+
+AttentionPush push_of(const Recorder& recorder, const AttentionArgs& args) {
+    const KvView& cache = args.cache;
+    const auto head_bytes = [&cache](DType type) {
+        return static_cast<std::uint32_t>(row_bytes(type, cache.head_dim));
+    };
+    return {.step = recorder.step(),
+            .q = args.q.data,
+            .keys = cache.k,
+            .values = cache.v,
+            .out = args.out.data,
+            .n_head_kv = cache.n_head_kv,
+            .heads_share = args.q.n_cols / cache.head_dim / cache.n_head_kv,
+            .head_dim = cache.head_dim,
+            .key_bytes = head_bytes(cache.k_type),
+            .value_bytes = head_bytes(cache.v_type),
+            .key_type = cache_type("attention", cache.k_type),
+            .value_type = cache_type("attention", cache.v_type),
+            .scale = std::numbers::log2e_v<float> / std::sqrt(static_cast<float>(cache.head_dim)),
+            .n_splits = 1,
+            .tile_heads = 1,
+            .tile_tokens = 1};
+}
+
+void split_keys(Recorder& recorder, const AttentionArgs& args) {
+    AttentionPush push = push_of(recorder, args);
+    push.n_splits = n_splits(args, recorder.limits().n_ctx, recorder.traits().n_processors);
+    push.parts = recorder.scratch<float>(ScratchUse::kAttention);
+    push.tickets = recorder.tickets();
+    const std::uint32_t by_share = groups_of(push.heads_share, kHeadsOfSplit);
+    if (push.n_head_kv * by_share > kMostTickets)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected at most " + std::to_string(kMostTickets) + " key/value heads, found " +
+                        std::to_string(push.n_head_kv));
+    if (push.head_dim % 32 == 0) push.to = quantised_output(recorder, args.out);
+    recorder.launch(attention_split_kernel(reads_of(args.cache), push.head_dim), push,
+                    {fixed(push.n_splits), fixed(push.n_head_kv), fixed(by_share)});
+}
+
+void tile_tokens(Recorder& recorder, const AttentionArgs& args) {
+    AttentionPush push = push_of(recorder, args);
+    const CacheReads reads = reads_of(args.cache);
+    const bool halves = recorder.traits().multiplies_tiles && reads != CacheReads::kAny;
+    const std::uint32_t rows = halves ? kHalfTileRows : rows_of_tile(push.head_dim);
+    push.tile_heads = std::min(push.heads_share, rows);
+    push.tile_tokens = rows / push.tile_heads;
+    recorder.launch(halves ? attention_half_tile_kernel(reads, push.head_dim) : attention_tile_kernel(push.head_dim),
+                    push,
+                    {per_row(RowSet::kTokens, push.tile_tokens), fixed(push.n_head_kv),
+                     fixed(groups_of(push.heads_share, push.tile_heads))});
+}
+
+}  // namespace
+
+void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
+    check(args);
+    const std::size_t n_parts =
+        std::size_t{args.q.n_cols} / args.cache.head_dim * n_splits(args, sizes.limits().n_ctx, kMostProcessors);
+    sizes.need(ScratchUse::kAttention, n_parts * (args.cache.head_dim * sizeof(float) + sizeof(PartWeight)));
+}
+
+void lower(Recorder& recorder, const AttentionArgs& args) {
+    check(args);
+    if (recorder.step_class() == StepClass::kOne)
+        split_keys(recorder, args);
+    else
+        tile_tokens(recorder, args);
+}
+
+}  // namespace lfm::gpu

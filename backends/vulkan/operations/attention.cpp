@@ -1,0 +1,96 @@
+// attention: tiles of tokens, or of one token's keys.
+#include <algorithm>
+#include <bit>
+#include <string>
+
+#include "backends/vulkan/operations/operations.h"
+#include "memory/error.h"
+
+namespace lfm::vulkan {
+namespace {
+
+constexpr std::uint32_t kTileElements = 2048;  // of queries, and of keys or values, in a group's shared memory
+constexpr std::uint32_t kMaxTile = 32;         // query rows, and keys
+constexpr std::uint32_t kSplitKeys = 64;       // the fewest keys worth a group, as in attention_split.glsl
+constexpr std::uint32_t kMaxSplits = 32;
+
+/// How the work is cut.
+struct Cut {
+    std::uint32_t n_head = 0;
+    std::uint32_t heads_share = 0;  // query heads that share one key/value head
+    std::uint32_t tile = 0;         // keys of a tile, and the most query rows
+    std::uint32_t heads = 0;        // query heads of a group
+    std::uint32_t splits = 0;       // of one token's keys
+};
+
+Cut cut_of(const AttentionArgs& args, std::uint32_t n_ctx) {
+    const KvView& cache = args.cache;
+    Cut cut{.n_head = args.q.n_cols / cache.head_dim};
+    cut.heads_share = cut.n_head / cache.n_head_kv;
+    cut.tile = std::min(kMaxTile, std::bit_floor(kTileElements / cache.head_dim));
+    cut.heads = std::min(cut.heads_share, cut.tile);
+    cut.splits = std::clamp(groups_of(n_ctx, kSplitKeys), 1u, kMaxSplits);
+    return cut;
+}
+
+void check(const AttentionArgs& args) {
+    const KvView& cache = args.cache;
+    for (const DType type : {cache.k_type, cache.v_type})
+        if (type != DType::kF32 && type != DType::kF16 && type != DType::kQ8_0)
+            throw Error(ErrorCode::kUnsupportedModel, "attention",
+                        "expected a cache of F32, F16 or Q8_0, found " + std::string(dtype_name(type)));
+    const std::uint32_t unit = cache.k_type == DType::kQ8_0 || cache.v_type == DType::kQ8_0 ? 32 : 4;
+    if (cache.head_dim == 0 || cache.head_dim > 256 || cache.head_dim % unit != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected heads of a multiple of " + std::to_string(unit) + " up to 256, found " +
+                        std::to_string(cache.head_dim));
+    if (cache.n_head_kv == 0 || args.q.n_cols == 0 || args.q.n_cols % (cache.n_head_kv * cache.head_dim) != 0)
+        throw Error(ErrorCode::kUnsupportedModel, "attention",
+                    "expected queries of a multiple of " + std::to_string(cache.n_head_kv * cache.head_dim) +
+                        ", found " + std::to_string(args.q.n_cols));
+}
+
+}  // namespace
+
+void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
+    check(args);
+    const Cut cut = cut_of(args, sizes.limits().n_ctx);
+    if (cut.splits > 1)
+        sizes.need(ScratchUse::kAttention,
+                   sizeof(float) * cut.n_head * cut.splits * (std::size_t{args.cache.head_dim} + 2));
+}
+
+void lower(Recorder& recorder, const AttentionArgs& args) {
+    check(args);
+    const KvView& cache = args.cache;
+    const Cut cut = cut_of(args, recorder.limits().n_ctx);
+    const bool one = recorder.step_class() == StepClass::kOne, split = one && cut.splits > 1;
+    const std::uint32_t tile_tokens = one ? 1 : std::max(1u, cut.tile / cut.heads);
+    const std::uint64_t parts = split ? recorder.scratch(ScratchUse::kAttention) : 0;
+    struct {
+        std::uint64_t step, q, keys, values, out;
+        std::uint32_t n_head_kv, head_key_bytes, head_value_bytes;
+    } const push{recorder.params(),
+                 address_of(args.q.data),
+                 address_of(cache.k),
+                 address_of(cache.v),
+                 split ? parts : address_of(args.out.data),
+                 cache.n_head_kv,
+                 static_cast<std::uint32_t>(row_bytes(cache.k_type, cache.head_dim)),
+                 static_cast<std::uint32_t>(row_bytes(cache.v_type, cache.head_dim))};
+    const Kernel kernel("attention", {cache.head_dim, cut.heads, cut.heads_share, tile_tokens, cut.tile,
+                                      static_cast<std::uint32_t>(cache.k_type),
+                                      static_cast<std::uint32_t>(cache.v_type), split ? cut.splits : 0});
+    recorder.dispatch(kernel, push,
+                      {split ? fixed(cut.splits) : per_row(RowSet::kTokens, tile_tokens), fixed(cache.n_head_kv),
+                       fixed(groups_of(cut.heads_share, cut.heads))});
+    if (!split) return;
+    recorder.barrier();
+    struct {
+        std::uint64_t step, parts, out;
+    } const combine{recorder.params(), parts, address_of(args.out.data)};
+    recorder.dispatch(Kernel("attention_combine", {cache.head_dim, cut.splits}), combine,
+                      {fixed(cut.n_head), fixed(1), fixed(1)});
+}
+
+}  // namespace lfm::vulkan

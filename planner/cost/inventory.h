@@ -1,0 +1,63 @@
+// Everything that takes memory, with its bytes: what the placement moves about, and what comes along.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "planner/model/model.h"
+
+namespace lfm {
+
+struct KvTypes {
+    DType k = DType::kF16;  // F32, F16 or Q8_0
+    DType v = DType::kF16;
+};
+
+/// What a session asks for.
+struct SessionSizes {
+    std::uint32_t n_ctx = 0;
+    std::uint32_t n_batch = 512;
+    std::uint32_t n_outputs = 1;  // rows of logits kept from one step
+    KvTypes kv;
+};
+
+/// A layer: what lives and moves together, and its experts, which move one by one.
+struct LayerInventory {
+    Bytes mixer;  // attn_norm and the operator's weights
+    Bytes ffn;    // ffn_norm and the dense FFN, or ffn_norm, router and bias
+    Bytes kv;     // for n_ctx tokens
+    Bytes conv_state;
+    Bytes expert;  // gate, up and down of one
+    std::uint32_t n_expert = 0;
+
+    Bytes home() const { return mixer + ffn + kv + conv_state; }
+    Bytes experts() const { return {expert.value * n_expert}; }
+};
+
+struct Inventory {
+    Bytes embedding;  // also the output when that is tied
+    Bytes output;     // a matrix of its own, else 0
+    Bytes output_norm;
+    std::vector<LayerInventory> layers;
+    Bytes activations;         // rows between operations, choices, a step's parameters
+    Bytes device_activations;  // the rows on a device
+    Bytes bridge;              // rows that cross between host and device
+    Bytes scratch;             // of the host's backend, for the largest step
+    Bytes vectors;             // norms, taps and biases, copied to f32
+
+    /// Bytes of all tensors: those of the file's data section but for padding.
+    Bytes weights() const;
+    Bytes kv() const;
+    Bytes conv_state() const;
+};
+
+/// Sizes of tensors come from the description; those of working memory are what the runtime will allocate.
+Inventory take_inventory(const ModelDescription& model, const SessionSizes& sizes);
+
+/// Of norms, taps and biases in f32, each on a cache line of its own: the tensors that no matmul reads.
+Bytes vector_bytes(const ModelDescription& model);
+
+/// Bytes of the keys and values of one layer.
+Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_ctx);
+
+}  // namespace lfm

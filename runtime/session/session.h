@@ -1,0 +1,140 @@
+// The public face: one sequence on one model. Tokens in, logits out.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "memory/error.h"
+#include "memory/host_buffer.h"
+#include "runtime/step/engine.h"
+#include "runtime/tensors/model.h"
+
+namespace lfm {
+
+enum class AfterLoss : std::uint8_t { kGoOnWithHost, kThrow };
+
+struct SessionOptions {
+    std::uint32_t n_ctx = 0;      // most tokens of the sequence
+    std::uint32_t n_batch = 512;  // most tokens of one step
+    std::uint32_t n_outputs = 1;  // most rows of logits kept from one step
+    std::uint32_t n_threads = 1;
+    KvTypes kv;
+    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    std::vector<ExpertTimes> expert_times;  // see EngineOptions, as the next two
+    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
+    HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    Adaptation adaptation = Adaptation::kOn;
+    Trace* trace = nullptr;  // outlives the session
+    /// What to do when the device is lost: go on with the host alone, from the token log, or throw Error{kDeviceLost}.
+    AfterLoss after_loss = AfterLoss::kGoOnWithHost;
+};
+
+/// Told, on the calling thread, before each step begins and after it has ended, whatever ended it: then no device waits
+/// for the host. Must not throw.
+class StepWatcher {
+public:
+    virtual ~StepWatcher() = default;
+    virtual void step_begins() = 0;
+    virtual void step_ends() = 0;
+};
+
+/// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
+using ExpertSource = std::function<std::int32_t(std::uint32_t moe_layer, std::uint32_t position, std::uint32_t choice)>;
+
+/// Not thread-safe, but for the stop flag.
+class Session {
+public:
+    /// Allocates everything the session will ever need, also on the model's device. `model` and `ledger` outlive it.
+    /// Throws Error{kShortfall} when memory is refused, Error{kUsage} for options out of range, what the device throws.
+    Session(const Model& model, const SessionOptions& options, Ledger& ledger);
+
+    /// Appends tokens to the sequence, in steps of at most n_batch. Returns the last token's logits [n_vocab], valid
+    /// until the next call. Throws Error{kContextFull} (nothing appended), Error{kInvalidInput} for a token id out of
+    /// range (nothing appended), Error{kInterrupted} (whole steps stay appended), Error{kInvalidModel} when the model's
+    /// file was cut or written to while in use: the session is of no use from then on, and keeps throwing it.
+    std::span<const float> append(std::span<const std::int32_t> tokens);
+
+    /// Called once per step with the logits of rows [first, first + logits.size() / n_vocab) of the appended tokens.
+    using LogitsSink = std::function<void(std::size_t first, std::span<const float> logits)>;
+    /// As append, but computes the logits of every token; steps are at most n_outputs long.
+    void append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink);
+
+    std::uint32_t position() const { return static_cast<std::uint32_t>(tokens_.size()); }
+    std::uint32_t n_ctx() const { return options_.n_ctx; }
+    std::uint32_t n_vocab() const { return model_.hyper().n_vocab; }
+    /// Every token of the sequence so far.
+    std::span<const std::int32_t> tokens() const { return tokens_; }
+
+    void reset();
+    /// The model is about to be loaded anew, at the same place in memory but by another plan: gives up all that refers
+    /// to it. Nothing but resume may be called next.
+    void suspend() { engine_.reset(); }
+    /// Goes on with the model as it is now. The sequence is computed anew from its tokens when the next are appended.
+    /// Throws as the constructor does; then resume may be called once more.
+    void resume(std::vector<ExpertTimes> expert_times);
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    Checkpoint checkpoint();
+    /// Forgets everything after the checkpoint, which was taken in this session and since its last reset.
+    void restore(const Checkpoint& checkpoint);
+
+    /// The flag is read between segments of long steps, and between steps; it outlives the session. Null: never stop.
+    void set_stop_flag(const std::atomic<bool>* stop) { stop_ = stop; }
+    /// The watcher outlives the session. Null: nobody watches.
+    void set_step_watcher(StepWatcher* watcher) { watcher_ = watcher; }
+    /// Spent in the watcher's step_ends so far: time in which nothing was computed.
+    double paused_seconds() const { return paused_seconds_; }
+    /// Empty: back to the router.
+    void force_experts(ExpertSource source) { expert_source_ = std::move(source); }
+    /// Why the device is no longer used; nothing when it is, or never was.
+    const std::optional<std::string>& loss() const { return loss_; }
+    const Engine& engine() const { return *engine_; }
+    /// The last step's experts of one MoE layer: [n_tokens of that step, n_expert_used].
+    std::span<const std::int32_t> last_experts(std::uint32_t moe_layer) const;
+
+private:
+    enum class Outputs { kLast, kAll };
+    void make_engine(const Plan& plan, const Weights& weights, Device* device);
+    void go_on_with_host(const Error& loss);
+    void catch_up();
+    void require_file();
+    void check_logits() const;
+    /// act(), a second time with the host alone when the device is lost meanwhile.
+    template <typename Act>
+    void with_recovery(const Act& act);
+    void run_watched(std::span<const std::int32_t> tokens, Outputs outputs);
+    void run_step(std::span<const std::int32_t> tokens, Outputs outputs);  // advances the state, not the log
+    void check(std::span<const std::int32_t> tokens) const;
+    void step(std::span<const std::int32_t> tokens, Outputs outputs);
+    void write_params(std::span<const std::int32_t> tokens, Outputs outputs);
+
+    const Model& model_;
+    SessionOptions options_;
+    Ledger& ledger_;
+    EngineOptions engine_options_;
+    HostBuffer params_buffer_;
+    std::int32_t* token_ids_ = nullptr;  // [n_batch]
+    float* rope_ = nullptr;              // [n_batch, head_dim]
+    std::int32_t* forced_ = nullptr;     // [n_moe_layer, n_batch, n_expert_used]
+    std::vector<double> frequencies_;    // [head_dim / 2]
+    StepParams params_;
+    std::optional<Plan> host_plan_;  // after a loss, with the weights it places
+    std::optional<Weights> host_weights_;
+    std::unique_ptr<Engine> engine_;
+    std::optional<std::string> loss_;
+    std::optional<Error> file_error_;  // once it was there, for good
+    Checkpoint before_step_;           // where an interrupted step returns to
+    std::vector<std::int32_t> tokens_;
+    ExpertSource expert_source_;
+    const std::atomic<bool>* stop_ = nullptr;
+    StepWatcher* watcher_ = nullptr;
+    double paused_seconds_ = 0;
+};
+
+}  // namespace lfm

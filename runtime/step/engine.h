@@ -1,0 +1,110 @@
+// Everything that runs steps by one plan: state, rows, staging, the host's backend, the executor.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "backends/cpu/cpu_backend.h"
+#include "memory/ledger.h"
+#include "planner/cost/decode_cost.h"
+#include "runtime/experts/cost_learner.h"
+#include "runtime/experts/expert_residency.h"
+#include "runtime/experts/expert_streams.h"
+#include "runtime/experts/staging.h"
+#include "runtime/step/executor.h"
+#include "runtime/tensors/activations.h"
+#include "runtime/tensors/registered_experts.h"
+#include "runtime/tensors/sequence_state.h"
+#include "runtime/tensors/weights.h"
+
+namespace lfm::sim {
+class SimDevice;
+}
+
+namespace lfm {
+
+/// kSkip: the host computes nothing, for studies of time on simulated devices.
+enum class HostArithmetic : std::uint8_t { kRun, kSkip };
+
+struct EngineOptions {
+    SessionSizes sizes;
+    std::uint32_t n_threads = 1;
+    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
+    /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
+    std::vector<ExpertTimes> expert_times;
+    /// See DeviceSide. For simulated devices.
+    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
+    HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    Adaptation adaptation = Adaptation::kOn;
+    Trace* trace = nullptr;  // outlives the engine
+};
+
+/// Of all steps so far.
+struct RunTotals {
+    std::uint64_t n_decoded = 0;  // steps of one token
+    StepTimes decode;             // their sums
+    Bytes streamed;               // experts that travelled for one step
+    Bytes given_up;               // slots, because others took the device's memory
+};
+
+class Engine {
+public:
+    struct Inputs {
+        const HyperParameters& hyper;
+        const Plan& plan;
+        const Weights& weights;  // placed by the plan
+        Device* device;          // null when everything is on the host
+        const EngineOptions& options;
+        const StepParams& params;
+    };
+    /// Allocates everything that steps will need. All inputs outlive the engine. Throws Error{kShortfall}, what the
+    /// device throws.
+    Engine(const Inputs& inputs, Ledger& ledger);
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    /// As Executor::run; then experts may change places for the steps to come.
+    void run(const std::atomic<bool>* stop);
+
+    SequenceState& state() { return state_; }
+    const SequenceState& state() const { return state_; }
+    /// Logits and choices of the last step.
+    const Activations& rows() const { return rows_.host(); }
+    const Executor& executor() const { return *executor_; }
+    const ExpertResidency& residency() const { return residency_; }
+    const RegisteredExperts& registered() const { return registered_; }
+    /// Of the last step: by the host's clock, or the device's virtual time.
+    StepTimes last_times() const;
+    const RunTotals& totals() const { return totals_; }
+    /// What the last hundred decode steps taught; nothing before, without a device, or when nothing may adapt.
+    const std::optional<Learnt>& learnt() const { return learnt_; }
+
+private:
+    void finish_virtual_step();
+    void learn(const CacheHits& before);
+
+    const StepParams& params_;
+    Device* device_;
+    Adaptation adaptation_;
+    std::vector<ExpertTimes> times_;  // as planned, then as learnt
+    double host_planned_ = 0;         // seconds of one expert on the host, by the profile
+    CostLearner learner_;
+    std::optional<Learnt> learnt_;
+    RunTotals totals_;
+    std::optional<StepTrace> trace_;
+    sim::SimDevice* simulated_ = nullptr;
+    SequenceState state_;
+    RegisteredExperts registered_;
+    ExpertResidency residency_;
+    Staging staging_;
+    StepRows rows_;
+    std::unique_ptr<Backend> host_;
+    std::optional<ExpertStreams> streams_;
+    std::optional<Executor> executor_;
+};
+
+}  // namespace lfm

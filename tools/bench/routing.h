@@ -1,0 +1,13 @@
+// The experts that lfm-bench's tokens use, and what a plan may know of them.
+#pragma once
+
+#include "planner/model/routing.h"
+#include "runtime/experts/routing_trace.h"
+
+namespace lfm::tools {
+
+/// What counting a long run would find: a synthetic trace's own frequencies, a recorded one's counts. `hyper` has
+/// experts. Throws what reading the file throws.
+Routing expected_routing(const RoutingTraceSpec& spec, const HyperParameters& hyper);
+
+}  // namespace lfm::tools
