@@ -23,6 +23,7 @@
 namespace lfm {
 
 class Device;
+class VirtualClock;  // virtual_clock.h
 
 enum class MemoryKind : std::uint8_t {
     kOwn,     // the device's
@@ -117,14 +118,6 @@ struct CopyRegion {
 /// Threads that are lent for a call: they do work(0) … work(n - 1), in any order, some at once; returns when all is
 /// done. `work` does not throw.
 using Workers = std::function<void(std::size_t n, const std::function<void(std::size_t)>& work)>;
-
-/// What the host did between two points, for devices that keep virtual time.
-struct HostWork {
-    Point after;         // it began when this was reached, and the host was free
-    Point done;          // on the host's timeline
-    double seconds = 0;  // by the machine profile
-    const char* name = "";
-};
 
 /// What work on the compute lane does until the points it waits for are reached.
 enum class WaitKind : std::uint8_t {
@@ -225,8 +218,8 @@ public:
     /// WaitKind::kSpins: a kernel gave up waiting since the last begin_step. All points are still reached in time, but
     /// what was computed since means nothing: the step is to be done again (Attempt::kAgain).
     virtual bool stalled() const { return false; }
-    /// Reported by whoever does the host's part of a step.
-    virtual void host_worked(const HostWork&) {}
+    /// Of a device that simulates time; null: time is real.
+    virtual VirtualClock* clock() { return nullptr; }
 
     /// Where the device goes a slower way than it could, and why, one sentence each: "steps run kernel by kernel: the
     /// driver refused a graph (NotSupported)". For people; may grow while steps run.

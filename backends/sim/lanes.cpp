@@ -16,6 +16,7 @@ SimulatedDevice::SimulatedDevice(const SimOptions& options, Ledger& ledger)
       memory_({where_, options.id, options.budget, options.context, options.device.largest_block}, ledger),
       programs_(options, where_),
       time_(options.rates.handshake_seconds),
+      host_time_(options.host),
       faults_(options.faults),
       compute_lane_([this] { run_compute_lane(); }),
       copy_lane_([this] { run_copy_lane(); }) {}

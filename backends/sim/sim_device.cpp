@@ -125,7 +125,12 @@ void SimulatedDevice::wait(Point point) {
 
 void SimulatedDevice::host_worked(const HostWork& work) {
     const std::lock_guard lock(mutex_);
-    time_.add_host_work(work);
+    const double operations = work.step != nullptr ? host_time_.seconds(work.operations, *work.step) : 0;
+    time_.add_host_work({.after = work.after,
+                         .done = work.done,
+                         .seconds = operations + work.seconds,
+                         .name = work.name,
+                         .beside_device = work.beside_device});
 }
 
 void SimulatedDevice::finish_step() {

@@ -9,8 +9,9 @@
 #include "backends/cpu/kernels/kernels.h"
 #include "backends/device.h"
 #include "backends/sim/faults.h"
+#include "backends/sim/host_time.h"
 #include "backends/sim/sim_rates.h"
-#include "backends/sim/virtual_time.h"
+#include "backends/virtual_clock.h"
 
 namespace lfm::sim {
 
@@ -31,7 +32,8 @@ struct SimOptions {
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
     Arithmetic arithmetic = Arithmetic::kRun;
     SimRates rates;
-    Bytes context;  // a driver's own: in budget and ledger from the start
+    HostRates host;  // beside the device
+    Bytes context;   // a driver's own: in budget and ledger from the start
     DeviceLimits device{.largest_block = {std::uint64_t{1} << 46}, .copies_beside_work = true, .most_launches = 1000};
     SimFaults faults;
 };
@@ -43,14 +45,10 @@ struct SimOptions {
 /// limits().most_launches (launches()): while flush waits for room, copy and all that is not signal or wait stand
 /// behind it, as behind a driver's lock. Blocks end at an inaccessible page. While a
 /// program or copy runs, freeing a block blocks, and so does Error{kDeviceLost}: after it nothing runs any more.
-class SimDevice : public Device {
+class SimDevice : public Device, public VirtualClock {
 public:
-    /// Ends the step's record and computes its times. Everything submitted has finished, else Error{kUsage}.
-    /// begin_step does it when nobody did. Error{kInvalidInput}: reported host work waits for what waits for it.
-    virtual void finish_step() = 0;
-    /// Of the last finished step; events stay until the next is finished.
-    virtual double step_seconds() const = 0;
-    virtual std::span<const SimEvent> events() const = 0;
+    VirtualClock* clock() final { return this; }
+    double step_seconds() const { return times().total; }
 
     /// Replaces the faults. Between steps.
     virtual void inject(const SimFaults& faults) = 0;

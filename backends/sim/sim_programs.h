@@ -9,6 +9,7 @@
 
 #include "backends/sim/sim_device.h"
 #include "backends/sim/step_snapshot.h"
+#include "backends/sim/virtual_time.h"
 
 namespace lfm::sim {
 

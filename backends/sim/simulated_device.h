@@ -9,10 +9,13 @@
 #include <type_traits>
 #include <vector>
 
+#include "backends/sim/host_time.h"
+#include "backends/sim/idle_host.h"
 #include "backends/sim/points.h"
 #include "backends/sim/ring.h"
 #include "backends/sim/sim_memory.h"
 #include "backends/sim/sim_programs.h"
+#include "backends/sim/virtual_time.h"
 #include "memory/error.h"
 
 namespace lfm::sim {
@@ -58,10 +61,12 @@ public:
     void host_worked(const HostWork& work) override;
 
     void finish_step() override;
-    double step_seconds() const override {
-        return locked([&] { return time_.seconds(); });
+    VirtualTimes times() const override {
+        return locked([&] { return time_.times(); });
     }
-    std::span<const SimEvent> events() const override {
+    bool computes() const override { return options_.arithmetic == Arithmetic::kRun; }
+    std::unique_ptr<Backend> make_host() const override { return computes() ? nullptr : make_idle_host(); }
+    std::span<const VirtualEvent> events() const override {
         return locked([&] { return time_.events(); });
     }
     void inject(const SimFaults& faults) override;
@@ -130,6 +135,7 @@ private:
     SimMemory memory_;
     SimPrograms programs_;
     VirtualTime time_;
+    HostTime host_time_;
     FaultCounter faults_;
     Points points_;
     Bytes scratch_;

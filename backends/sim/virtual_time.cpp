@@ -34,7 +34,7 @@ void VirtualTime::batch_ran(std::span<const TimedOperation> operations) {
 }
 
 /// Kept in the order of the host's points, whoever reports first.
-void VirtualTime::add_host_work(const HostWork& work) {
+void VirtualTime::add_host_work(const TimedHostWork& work) {
     const auto later =
         std::ranges::upper_bound(host_, work.done.value, {}, [](const Host& h) { return h.work.done.value; });
     host_.insert(later, {work, 0});
@@ -137,15 +137,15 @@ void VirtualTime::carry_copies_over() {
             carried_waits_.insert(carried_waits_.end(), waits.begin(), waits.end());
             continue;
         }
-        if (copy.end > copy.start && copy.start < seconds_)
-            events_.push_back({Timeline::kCopy, "copy", 0, copy.start, std::min(copy.end, seconds_)});
+        if (copy.end > copy.start && copy.start < times_.total)
+            events_.push_back({Timeline::kCopy, "copy", 0, copy.start, std::min(copy.end, times_.total)});
         copy.waits = {};
-        if (copy.end <= seconds_) {
+        if (copy.end <= times_.total) {
             ++through;
             continue;
         }
-        copy.start = std::max(0.0, copy.start - seconds_);
-        copy.end -= seconds_;
+        copy.start = std::max(0.0, copy.start - times_.total);
+        copy.end -= times_.total;
     }
     copies_.erase(copies_.begin(), copies_.begin() + static_cast<std::ptrdiff_t>(through));
     before_[index_of(Timeline::kCopy)] += through;
@@ -167,9 +167,13 @@ void VirtualTime::finish(const TimelineValues& reached) {
     events_.clear();
     while (schedule_batch() || schedule_copy() || schedule_host()) {
     }
-    seconds_ = 0;
-    if (next_batch_ > 0) seconds_ = batches_[next_batch_ - 1].end + crossing_seconds_;
-    if (next_host_ > 0) seconds_ = std::max(seconds_, host_[next_host_ - 1].end);
+    times_ = {};
+    for (const Host& host : host_) {
+        times_.host += host.work.seconds;
+        if (host.work.beside_device) times_.experts += host.work.seconds;
+    }
+    if (next_batch_ > 0) times_.total = batches_[next_batch_ - 1].end + crossing_seconds_;
+    if (next_host_ > 0) times_.total = std::max(times_.total, host_[next_host_ - 1].end);
     const bool all = next_batch_ == batches_.size() && next_host_ == host_.size();
     start_next(reached);
     if (!all)

@@ -12,16 +12,16 @@
 #include <span>
 #include <vector>
 
-#include "backends/device.h"
+#include "backends/virtual_clock.h"
 
 namespace lfm::sim {
 
-/// One operation, copy or piece of host work; seconds since the step's start.
-struct SimEvent {
-    Timeline lane = Timeline::kCompute;
+/// HostWork with the time it takes.
+struct TimedHostWork {
+    Point after, done;
+    double seconds = 0;
     const char* name = "";
-    std::uint32_t program = 0;  // kCompute: its ProgramId
-    double start = 0, end = 0;
+    bool beside_device = false;
 };
 
 struct TimedOperation {
@@ -41,7 +41,7 @@ public:
     void add_copy(double seconds, std::span<const Point> waits);
     /// What the next batch that was added and has not run did.
     void batch_ran(std::span<const TimedOperation> operations);
-    void add_host_work(const HostWork& work);
+    void add_host_work(const TimedHostWork& work);
 
     /// Between steps time passes until that point of the copy lane: the copies are through when the next step begins.
     void let_pass(std::uint64_t copy_point);
@@ -52,8 +52,8 @@ public:
     /// with what is left of them, or, if they wait for something that is still to come, as they are. Throws
     /// Error{kInvalidInput} when host work and batches wait for each other; the record is empty then, too.
     void finish(const TimelineValues& reached);
-    double seconds() const { return seconds_; }
-    std::span<const SimEvent> events() const { return events_; }
+    VirtualTimes times() const { return times_; }
+    std::span<const VirtualEvent> events() const { return events_; }
 
 private:
     struct Range {
@@ -71,7 +71,7 @@ private:
         bool begun = false;  // in an earlier step: start and end are known
     };
     struct Host {
-        HostWork work;
+        TimedHostWork work;
         double end = 0;
     };
     Range keep(std::span<const Point> waits);
@@ -97,8 +97,8 @@ private:
     std::size_t n_ran_ = 0;
     std::size_t next_batch_ = 0, next_copy_ = 0, next_host_ = 0;  // to be scheduled
     std::vector<Point> carried_waits_;
-    double seconds_ = 0;
-    std::vector<SimEvent> events_;
+    VirtualTimes times_;
+    std::vector<VirtualEvent> events_;
 };
 
 }  // namespace lfm::sim

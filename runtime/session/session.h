@@ -25,9 +25,7 @@ struct SessionOptions {
     std::uint32_t n_threads = 1;
     KvTypes kv;
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
-    std::vector<ExpertTimes> expert_times;  // see EngineOptions, as the next two
-    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
-    HostArithmetic host_arithmetic = HostArithmetic::kRun;
+    std::vector<ExpertTimes> expert_times;  // see EngineOptions
     Adaptation adaptation = Adaptation::kOn;
     Trace* trace = nullptr;  // outlives the session
     /// What to do when the device is lost: go on with the host alone, from the token log, or throw Error{kDeviceLost}.

@@ -2,41 +2,14 @@
 
 #include <algorithm>
 
-#include "backends/sim/sim_device.h"
+#include "backends/virtual_clock.h"
 
 namespace lfm {
 namespace {
 
-/// Computes nothing, but for routes of forced experts: what follows counts them.
-class IdleBackend final : public Backend {
-public:
-    std::string_view name() const override { return "idle"; }
-    bool supports(DType) const override { return true; }
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
-        std::vector<RouteArgs>& routes = routes_.emplace_back();
-        for (const Operation& operation : operations)
-            if (const auto* route = std::get_if<RouteArgs>(&operation)) routes.push_back(*route);
-        params_ = &params;
-        return {static_cast<std::uint32_t>(routes_.size() - 1)};
-    }
-    void submit(ProgramId program) override {
-        for (const RouteArgs& route : routes_[program.value]) {
-            const std::size_t n = std::size_t{params_->n_tokens} * route.n_expert_used;
-            for (std::size_t i = 0; i < n; ++i)
-                route.out.ids[i] = params_->forced_experts != nullptr
-                                       ? params_->forced_experts[route.moe_layer * n + i]
-                                       : static_cast<std::int32_t>(i % route.n_expert_used);
-        }
-    }
-    void wait() override {}
-
-private:
-    std::vector<std::vector<RouteArgs>> routes_;  // by program
-    const StepParams* params_ = nullptr;
-};
-
-std::unique_ptr<Backend> make_host(const EngineOptions& options, Ledger& ledger) {
-    if (options.host_arithmetic == HostArithmetic::kSkip) return std::make_unique<IdleBackend>();
+std::unique_ptr<Backend> make_host(VirtualClock* clock, const EngineOptions& options, Ledger& ledger) {
+    if (clock != nullptr)
+        if (auto host = clock->make_host()) return host;
     return cpu::make_cpu_backend({.kernels = options.kernels,
                                   .n_threads = options.n_threads,
                                   .limits = {.n_batch = options.sizes.n_batch, .n_ctx = options.sizes.n_ctx}},
@@ -50,56 +23,49 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
       device_(in.device),
       adaptation_(in.options.adaptation),
       times_(in.options.expert_times),
+      clock_(in.device != nullptr ? in.device->clock() : nullptr),
       state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
       registered_(in.plan, in.weights, in.device),
       residency_({in.plan, in.weights, in.device, times_, in.options.adaptation, in.options.n_threads}),
       staging_(in.plan, in.weights, in.device),
       rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
             ledger),
-      host_(make_host(in.options, ledger)) {
+      host_(make_host(clock_, in.options, ledger)) {
     auto program =
         make_layer_program({in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()});
     const auto first = std::ranges::find_if(times_, [](const ExpertTimes& times) { return times.host > 0; });
     if (first != times_.end()) host_planned_ = first->host;
-    // A simulated device's own clock says more than the host's.
-    simulated_ = dynamic_cast<sim::SimDevice*>(in.device);
     if (in.options.trace != nullptr) trace_.emplace(*in.options.trace, program);
     ExecutorInputs inputs{.program = std::move(program),
                           .host = *host_,
                           .params = in.params,
                           .n_threads = in.options.n_threads,
-                          .trace = trace_ && simulated_ == nullptr ? &*trace_ : nullptr};
+                          .trace = trace_ && clock_ == nullptr ? &*trace_ : nullptr};
     if (in.device != nullptr) {
         streams_.emplace(ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, times_});
         inputs.beside = {.device = in.device,
                          .streams = &*streams_,
                          .keep = [this] { state_.keep_host(); },
                          .put_back = [this] { state_.put_back_host(); }};
-        if (in.options.host_seconds)
-            inputs.beside.host_seconds = [&options = in.options,
-                                          &params = in.params](std::span<const Operation> operations) {
-                return options.host_seconds(operations, params);
-            };
     }
     executor_.emplace(std::move(inputs));
 }
 
 void Engine::finish_virtual_step() {
-    simulated_->finish_step();
-    if (trace_)
-        trace_->record_virtual(simulated_->events(), simulated_->step_seconds(), params_.n_tokens, params_.position);
+    clock_->finish_step();
+    if (trace_) trace_->record_virtual(clock_->events(), clock_->times().total, params_.n_tokens, params_.position);
 }
 
 StepTimes Engine::last_times() const {
-    StepTimes times = executor_->last_times();
-    if (simulated_ != nullptr) times.total = simulated_->step_seconds();
-    return times;
+    if (clock_ == nullptr) return executor_->last_times();
+    const VirtualTimes times = clock_->times();
+    return {.total = times.total, .host = times.host, .experts = times.experts};
 }
 
 void Engine::run(const std::atomic<bool>* stop) {
     if (device_ != nullptr && device_->allocated() > device_->budget()) totals_.given_up += residency_.fit_budget();
     executor_->run(stop);
-    if (simulated_ != nullptr) finish_virtual_step();
+    if (clock_ != nullptr) finish_virtual_step();
     const StepTimes times = last_times();
     if (params_.n_tokens == 1) {
         ++totals_.n_decoded;
@@ -112,7 +78,7 @@ void Engine::run(const std::atomic<bool>* stop) {
     const CacheHits before = residency_.hits();
     residency_.end_step(rows_.host().choices, params_.n_tokens);
     // A simulated host takes the time that was planned.
-    if (adaptation_ == Adaptation::kOn && params_.n_tokens == 1 && simulated_ == nullptr) learn(before);
+    if (adaptation_ == Adaptation::kOn && params_.n_tokens == 1 && clock_ == nullptr) learn(before);
 }
 
 /// The host's experts by the profile: those missed in this step but for the ones that travelled.

@@ -21,14 +21,7 @@
 #include "runtime/tensors/sequence_state.h"
 #include "runtime/tensors/weights.h"
 
-namespace lfm::sim {
-class SimDevice;
-}
-
 namespace lfm {
-
-/// kSkip: the host computes nothing, for studies of time on simulated devices.
-enum class HostArithmetic : std::uint8_t { kRun, kSkip };
 
 struct EngineOptions {
     SessionSizes sizes;
@@ -36,9 +29,6 @@ struct EngineOptions {
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
     /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
     std::vector<ExpertTimes> expert_times;
-    /// See DeviceSide. For simulated devices.
-    std::function<double(std::span<const Operation>, const StepParams&)> host_seconds;
-    HostArithmetic host_arithmetic = HostArithmetic::kRun;
     Adaptation adaptation = Adaptation::kOn;
     Trace* trace = nullptr;  // outlives the engine
 };
@@ -96,7 +86,7 @@ private:
     std::optional<Learnt> learnt_;
     RunTotals totals_;
     std::optional<StepTrace> trace_;
-    sim::SimDevice* simulated_ = nullptr;
+    VirtualClock* clock_ = nullptr;  // null: time is real
     SequenceState state_;
     RegisteredExperts registered_;
     ExpertResidency residency_;

@@ -9,6 +9,7 @@
 #include <oneapi/tbb/global_control.h>
 #include <oneapi/tbb/task_arena.h>
 
+#include "backends/virtual_clock.h"
 #include "memory/error.h"
 #include "runtime/step/launch_feeder.h"
 #include "runtime/step/point_watch.h"
@@ -267,14 +268,12 @@ private:
         return limits.waits == WaitKind::kSpins ? limits.spin_seconds / 4 : std::numeric_limits<double>::infinity();
     }
 
-    /// Of a host's stage in this step, by what it took last, else by the profile; not known: of one token nothing, of
-    /// many for ever.
+    /// Of a host's stage in this step, by what it took last; not known: of one token nothing, of many for ever.
     double expected_seconds(std::uint32_t i) const {
         if (device()->limits().waits != WaitKind::kSpins) return 0;
         const Measured& last = measured_[i];
         const double n = in_.params.n_tokens;
         if (last.n_tokens > 0) return last.seconds * std::max(1.0, n / last.n_tokens);
-        if (in_.beside.host_seconds) return in_.beside.host_seconds(stage(i).operations);
         constexpr double kFew = 4;
         return n <= kFew ? 0 : std::numeric_limits<double>::infinity();
     }
@@ -330,11 +329,17 @@ private:
     }
 
     void report(std::uint32_t i) {
-        if (!in_.beside.host_seconds) return;
+        VirtualClock* const clock = device()->clock();
+        if (clock == nullptr) return;
         const Stage& stage = in_.program[i];
         Point after;
         for (const std::uint32_t before : stage.after) after = points_[before];
-        device()->host_worked({after, points_[i], in_.beside.host_seconds(stage.operations), stage.name.c_str()});
+        clock->host_worked({.after = after,
+                            .done = points_[i],
+                            .operations = stage.operations,
+                            .step = &in_.params,
+                            .beside_device = stage.kind == StageKind::kExperts,
+                            .name = stage.name.c_str()});
     }
 
     void fail(std::exception_ptr failure) {

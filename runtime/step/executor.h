@@ -19,9 +19,6 @@ namespace lfm {
 struct DeviceSide {
     Device* device = nullptr;
     ExpertStreams* streams = nullptr;
-    /// Seconds that operations take on the host by the machine profile, for devices that keep virtual time and to see
-    /// beforehand for how long a device would wait. May be empty.
-    std::function<double(std::span<const Operation>)> host_seconds;
     /// The host's part of the sequence's state, which a step advances in place: kept before a step that may have to be
     /// done again, put back when it is. May be empty.
     std::function<void()> keep, put_back;

@@ -1,10 +1,5 @@
 #include "runtime/step/simulation.h"
 
-#include <algorithm>
-#include <vector>
-
-#include "memory/error.h"
-
 namespace lfm {
 namespace {
 
@@ -13,24 +8,6 @@ sim::SimRates plain(const ProcessorRates& rates) {
             .gemm_seconds_per_flop = rates.gemm_seconds_per_flop,
             .attention_seconds_per_byte = rates.attention_seconds_per_byte,
             .operation_seconds = rates.operation_seconds};
-}
-
-/// The host's part of an operation on experts.
-struct HostExperts {
-    std::vector<std::uint32_t> n_tokens;  // [n_expert]
-    bool others_travel = false;
-};
-
-HostExperts count(const ExpertFfnArgs& args, std::uint32_t n_tokens) {
-    HostExperts host{std::vector<std::uint32_t>(args.experts->n_expert())};
-    for (std::uint32_t i = 0; i < n_tokens * args.n_expert_used; ++i) {
-        const auto expert = static_cast<std::uint32_t>(args.choice.ids[i]);
-        if (args.staged.slot_of != nullptr && args.staged.slot_of[expert] >= 0)
-            host.others_travel = true;
-        else if ((*args.experts)[{args.layer, expert}].holder == kHost)
-            ++host.n_tokens[expert];
-    }
-    return host;
 }
 
 }  // namespace
@@ -43,25 +20,10 @@ sim::SimRates device_sim_rates(const MachineRates& rates) {
     return device;
 }
 
-std::function<double(std::span<const Operation>, const StepParams&)> host_clock(const MachineRates& rates) {
-    sim::SimRates host = plain(rates.host);
-    host.tile_tokens = 1;
-    return [host, slowdown = rates.link.host_slowdown](std::span<const Operation> operations, const StepParams& step) {
-        double seconds = 0;
-        for (const Operation& operation : operations) {
-            const auto* experts = std::get_if<ExpertFfnArgs>(&operation);
-            if (experts == nullptr) {
-                seconds += sim::operation_seconds(host, operation, step, {});
-                continue;
-            }
-            const HostExperts part = count(*experts, step.n_tokens);
-            // A layer whose experts are all elsewhere costs a look at the choice.
-            if (std::ranges::all_of(part.n_tokens, [](std::uint32_t n) { return n == 0; })) continue;
-            seconds +=
-                sim::operation_seconds(host, operation, step, part.n_tokens) * (part.others_travel ? slowdown : 1);
-        }
-        return seconds;
-    };
+sim::HostRates host_sim_rates(const MachineRates& rates) {
+    sim::HostRates host{.processor = plain(rates.host), .slowdown = rates.link.host_slowdown};
+    host.processor.tile_tokens = 1;
+    return host;
 }
 
 std::unique_ptr<sim::SimDevice> make_simulated(const SimulationOptions& options, Ledger& ledger) {
@@ -70,8 +32,10 @@ std::unique_ptr<sim::SimDevice> make_simulated(const SimulationOptions& options,
         {.budget = options.budget,
          .limits = options.limits,
          .kernels = options.activations == ActivationKind::kFloat ? &cpu::exact_kernels() : nullptr,
-         .arithmetic = options.arithmetic == HostArithmetic::kSkip ? sim::Arithmetic::kSkip : sim::Arithmetic::kRun,
+         .arithmetic =
+             options.arithmetic == SimulatedArithmetic::kSkip ? sim::Arithmetic::kSkip : sim::Arithmetic::kRun,
          .rates = device_sim_rates(rates),
+         .host = host_sim_rates(rates),
          .context = options.machine.devices[options.device].context},
         ledger);
 }

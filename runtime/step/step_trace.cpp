@@ -30,9 +30,9 @@ void StepTrace::record_step(std::uint32_t n_tokens, std::uint32_t position, Cloc
                    .numbers = {TraceNumber{n_tokens_, double(n_tokens)}, TraceNumber{position_, double(position)}}});
 }
 
-void StepTrace::record_virtual(std::span<const sim::SimEvent> events, double step_seconds, std::uint32_t n_tokens,
+void StepTrace::record_virtual(std::span<const VirtualEvent> events, double step_seconds, std::uint32_t n_tokens,
                                std::uint32_t position) {
-    for (const sim::SimEvent& event : events) {
+    for (const VirtualEvent& event : events) {
         const Lane where = event.lane == Timeline::kCompute ? Lane::kOnDevice
                            : event.lane == Timeline::kCopy  ? Lane::kBus
                                                             : Lane::kOnHost;

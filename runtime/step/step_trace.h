@@ -6,7 +6,7 @@
 #include <span>
 #include <vector>
 
-#include "backends/sim/virtual_time.h"
+#include "backends/virtual_clock.h"
 #include "runtime/step/layer_program.h"
 #include "runtime/step/trace.h"
 
@@ -24,7 +24,7 @@ public:
     void record(Lane lane, std::uint32_t stage, Clock::time_point begin, Clock::time_point end);
     void record_step(std::uint32_t n_tokens, std::uint32_t position, Clock::time_point begin, Clock::time_point end);
     /// A simulated step: events of virtual time, from 0; steps follow one another.
-    void record_virtual(std::span<const sim::SimEvent> events, double step_seconds, std::uint32_t n_tokens,
+    void record_virtual(std::span<const VirtualEvent> events, double step_seconds, std::uint32_t n_tokens,
                         std::uint32_t position);
 
 private:

@@ -31,7 +31,7 @@ ModelDescription describe(const BenchOptions& options, const Console& console) {
 }
 
 ModelLoader loader(const BenchOptions& options, const ModelDescription& model, Ledger& ledger) {
-    if (options.arithmetic == HostArithmetic::kSkip)
+    if (options.arithmetic == SimulatedArithmetic::kSkip)
         return [&](const Plan& plan, const DeviceLoad& to) { return Model::absent(model, plan, ledger, to); };
     if (options.shape)
         return [&](const Plan& plan, const DeviceLoad& to) { return Model::random(model, plan, 1, ledger, to); };
@@ -39,14 +39,12 @@ ModelLoader loader(const BenchOptions& options, const ModelDescription& model, L
 }
 
 WeightMemory weight_memory(const BenchOptions& options) {
-    if (options.arithmetic == HostArithmetic::kSkip) return WeightMemory::kNone;
+    if (options.arithmetic == SimulatedArithmetic::kSkip) return WeightMemory::kNone;
     return options.shape ? WeightMemory::kOwnPages : WeightMemory::kFilePages;
 }
 
-/// A simulated device, and the host beside it, take virtual time.
-void simulate(const BenchOptions& options, DeviceChoice& device, SessionOptions& session) {
-    session.host_seconds = host_clock(rates_of(*device.machine, device.device, FigureEnd::kMid));
-    if (options.arithmetic == HostArithmetic::kSkip) session.host_arithmetic = HostArithmetic::kSkip;
+/// As DeviceChoice opens it, maybe without arithmetic.
+void simulate(const BenchOptions& options, DeviceChoice& device) {
     device.open = [&options, &device](const DeviceOptions& wanted, Ledger& ledger) {
         return make_simulated({.machine = *device.machine,
                                .device = device.device,
@@ -107,7 +105,7 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
     if (!device.simulated) return setup;
     const HostProfile& host = device.machine->host;
     setup.time = BenchTime::kVirtual;
-    setup.arithmetic = options.arithmetic == HostArithmetic::kSkip ? "skip" : "run";
+    setup.arithmetic = options.arithmetic == SimulatedArithmetic::kSkip ? "skip" : "run";
     setup.cpu_info = host.name;
     setup.kernels = host.instruction_set;
     setup.n_threads = host.n_threads;
@@ -125,7 +123,7 @@ int run_bench(const BenchOptions& options) {
         throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
-    if (device.simulated) simulate(options, device, session);
+    if (device.simulated) simulate(options, device);
     std::optional<Trace> trace;
     if (options.trace_file) {
         constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some hundred steps

@@ -63,7 +63,7 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     const bool simulated = options.device.backend == BackendName::kSim;
     const bool unneeded = simulated && options.shape && options.routing;
     if (values.count("arithmetic") == 0) {
-        options.arithmetic = unneeded ? HostArithmetic::kSkip : HostArithmetic::kRun;
+        options.arithmetic = unneeded ? SimulatedArithmetic::kSkip : SimulatedArithmetic::kRun;
         return;
     }
     const auto& name = values["arithmetic"].as<std::string>();
@@ -77,7 +77,7 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
     if (!options.routing)
         throw Error(ErrorCode::kUsage, "--arithmetic",
                     "expected --routing-trace beside skip: a router chooses by what it computes");
-    options.arithmetic = HostArithmetic::kSkip;
+    options.arithmetic = SimulatedArithmetic::kSkip;
 }
 
 /// --roofline measures the CPU's kernels alone.
@@ -191,7 +191,7 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     // The times of another device would be told as this one's.
     options.session.after_loss = AfterLoss::kThrow;
     set_sizes(values, options);
-    if (options.arithmetic == HostArithmetic::kSkip) check_skipped(values);
+    if (options.arithmetic == SimulatedArithmetic::kSkip) check_skipped(values);
     return options;
 }
 

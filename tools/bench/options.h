@@ -7,6 +7,7 @@
 
 #include "runtime/experts/routing_trace.h"
 #include "runtime/session/session.h"
+#include "runtime/step/simulation.h"
 #include "tools/bench/report.h"
 #include "tools/common/device_choice.h"
 
@@ -27,8 +28,9 @@ struct BenchOptions {
     std::optional<std::string> counts_file;  // of experts' use, to plan with
     std::string routing_option;              // that says any of it; empty: none
     DeviceRequest device;
-    HostArithmetic arithmetic = HostArithmetic::kRun;  // kSkip: a simulated device only, never with the router
-    SessionOptions session;                            // sizes that hold every test
+    SimulatedArithmetic arithmetic =
+        SimulatedArithmetic::kRun;  // kSkip: a simulated device only, never with the router
+    SessionOptions session;         // sizes that hold every test
     BenchFormat format = BenchFormat::kMarkdown;
     std::optional<std::string> trace_file;
     std::vector<std::string> files_read;  // which the trace must not replace

@@ -236,7 +236,7 @@ TEST(SimDevice, AWarmStepAllocatesNothing) {
     const Point done = device.submit(ProgramId{2}, waits);
     device.flush();
     device.copy(std::span(&region, 1), {});
-    device.host_worked({.after = {}, .done = waits[1], .seconds = 1});
+    device.host_worked({.after = {}, .done = waits[1], .operations = {}, .seconds = 1});
     device.signal();
     device.wait(done);
     device.finish_step();
@@ -251,7 +251,7 @@ TEST(SimDevice, VirtualTimeOfAStep) {
     const auto events = run.device().events();
     const auto total = [&](Timeline lane) {
         double sum = 0;
-        for (const sim::SimEvent& event : events)
+        for (const VirtualEvent& event : events)
             if (event.lane == lane) sum += event.end - event.start;
         return sum;
     };
@@ -269,7 +269,7 @@ TEST(SimDevice, VirtualTimeOfAStep) {
     EXPECT_NEAR(total(Timeline::kHostSignals), 30e-6, 1e-15);
     // The output waits for the host: half a handshake to start, one there and back, half to see the end.
     double of_output = 0;
-    for (const sim::SimEvent& event : events)
+    for (const VirtualEvent& event : events)
         if (event.lane == Timeline::kCompute && event.program == 2) of_output += event.end - event.start;
     EXPECT_NEAR(run.device().step_seconds(), 5e-6 + mixer + 5e-6 + 30e-6 + 5e-6 + of_output + 5e-6, 1e-15);
 }
@@ -288,7 +288,7 @@ TEST(SimDevice, VirtualTimeRepeatsExactlyAndNeedsNoArithmetic) {
         for (std::uint32_t position = 0; position < 20; position += 5) {
             run.step(position, 5);
             times.push_back(run.device().step_seconds());
-            for (const sim::SimEvent& event : run.device().events()) times.push_back(event.end);
+            for (const VirtualEvent& event : run.device().events()) times.push_back(event.end);
         }
         if (repetition == 0) first = times;
         EXPECT_EQ(times, first) << repetition;

@@ -55,7 +55,7 @@ public:
             regions.push_back({layer_->slots + i * layer_->slot_bytes, layer_->staged_bytes[i].data(),
                                layer_->staged_bytes[i].size()});
         device.copy(regions, std::span(&routed, 1));
-        device.host_worked({.after = routed, .done = host, .seconds = 30e-6, .name = "cold"});
+        device.host_worked({.after = routed, .done = host, .operations = {}, .seconds = 30e-6, .name = "cold"});
         device.signal();
         device.wait(done);
         device.finish_step();

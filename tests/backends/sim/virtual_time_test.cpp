@@ -10,7 +10,6 @@
 namespace lfm::test {
 namespace {
 
-using sim::SimEvent;
 using sim::VirtualTime;
 
 constexpr Point compute(std::uint64_t value) { return {Timeline::kCompute, value}; }
@@ -26,8 +25,8 @@ void add_batch(VirtualTime& time, double seconds, std::vector<Point> waits = {})
 void add_copy(VirtualTime& time, double seconds, std::vector<Point> waits = {}) { time.add_copy(seconds, waits); }
 
 /// The n-th event of a lane.
-SimEvent event(const VirtualTime& time, Timeline lane, std::size_t n) {
-    for (const SimEvent& event : time.events())
+VirtualEvent event(const VirtualTime& time, Timeline lane, std::size_t n) {
+    for (const VirtualEvent& event : time.events())
         if (event.lane == lane && n-- == 0) return event;
     ADD_FAILURE() << "no such event";
     return {};
@@ -39,7 +38,7 @@ TEST(VirtualTime, AStepOnTheDeviceAloneCostsItsProgramsAndOneHandshake) {
     add_batch(time, 20);
     add_batch(time, 7);
     time.finish({2, 0, 0});
-    EXPECT_DOUBLE_EQ(time.seconds(), 37);
+    EXPECT_DOUBLE_EQ(time.times().total, 37);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 1).start, 25);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 1).end, 32);
 }
@@ -56,7 +55,7 @@ TEST(VirtualTime, HostWorkBesideAProgramCostsItselfAndOneHandshake) {
     EXPECT_DOUBLE_EQ(event(time, Timeline::kHostSignals, 0).start, 30);
     EXPECT_STREQ(event(time, Timeline::kHostSignals, 0).name, "cold");
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 2).start, 135);
-    EXPECT_DOUBLE_EQ(time.seconds(), 145);
+    EXPECT_DOUBLE_EQ(time.times().total, 145);
 }
 
 TEST(VirtualTime, HiddenHostWorkCostsNothing) {
@@ -66,7 +65,7 @@ TEST(VirtualTime, HiddenHostWorkCostsNothing) {
     add_batch(time, 5, {host(1)});
     time.add_host_work({.after = compute(1), .done = host(1), .seconds = 100});
     time.finish({3, 0, 1});
-    EXPECT_DOUBLE_EQ(time.seconds(), 5 + 20 + 400 + 5 + 5);
+    EXPECT_DOUBLE_EQ(time.times().total, 5 + 20 + 400 + 5 + 5);
 }
 
 // Routed at 25. A copy that the host orders: the host knows at 30, the copy lane at 35. Both wait for it.
@@ -84,7 +83,7 @@ TEST(VirtualTime, CopiesQueueOnTheirLane) {
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCopy, 1).end, 115);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 1).start, 85);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCompute, 2).start, 115);
-    EXPECT_DOUBLE_EQ(time.seconds(), 121);
+    EXPECT_DOUBLE_EQ(time.times().total, 121);
 }
 
 // Host points that nobody reports are reached with the one before.
@@ -105,7 +104,7 @@ TEST(VirtualTime, HostWorkMayBeReportedInAnyOrder) {
     time.add_host_work({.after = compute(2), .done = host(2), .seconds = 7});
     time.add_host_work({.after = compute(1), .done = host(1), .seconds = 3});
     time.finish({3, 0, 2});
-    EXPECT_DOUBLE_EQ(time.seconds(), 5 + 20 + (5 + 3 + 5) + 20 + (5 + 7 + 5) + 20 + 5);
+    EXPECT_DOUBLE_EQ(time.times().total, 5 + 20 + (5 + 3 + 5) + 20 + (5 + 7 + 5) + 20 + 5);
 }
 
 // 100 s of copies in a step of 30 s: 70 s are left, 40 s of them after the next step.
@@ -114,13 +113,13 @@ TEST(VirtualTime, CopiesGoOnInTheNextStep) {
     add_batch(time, 20);
     add_copy(time, 100);
     time.finish({1, 0, 0});
-    EXPECT_DOUBLE_EQ(time.seconds(), 30);
+    EXPECT_DOUBLE_EQ(time.times().total, 30);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCopy, 0).end, 30);
 
     add_batch(time, 20);
     add_copy(time, 5);  // behind the first
     time.finish({2, 2, 0});
-    EXPECT_DOUBLE_EQ(time.seconds(), 30);
+    EXPECT_DOUBLE_EQ(time.times().total, 30);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCopy, 0).start, 0);
     EXPECT_DOUBLE_EQ(event(time, Timeline::kCopy, 0).end, 30);
 
@@ -132,7 +131,7 @@ TEST(VirtualTime, CopiesGoOnInTheNextStep) {
 
     add_batch(time, 1, {copied(2)});
     time.finish({5, 2, 0});
-    EXPECT_DOUBLE_EQ(time.seconds(), 11);
+    EXPECT_DOUBLE_EQ(time.times().total, 11);
 }
 
 TEST(VirtualTime, ACopyMayWaitForTheNextStep) {
@@ -167,7 +166,7 @@ TEST(VirtualTime, WorkThatWaitsForItselfIsAnErrorAndTheNextStepIsSound) {
     EXPECT_THROW(time.finish({1, 0, 1}), Error);
     add_batch(time, 20);
     time.finish({2, 0, 1});
-    EXPECT_DOUBLE_EQ(time.seconds(), 30);
+    EXPECT_DOUBLE_EQ(time.times().total, 30);
 }
 
 }  // namespace

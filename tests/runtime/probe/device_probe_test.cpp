@@ -182,7 +182,7 @@ TEST(DeviceProbePrograms, ReadingReadsTheMemoryAndAHandshakeIsOneOperation) {
     probe.handshake_seconds(7);
     device->finish_step();
     EXPECT_EQ(device->events().size(), 8u);  // and one that is not timed
-    for (const sim::SimEvent& event : device->events()) EXPECT_STREQ(event.name, "add");
+    for (const VirtualEvent& event : device->events()) EXPECT_STREQ(event.name, "add");
 }
 
 TEST(DeviceProbeFaults, ADeviceThatCannotBeOpenedIsLeftOutByName) {

@@ -244,17 +244,12 @@ Measured measure(const Case& wanted) {
     const auto device = make_simulated({.machine = machine,
                                         .budget = budget,
                                         .limits = {.n_batch = kPrompt, .n_ctx = kContext},
-                                        .arithmetic = HostArithmetic::kSkip},
+                                        .arithmetic = SimulatedArithmetic::kSkip},
                                        ledger);
     const Model weights = Model::absent(model, plan, ledger, {device.get()});
     const RandomRouting experts(model.hyper, routing, kPrompt + kDecoded);
     Session session(weights,
-                    {.n_ctx = kContext,
-                     .n_batch = kPrompt,
-                     .n_threads = 1,
-                     .expert_times = expert_times(model, rates),
-                     .host_seconds = host_clock(rates),
-                     .host_arithmetic = HostArithmetic::kSkip},
+                    {.n_ctx = kContext, .n_batch = kPrompt, .n_threads = 1, .expert_times = expert_times(model, rates)},
                     ledger);
     session.force_experts([&](std::uint32_t layer, std::uint32_t position, std::uint32_t choice) {
         return experts.expert(layer, position, choice);
