@@ -10,6 +10,7 @@
 #include <memory>
 #include <span>
 #include <string_view>
+#include <utility>
 #include <variant>
 
 #include "memory/dtype.h"
@@ -185,10 +186,34 @@ struct CopyArgs {
 using Operation = std::variant<EmbedArgs, RmsNormArgs, MatmulArgs, QkNormRopeArgs, KvAppendArgs, AttentionArgs,
                                ShortConvArgs, SwigluArgs, RouteArgs, ExpertFfnArgs, AddArgs, CopyArgs>;
 
-/// A program recorded on a backend.
+class Backend;
+
+/// Which of a backend's programs.
 struct ProgramId {
     std::uint32_t value = 0;
     bool operator==(const ProgramId&) const = default;
+};
+
+/// A program recorded on a backend, which outlives it. Forgotten when it ends: then nothing submitted may be
+/// unfinished. Move-only.
+class Program {
+public:
+    Program() = default;
+    Program(Backend& backend, ProgramId id) : backend_(&backend), id_(id) {}
+    Program(Program&& other) noexcept : backend_(std::exchange(other.backend_, nullptr)), id_(other.id_) {}
+    Program& operator=(Program&& other) noexcept {
+        std::swap(backend_, other.backend_);
+        std::swap(id_, other.id_);
+        return *this;
+    }
+    inline ~Program();
+
+    ProgramId id() const { return id_; }
+    operator ProgramId() const { return id_; }
+
+private:
+    Backend* backend_ = nullptr;
+    ProgramId id_;
 };
 
 /// What a backend must know before it records: the largest step.
@@ -212,11 +237,23 @@ public:
     virtual bool supports(DType weight_type) const = 0;
     /// Prepares operations for replay, with all the scratch memory they need. `params` is read each time the program
     /// runs. Throws Error when something cannot run here.
-    virtual ProgramId record(std::span<const Operation> operations, const StepParams& params) = 0;
+    Program record(std::span<const Operation> operations, const StepParams& params) {
+        return {*this, add_program(operations, params)};
+    }
     /// Enqueues a recorded program. Allocates nothing. Device errors surface at the wait.
     virtual void submit(ProgramId program) = 0;
     /// Blocks until everything submitted has finished.
     virtual void wait() = 0;
+
+private:
+    friend class Program;
+    virtual ProgramId add_program(std::span<const Operation> operations, const StepParams& params) = 0;
+    /// Memory that no other program needs is given back. Does nothing once a device is lost.
+    virtual void forget_program(ProgramId program) noexcept = 0;
 };
+
+inline Program::~Program() {
+    if (backend_ != nullptr) backend_->forget_program(id_);
+}
 
 }  // namespace lfm

@@ -161,8 +161,8 @@ enum class Watched : std::uint8_t { kYes, kNo };
 /// kAgain puts that back first. kOnly: nothing in the step waits, so it cannot stall.
 enum class Attempt : std::uint8_t { kOnly, kFirst, kAgain };
 
-/// Programs are never forgotten: what they were recorded with (StepParams, expert tables) lives as long as the device
-/// runs steps, so a device serves one session.
+/// What a program was recorded with (StepParams, expert tables) lives as long as the program. A device serves several
+/// engines, one step at a time.
 ///
 /// Calls come from one thread at a time, but for: signal, wait and stalled, from any thread at any time; copy, from any
 /// thread, one call at a time; submit and flush, from another thread than the other calls. Every call but signal and

@@ -10,7 +10,7 @@
 
 #include <gtest/gtest.h>
 
-#include "backends/gpu/gpu_modules.h"
+#include "backends/gpu/loader/gpu_modules.h"
 #include "backends/sim/sim_device.h"
 #include "runtime/machine/devices.h"
 

@@ -65,19 +65,30 @@ public:
 
     bool supports(DType weight_type) const override { return kernels_.matmul_for(weight_type).run != nullptr; }
 
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
+    ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
         ScratchSizes sizes = sizes_;
         for (const Operation& operation : operations) {
             check(operation);
             std::visit([&](const auto& args) { sizes.include(args); }, operation);
         }
         if (sizes != sizes_) grow(sizes);
-        programs_.push_back({{operations.begin(), operations.end()}, &params});
-        return {static_cast<std::uint32_t>(programs_.size() - 1)};
+        const auto place = std::ranges::find(programs_, nullptr, &Recorded::params);
+        const auto id = static_cast<std::uint32_t>(place - programs_.begin());
+        if (place == programs_.end()) programs_.emplace_back();
+        programs_[id] = {{operations.begin(), operations.end()}, &params};
+        return {id};
+    }
+
+    void forget_program(ProgramId program) noexcept override {
+        programs_[program.value] = {};
+        if (std::ranges::any_of(programs_, [](const Recorded& each) { return each.params != nullptr; })) return;
+        programs_.clear();
+        buffer_ = HostBuffer();
+        sizes_ = {};
     }
 
     void submit(ProgramId program) override {
-        const Program& recorded = programs_[program.value];
+        const Recorded& recorded = programs_[program.value];
         const Context context{kernels_, team_, scratch_, *recorded.params, self_};
         team_.assemble([&] {
             for (const Operation& operation : recorded.operations)
@@ -88,9 +99,9 @@ public:
     void wait() override {}  // submit has done the work
 
 private:
-    struct Program {
+    struct Recorded {
         std::vector<Operation> operations;
-        const StepParams* params;
+        const StepParams* params = nullptr;  // null: forgotten
     };
 
     void check(const Operation& operation) const {
@@ -123,7 +134,7 @@ private:
     ScratchSizes sizes_;
     HostBuffer buffer_;
     Scratch scratch_{};
-    std::vector<Program> programs_;
+    std::vector<Recorded> programs_;
 };
 
 }  // namespace

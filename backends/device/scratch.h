@@ -8,6 +8,7 @@
 #include <functional>
 
 #include "backends/backend.h"
+#include "backends/needs/device_needs.h"
 
 namespace lfm {
 
@@ -48,8 +49,7 @@ public:
     /// and followed by at least 16 spare bytes.
     std::size_t offset(ScratchUse use) const {
         std::size_t at = 0;
-        for (std::size_t i = 0; i < static_cast<std::size_t>(use); ++i)
-            if (bytes_[i] > 0) at += (bytes_[i] + 16 + 255) / 256 * 256;
+        for (std::size_t i = 0; i < static_cast<std::size_t>(use); ++i) at += needs::scratch_area(bytes_[i]);
         return at;
     }
     std::size_t total() const { return offset(ScratchUse::kCount); }

@@ -8,6 +8,7 @@
 
 #include "backends/backend.h"
 #include "backends/device/grid.h"
+#include "backends/needs/device_needs.h"
 
 namespace lfm {
 
@@ -30,6 +31,8 @@ struct StepHeader {
     std::uint32_t n_tokens = 0, position = 0, n_outputs = 0, has_forced = 0;
     std::uint64_t token_ids = 0, rope = 0, forced_experts = 0;  // addresses
 };
+
+static_assert(sizeof(StepHeader) == needs::kStepHeaderBytes);
 
 /// Where its parts lie, for the largest step.
 class StepImage {

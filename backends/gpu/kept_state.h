@@ -17,6 +17,8 @@ public:
     /// What the operations advance is kept from now on. Nothing may be running. Throws Error{kShortfall}; then all is
     /// as before.
     void include(std::span<const Operation> operations);
+    /// Nothing is kept any more. Memory stays for what is included next.
+    void clear() noexcept { pieces_.clear(); }
     /// Enqueue copies: from where it lies, and back.
     void keep(Health& health, api::Stream stream) const;
     void put_back(Health& health, api::Stream stream) const;

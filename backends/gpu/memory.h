@@ -15,6 +15,7 @@
 #include "backends/device/free_memory_poll.h"
 #include "backends/device/own_block.h"
 #include "backends/gpu/health.h"
+#include "backends/needs/gpu_needs.h"
 #include "memory/ledger.h"
 
 namespace lfm::gpu {
@@ -22,7 +23,7 @@ namespace lfm::gpu {
 class Memory {
 public:
     /// More than is asked for in every block, which kernels may read.
-    static constexpr std::size_t kSpare = 16;
+    static constexpr std::size_t kSpare = needs::gpu::kSpare;
 
     /// The context is counted from the start. Throws Error{kShortfall} when the budget does not hold it.
     Memory(Health& health, Ledger& ledger, DeviceId id, Bytes budget, Bytes context);

@@ -114,13 +114,6 @@ public:
         return {*this, added.handle, added.bytes};
     }
 
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
-        enter();
-        wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
-        submissions_.make_room(programs_.size() + 1);
-        kept_.include(operations);
-        return programs_.record(operations, params);
-    }
     void begin_step(Attempt attempt) override {
         enter();
         if (!timelines_.settled(Timeline::kCompute))
@@ -179,6 +172,20 @@ private:
     void unregister_memory(std::uint64_t handle) noexcept override {
         use();
         copies_.pins().remove(handle, may_be_in_use());
+    }
+    ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
+        enter();
+        wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
+        submissions_.make_room(programs_.size() + 1);
+        kept_.include(operations);
+        return programs_.record(operations, params);
+    }
+    void forget_program(ProgramId program) noexcept override {
+        if (health_.lost()) return;  // keeps its memory until it is closed
+        use();
+        programs_.forget(program);
+        kept_.clear();
+        programs_.for_each_program([&](const std::vector<Operation>& operations) { kept_.include(operations); });
     }
 
     int index_;

@@ -7,20 +7,22 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/device/recorded_programs.h"
 #include "backends/gpu/memory.h"
 #include "backends/gpu/recorder.h"
 #include "backends/gpu/step_area.h"
 
 namespace lfm::gpu {
 
-class Programs {
-public:
-    Programs(Memory& memory, const BackendLimits& limits, const DeviceTraits& traits)
-        : memory_(memory), limits_(limits), traits_(traits), scratch_sizes_(limits), experts_(memory, traits.self) {}
+/// Launches of one program.
+struct ProgramLaunches {
+    std::vector<Launch> one, many;
+};
 
-    /// As Backend::record. Where shared memory must grow all programs are recorded anew, so nothing may be running.
-    /// Throws Error; then the programs before stay as they were.
-    ProgramId record(std::span<const Operation> operations, const StepParams& params);
+class Programs final : public RecordedPrograms<Programs, StepArea, ProgramLaunches, OwnBlock, ExpertMirrors> {
+public:
+    Programs(Memory& memory, const BackendLimits& limits, const DeviceTraits& traits);
+
     /// As Device::begin_step: enqueues what changed.
     void send_step(Health& health, api::Stream stream);
 
@@ -30,7 +32,6 @@ public:
     };
     /// What the program does in the present step. Throws Error{kUsage} when there is none.
     Present present(ProgramId program) const;
-    std::size_t size() const { return programs_.size(); }
 
     /// One of several programs that are submitted one after another.
     struct Link {
@@ -59,37 +60,23 @@ public:
     std::uint64_t generation() const { return generation_; }
 
 private:
-    struct Program {
-        std::vector<Operation> operations;
-        std::size_t area = 0;  // of areas_
-        std::vector<Launch> one, many;
-    };
-    struct Area {
-        const StepParams* params;
-        std::unique_ptr<StepArea> step;  // null: not taken yet
-    };
+    friend RecordedPrograms;
+    ProgramLaunches make_recording() const { return {}; }
+    void drop(ProgramLaunches&) noexcept {}
+    void record_both(const std::vector<Operation>& operations, const StepArea& area, ProgramLaunches& launches) const;
+    void reserve_scratch(ScratchSizes& sizes, const Operation& operation) const;
+    OwnBlock take_scratch(std::size_t n_bytes);
+    std::unique_ptr<StepArea> take_area(const StepParams& params, const StepNeeds& needs);
+    void recordings_change() noexcept;
 
-    void drop_last() noexcept;
-    /// Records the last program; all of them where memory they share has to be taken anew.
-    void prepare();
-    void take_memory(const ScratchSizes& scratch, std::span<const StepNeeds> needs);
-    void record_both(Program& program);
-    Recorder recorder(std::size_t area, StepClass step_class, std::vector<Launch>& launches) const;
-    const Program& find(ProgramId program) const;
+    Recorder recorder(const StepArea& area, StepClass step_class, std::vector<Launch>& launches) const;
     void make(Sequence& sequence) const;
 
     Memory& memory_;
-    BackendLimits limits_;
     DeviceTraits traits_;
-    ScratchSizes scratch_sizes_;
-    OwnBlock scratch_;
-    std::vector<Area> areas_;  // one for each StepParams
-    ExpertMirrors experts_;
-    std::vector<Program> programs_;
     std::vector<Sequence> sequences_;
     std::uint64_t n_uses_ = 0;
     std::uint64_t generation_ = 0;
-    bool recorded_ = true;  // false: memory could not be taken, so the launches name none
 };
 
 }  // namespace lfm::gpu

@@ -14,7 +14,9 @@ constexpr std::uint32_t kMaxGroups = 65535;  // along y and z
 
 }  // namespace
 
-const ExpertEntry* Recorder::expert_table(const ExpertTable* table) const { return parts_.experts->address(table); }
+const ExpertEntry* Recorder::expert_table(const ExpertTable* table) const {
+    return reinterpret_cast<const ExpertEntry*>(parts_.experts->block(table).address());
+}
 
 std::uint32_t Recorder::groups_at_once(const Kernel& kernel) const {
     int n = 0;

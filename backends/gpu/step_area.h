@@ -2,9 +2,8 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
-#include <vector>
 
+#include "backends/device/expert_mirrors.h"
 #include "backends/device/step_image.h"
 #include "backends/gpu/kernels/step.h"
 #include "backends/gpu/memory.h"
@@ -56,25 +55,9 @@ private:
 };
 
 /// Device copies of the expert tables that programs name.
-class ExpertMirrors {
+class ExpertMirrors final : public lfm::ExpertMirrors<MirroredBlock> {
 public:
-    ExpertMirrors(Memory& memory, DeviceId self) : memory_(memory), self_(self) {}
-
-    void include(const Operation& operation);
-    /// Throws Error{kUsage} for a table that no program named.
-    const ExpertEntry* address(const ExpertTable* table) const;
-    /// Copies the tables that changed. Nothing may be running.
-    void send(Health& health, api::Stream stream);
-
-private:
-    struct Mirror {
-        const ExpertTable* table;
-        MirroredBlock block;
-        std::optional<std::uint64_t> version;
-    };
-    Memory& memory_;
-    DeviceId self_;
-    std::vector<Mirror> mirrors_;
+    using lfm::ExpertMirrors<MirroredBlock>::ExpertMirrors;
 };
 
 }  // namespace lfm::gpu

@@ -15,7 +15,7 @@ DeviceBlock SimulatedDevice::allocate(MemoryKind kind, Purpose purpose, std::siz
     return {*this, {address, kind == MemoryKind::kShared ? address : nullptr, size}};
 }
 
-ProgramId SimulatedDevice::record(std::span<const Operation> operations, const StepParams& params) {
+ProgramId SimulatedDevice::add_program(std::span<const Operation> operations, const StepParams& params) {
     const std::lock_guard gate(gate_);
     const auto lock = enter();
     expect_idle("a program is recorded");
@@ -27,10 +27,19 @@ ProgramId SimulatedDevice::record(std::span<const Operation> operations, const S
             scratch_ = programs_.scratch();
         }
     } catch (...) {
-        programs_.drop_last();
+        programs_.forget(program);
         throw;
     }
     return program;
+}
+
+void SimulatedDevice::forget_program(ProgramId program) noexcept {
+    const std::lock_guard gate(gate_);
+    std::unique_lock lock(mutex_);
+    await_quiet(lock);
+    programs_.forget(program);
+    memory_.set_scratch(programs_.scratch());
+    scratch_ = programs_.scratch();
 }
 
 void SimulatedDevice::upload(std::span<const CopyRegion> regions) {

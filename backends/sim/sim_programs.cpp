@@ -22,16 +22,17 @@ SimPrograms::SimPrograms(const SimOptions& options, std::string where)
 
 /// The scratch of what is recorded, and no more. The next begin_step fills the copies of step parameters.
 void SimPrograms::rebuild() {
+    std::vector<std::vector<Operation>> operations(programs_.size());
+    for (std::size_t i = 0; i < programs_.size(); ++i) {
+        for (const Recorded& recorded : programs_[i].operations) operations[i].push_back(recorded.operation);
+        programs_[i].operations.clear();  // before the backend that they are recorded on
+    }
     cpu_ =
         cpu::make_cpu_backend({.kernels = kernels_, .n_threads = 1, .limits = limits_, .self = self_}, scratch_ledger_);
     snapshots_.clear();
-    const std::vector<Program> programs = std::exchange(programs_, {});
-    std::vector<Operation> operations;
-    for (const Program& program : programs) {
-        operations.clear();
-        for (const Recorded& recorded : program.operations) operations.push_back(recorded.operation);
-        add(operations, *program.source);
-    }
+    tables_.clear();
+    for (std::size_t i = 0; i < programs_.size(); ++i)
+        if (programs_[i].source != nullptr) programs_[i] = made(operations[i], *programs_[i].source);
 }
 
 StepSnapshot& SimPrograms::snapshot_of(const StepParams& params) {
@@ -50,7 +51,7 @@ void SimPrograms::note_table(const Operation& operation) {
 }
 
 /// Each operation is a program of the CPU's, so that faults and times come between them.
-void SimPrograms::add(std::span<const Operation> operations, const StepParams& params) {
+SimPrograms::Program SimPrograms::made(std::span<const Operation> operations, const StepParams& params) {
     StepSnapshot& step = snapshot_of(params);
     step.reserve(operations, scratch_ledger_);
     Program program{{}, &params, &step};
@@ -60,22 +61,39 @@ void SimPrograms::add(std::span<const Operation> operations, const StepParams& p
         program.launches += launches_of(operation);
     }
     timed_.reserve(std::max(timed_.capacity(), program.operations.size()));
-    programs_.push_back(std::move(program));
+    return program;
 }
 
 ProgramId SimPrograms::record(std::span<const Operation> operations, const StepParams& params) {
+    const auto place = std::ranges::find(programs_, nullptr, &Program::source);
+    const auto id = static_cast<std::uint32_t>(place - programs_.begin());
     try {
-        add(operations, params);
+        Program program = made(operations, params);
+        if (id == programs_.size()) programs_.emplace_back();
+        programs_[id] = std::move(program);
     } catch (...) {
         rebuild();
         throw;
     }
-    return {static_cast<std::uint32_t>(programs_.size() - 1)};
+    return {id};
 }
 
-void SimPrograms::drop_last() {
-    programs_.pop_back();
-    rebuild();
+void SimPrograms::forget(ProgramId program) {
+    const StepParams* const source = std::exchange(programs_[program.value], {}).source;
+    while (!programs_.empty() && programs_.back().source == nullptr) programs_.pop_back();
+    if (programs_.empty()) return rebuild();
+    if (std::ranges::find(programs_, source, &Program::source) == programs_.end())
+        std::erase_if(snapshots_, [&](const auto& snapshot) { return snapshot->source() == source; });
+    std::erase_if(tables_, [&](const SeenTable& seen) { return !names(seen.table); });
+}
+
+bool SimPrograms::names(const ExpertTable* table) const {
+    return std::ranges::any_of(programs_, [&](const Program& program) {
+        return std::ranges::any_of(program.operations, [&](const Recorded& recorded) {
+            const auto* experts = std::get_if<ExpertFfnArgs>(&recorded.operation);
+            return experts != nullptr && experts->experts == table;
+        });
+    });
 }
 
 std::uint32_t SimPrograms::launches(ProgramId program) const {

@@ -20,11 +20,13 @@ public:
     bool supports(DType weight_type) const { return cpu_->supports(weight_type); }
     /// Nothing may be running. When it throws, all is as before.
     ProgramId record(std::span<const Operation> operations, const StepParams& params);
-    /// Undoes the last record().
-    void drop_last();
+    /// Nothing may be running. Working memory goes with the last program.
+    void forget(ProgramId program);
     /// In the present step: 0 when it has one token, as such a step is handed over whole.
     std::uint32_t launches(ProgramId program) const;
-    bool knows(ProgramId program) const { return program.value < programs_.size(); }
+    bool knows(ProgramId program) const {
+        return program.value < programs_.size() && programs_[program.value].source != nullptr;
+    }
     /// Working memory of all programs, copies of step parameters included.
     Bytes scratch() const { return scratch_ledger_.total(kHost); }
 
@@ -39,12 +41,12 @@ public:
 private:
     struct Recorded {
         Operation operation;
-        ProgramId on_cpu;
+        lfm::Program on_cpu;
     };
     struct Program {
         std::vector<Recorded> operations;
-        const StepParams* source;
-        StepSnapshot* step;
+        const StepParams* source = nullptr;  // null: forgotten
+        StepSnapshot* step = nullptr;
         std::uint32_t launches = 1;  // of many tokens, with where it meets the next one
     };
     /// An expert table and its version when the step began.
@@ -52,10 +54,11 @@ private:
         const ExpertTable* table;
         std::uint64_t version;
     };
-    void add(std::span<const Operation> operations, const StepParams& params);
+    Program made(std::span<const Operation> operations, const StepParams& params);
     void rebuild();
     StepSnapshot& snapshot_of(const StepParams& params);
     void note_table(const Operation& operation);
+    bool names(const ExpertTable* table) const;
     void count_experts(const ExpertFfnArgs& args, const StepParams& step);
 
     const std::string where_;

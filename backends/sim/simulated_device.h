@@ -46,7 +46,6 @@ public:
     }
 
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override;
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override;
     void upload(std::span<const CopyRegion> regions) override;
     void download(std::span<std::byte> to, const std::byte* from) override;
     void begin_step(Attempt attempt) override;
@@ -93,6 +92,8 @@ private:
     using Lock = std::unique_lock<std::mutex>;
 
     void release(const DeviceBlock::Place& place) noexcept override;
+    ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override;
+    void forget_program(ProgramId program) noexcept override;
 
     template <typename Ask>
     std::invoke_result_t<Ask> locked(const Ask& ask) const {

@@ -12,6 +12,7 @@
 #include "backends/device.h"
 #include "backends/device/free_memory_poll.h"
 #include "backends/device/own_block.h"
+#include "backends/needs/vulkan_needs.h"
 #include "backends/vulkan/free_memory.h"
 #include "backends/vulkan/gpu.h"
 #include "memory/ledger.h"
@@ -35,7 +36,7 @@ struct BufferPart {
 class Memory {
 public:
     /// More than is asked for in every block: room to align the address, of which at least 16 bytes remain at the end.
-    static constexpr std::size_t kSpare = 256;
+    static constexpr std::size_t kSpare = needs::vulkan::kSpare;
 
     Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
         : gpu_(gpu), ledger_(ledger), id_(id), budget_(budget), poll_([&gpu] {

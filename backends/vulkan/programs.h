@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/device/recorded_programs.h"
 #include "backends/vulkan/gpu.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/pipelines.h"
@@ -17,53 +18,40 @@
 
 namespace lfm::vulkan {
 
-class Programs {
+/// Command buffers of one program.
+struct ProgramCommands {
+    VkCommandBuffer one = VK_NULL_HANDLE;
+    VkCommandBuffer many = VK_NULL_HANDLE;
+};
+
+class Programs final : public RecordedPrograms<Programs, StepArea, ProgramCommands, OwnBlock, ExpertMirrors> {
 public:
     Programs(Gpu& gpu, Memory& memory, const BackendLimits& limits, ActivationKind activations, DeviceId self);
-    Programs(const Programs&) = delete;
-    Programs& operator=(const Programs&) = delete;
     ~Programs();
 
-    /// As Backend::record. Where shared memory must grow all programs are recorded anew, so nothing may be running.
-    /// Throws Error; then the programs before stay as they were.
-    ProgramId record(std::span<const Operation> operations, const StepParams& params);
     /// As Device::begin_step.
     void begin_step();
     /// What replays the program in the present step. Throws Error{kUsage} when there is none.
     VkCommandBuffer commands(ProgramId program) const;
 
 private:
-    struct Program {
-        std::vector<Operation> operations;
-        std::size_t area = 0;  // of areas_
-        VkCommandBuffer one = VK_NULL_HANDLE;
-        VkCommandBuffer many = VK_NULL_HANDLE;
-    };
-    struct Area {
-        const StepParams* params;
-        std::unique_ptr<StepArea> step;  // null: not taken yet
-    };
+    friend RecordedPrograms;
+    ProgramCommands make_recording() const;
+    void drop(ProgramCommands& commands) noexcept;
+    void record_both(const std::vector<Operation>& operations, StepArea& area, const ProgramCommands& commands);
+    void reserve_scratch(ScratchSizes& sizes, const Operation& operation) const;
+    OwnBlock take_scratch(std::size_t n_bytes);
+    std::unique_ptr<StepArea> take_area(const StepParams& params, const StepNeeds& needs);
+    void recordings_change() noexcept {}
 
-    void add(std::span<const Operation> operations, const StepParams& params);
-    void drop_last() noexcept;
-    /// Records the last program; all of them where memory they share has to be taken anew.
-    void prepare();
-    void take_memory(const ScratchSizes& scratch, std::span<const StepNeeds> needs);
-    void record_both(const Program& program);
-    void record_commands(const Program& program, StepClass step_class, VkCommandBuffer commands);
+    void record_commands(const std::vector<Operation>& operations, StepArea& area, StepClass step_class,
+                         VkCommandBuffer commands);
 
     Gpu& gpu_;
     Memory& memory_;
-    BackendLimits limits_;
     DeviceTraits traits_;
     Pipelines pipelines_;
     VkCommandPool pool_ = VK_NULL_HANDLE;
-    ScratchSizes scratch_sizes_;
-    OwnBlock scratch_;
-    std::vector<Area> areas_;  // one for each StepParams
-    ExpertMirrors experts_;
-    std::vector<Program> programs_;
-    bool recorded_ = true;  // false: memory could not be taken, so the recordings name none
 };
 
 }  // namespace lfm::vulkan

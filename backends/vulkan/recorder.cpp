@@ -29,7 +29,7 @@ Kernel::Kernel(std::string_view name, std::initializer_list<std::uint32_t> value
 
 std::uint64_t Recorder::params() const { return parts_.step->address(); }
 
-std::uint64_t Recorder::expert_table(const ExpertTable* table) const { return parts_.experts->address(table); }
+std::uint64_t Recorder::expert_table(const ExpertTable* table) const { return parts_.experts->block(table).handle(); }
 
 void Recorder::dispatch(const Kernel& kernel, std::span<const std::byte> push, const Grid& grid) {
     const Grid shape{settled(grid.x, parts_.step_class), settled(grid.y, parts_.step_class),

@@ -2,9 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <vector>
 
+#include "backends/device/expert_mirrors.h"
 #include "backends/device/step_image.h"
 #include "backends/vulkan/memory.h"
 #include "backends/vulkan/recorder.h"
@@ -40,24 +40,9 @@ private:
 };
 
 /// Device copies of the expert tables that programs name.
-class ExpertMirrors {
+class ExpertMirrors final : public lfm::ExpertMirrors<OwnBlock> {
 public:
-    ExpertMirrors(Memory& memory, DeviceId self) : memory_(memory), self_(self) {}
-
-    void include(const Operation& operation);
-    std::uint64_t address(const ExpertTable* table) const;
-    /// Copies the tables that changed. Nothing may be running.
-    void refresh();
-
-private:
-    struct Mirror {
-        const ExpertTable* table;
-        OwnBlock block;
-        std::optional<std::uint64_t> version;
-    };
-    Memory& memory_;
-    DeviceId self_;
-    std::vector<Mirror> mirrors_;
+    using lfm::ExpertMirrors<OwnBlock>::ExpertMirrors;
 };
 
 }  // namespace lfm::vulkan

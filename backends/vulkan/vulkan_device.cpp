@@ -99,11 +99,6 @@ public:
         return {*this, added.handle, added.bytes};
     }
 
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
-        gpu_.health().require_alive();
-        wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
-        return programs_.record(operations, params);
-    }
     void begin_step(Attempt) override {
         gpu_.health().require_alive();
         if (!timelines_.settled(Timeline::kCompute))
@@ -150,6 +145,14 @@ private:
     void release(const DeviceBlock::Place& place) noexcept override { memory_.release(place, may_be_in_use()); }
     void unregister_memory(std::uint64_t handle) noexcept override {
         copies_.imports().remove(handle, may_be_in_use());
+    }
+    ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
+        gpu_.health().require_alive();
+        wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
+        return programs_.record(operations, params);
+    }
+    void forget_program(ProgramId program) noexcept override {
+        if (!gpu_.health().lost()) programs_.forget(program);  // a lost device keeps its memory until it is closed
     }
 
     Instance instance_;

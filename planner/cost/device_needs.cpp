@@ -3,46 +3,26 @@
 #include <algorithm>
 #include <initializer_list>
 
+#include "backends/needs/gpu_needs.h"
+#include "backends/needs/vulkan_needs.h"
 #include "planner/cost/pieces.h"
 
 namespace lfm {
 namespace {
 
-// Of any backend's DeviceArena (runtime/tensors/device_arena.cpp): where a piece begins.
-constexpr std::uint64_t kPiece = 16;
-
-// Of backends/device/step_image.h.
-constexpr std::uint64_t kStepHeader = 40;
-
-// Of backends/gpu. memory.h: what a block has more; platform/api.h: what drivers hand out memory in (the emulation does
-// so exactly); operations/attention.cpp: how keys are split among groups, with what each leaves beside its row.
-constexpr std::uint64_t kGpuSpare = 16, kGpuAlignment = 256, kGpuUnit = std::uint64_t{2} << 20, kPinnedPage = 4096;
-constexpr std::uint32_t kGpuSplitKeys = 64, kGpuMostSplits = 256, kGpuPartWeight = 8;
-constexpr std::uint64_t kGpuTickets = 512;  // kernels/step.h
-
-// Of backends/vulkan. memory.cpp: what a block has more, and what drivers round up to; step_area.cpp: places for group
-// counts; operations/attention.cpp: how keys are split among groups; operations/moe.cpp and step_area.cpp: addresses of
-// an expert.
-constexpr std::uint64_t kSpare = 256, kDriverUnit = 256;
-constexpr std::uint64_t kMaxGrids = 512, kGridBytes = 12;
-constexpr std::uint32_t kSplitKeys = 64, kMaxSplits = 32;
-constexpr std::uint64_t kEntryBytes = 32;
+using needs::round_up;
 
 // Weights, experts, KV cache, conv state, rows, rows that cross, staged experts.
 constexpr std::uint64_t kPlacedBlocks = 7;
 // Where a driver's blocks are not larger, weights take several.
 constexpr std::uint64_t kLargestBlock = std::uint64_t{1} << 30;
 
-constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
-
 bool is_quantised(DType type) { return type != DType::kF32 && type != DType::kF16 && type != DType::kBF16; }
 
 /// The areas of one block, as in backends/device/scratch.h.
 class Areas {
 public:
-    void add(std::uint64_t size) {
-        if (size > 0) bytes_ += round_up(size + 16, 256);
-    }
+    void add(std::uint64_t size) { bytes_ += needs::scratch_area(size); }
     /// Activations in blocks of 32 bytes, with a scale and two sums each.
     void add_quantised(std::uint64_t n_rows, std::uint64_t n_cols) {
         const std::uint64_t n_blocks = n_rows * (n_cols / 32);
@@ -57,7 +37,7 @@ public:
         const std::uint64_t n_pairs = n_batch * hyper.n_expert_used;
         add(n_batch * hyper.n_expert * sizeof(float));
         add(2 * n_pairs * sizeof(std::uint32_t));
-        add(kEntryBytes * n_in_order + 4 * (std::uint64_t{hyper.n_expert} + 1));
+        add(needs::kMirroredExpertBytes * n_in_order + 4 * (std::uint64_t{hyper.n_expert} + 1));
         for (std::uint64_t i = 0; i < n_hidden; ++i) add(n_pairs * hyper.n_ff_exp * sizeof(float));
         add(n_pairs * hyper.n_embd * sizeof(float));
     }
@@ -67,15 +47,17 @@ private:
     std::uint64_t bytes_ = 0;
 };
 
-std::uint64_t vulkan_block(std::uint64_t size) { return size > 0 ? round_up(size + kSpare, kDriverUnit) : 0; }
+std::uint64_t vulkan_block(std::uint64_t size) {
+    return size > 0 ? round_up(size + needs::vulkan::kSpare, needs::vulkan::kUnit) : 0;
+}
 
 struct GpuUnits {
-    std::uint64_t device = kGpuUnit, pinned = kPinnedPage;
+    std::uint64_t device = needs::gpu::kUnit, pinned = needs::gpu::kPinnedUnit;
 
-    std::uint64_t block(std::uint64_t size) const { return size > 0 ? round_up(size + kGpuSpare, device) : 0; }
+    std::uint64_t block(std::uint64_t size) const { return size > 0 ? round_up(size + needs::gpu::kSpare, device) : 0; }
     /// Of the device, with pinned memory beside it.
     std::uint64_t mirrored(std::uint64_t size) const {
-        return size > 0 ? block(size) + round_up(size + kGpuSpare, pinned) : 0;
+        return size > 0 ? block(size) + round_up(size + needs::gpu::kSpare, pinned) : 0;
     }
 };
 
@@ -111,11 +93,13 @@ void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t
 }
 
 /// What a matrix takes more than in the file.
-std::uint64_t rest_of(const TensorRef& matrix) { return round_up(matrix.bytes.value, kPiece) - matrix.bytes.value; }
+std::uint64_t rest_of(const TensorRef& matrix) {
+    return round_up(matrix.bytes.value, needs::kArenaPiece) - matrix.bytes.value;
+}
 
 /// Likewise a vector, which is f32 wherever it lies.
 std::uint64_t rest_of_vector(const TensorRef& vector) {
-    const std::uint64_t taken = round_up(vector.dims[0] * vector.dims[1] * sizeof(float), kPiece);
+    const std::uint64_t taken = round_up(vector.dims[0] * vector.dims[1] * sizeof(float), needs::kArenaPiece);
     return taken - std::min(taken, vector.bytes.value);
 }
 
@@ -143,7 +127,7 @@ std::uint64_t slot_bytes(const LayerDescription& layer, std::uint32_t n_expert) 
     const auto& moe = std::get<MoeTensors>(layer.ffn);
     std::uint64_t bytes = 0;
     for (const auto* matrix : {&moe.gate, &moe.up, &moe.down})
-        bytes += round_up(matrix->bytes.value / n_expert, kPiece);
+        bytes += round_up(matrix->bytes.value / n_expert, needs::kArenaPiece);
     return bytes;
 }
 
@@ -196,15 +180,14 @@ Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
     if (work.computes_experts)
         areas.add_experts(hyper, sizes_.n_batch, std::max(hyper.n_expert, hyper.n_expert_used), 1);
     areas.add_quantised(1, hidden_values(work));
-    const std::uint64_t n_splits = std::clamp((sizes_.n_ctx + kSplitKeys - 1) / kSplitKeys, 1u, kMaxSplits);
-    if (work.attends && n_splits > 1)
-        areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} + 2) * sizeof(float));
+    const std::uint64_t n_splits = needs::vulkan::splits(sizes_.n_ctx);
+    if (work.attends && n_splits > 1) areas.add(n_splits * hyper.n_head * needs::vulkan::split_bytes(hyper.head_dim));
 
     Pieces grids;
-    grids.add(kStepHeader, 1);
-    grids.add(kMaxGrids, kGridBytes);
+    grids.add(needs::kStepHeaderBytes, 1);
+    grids.add(needs::vulkan::kMostGrids, needs::vulkan::kGridBytes);
     const std::uint64_t step = (grids.bytes() + step_bytes(work)).value;
-    const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
+    const std::uint64_t table = work.computes_experts ? needs::kMirroredExpertBytes * hyper.n_layer * n_expert : 0;
     return {vulkan_block(areas.bytes()) + vulkan_block(step) + vulkan_block(table)};
 }
 
@@ -215,14 +198,14 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     areas.add_quantised(sizes_.n_batch, work.n_quantised_input);
     if (work.computes_experts) areas.add_experts(hyper, sizes_.n_batch, n_expert, 2);
     areas.add_quantised(1, std::max(hidden_values(work), std::uint64_t{work.n_between}));
-    const std::uint64_t n_splits = std::min((sizes_.n_ctx + kGpuSplitKeys - 1) / kGpuSplitKeys, kGpuMostSplits);
     if (work.attends)
-        areas.add(n_splits * hyper.n_head * (std::uint64_t{hyper.head_dim} * sizeof(float) + kGpuPartWeight));
+        areas.add(needs::gpu::most_splits(sizes_.n_ctx) * hyper.n_head * needs::gpu::split_bytes(hyper.head_dim));
     Pieces header;
-    header.add(kStepHeader, 1);
-    header.add(kGpuTickets, sizeof(std::uint32_t));
-    const std::uint64_t table = work.computes_experts ? kEntryBytes * hyper.n_layer * n_expert : 0;
-    const GpuUnits units = kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{kGpuAlignment, kGpuAlignment};
+    header.add(needs::kStepHeaderBytes, 1);
+    header.add(needs::gpu::kMostTickets, sizeof(std::uint32_t));
+    const std::uint64_t table = work.computes_experts ? needs::kMirroredExpertBytes * hyper.n_layer * n_expert : 0;
+    const GpuUnits units =
+        kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{needs::gpu::kEmulatedUnit, needs::gpu::kEmulatedUnit};
     // Kept for a step that has to be done again (backends/gpu/kept_state.h).
     const std::uint64_t kept =
         std::uint64_t{work.n_conv} * (hyper.l_cache > 0 ? hyper.l_cache - 1 : 0) * hyper.n_embd * sizeof(float);
@@ -245,9 +228,9 @@ Bytes DeviceNeeds::other_scratch(const OperationSizes& work) const {
 /// The most that a block takes beside what is asked for.
 Bytes DeviceNeeds::block_rest() const {
     switch (kind_) {
-        case Kind::kVulkan: return {kSpare + kDriverUnit - 1};
-        case Kind::kGpu: return {kGpuSpare + kGpuUnit - 1};
-        case Kind::kEmulatedGpu: return {kGpuSpare + kGpuAlignment - 1};
+        case Kind::kVulkan: return {needs::vulkan::kSpare + needs::vulkan::kUnit - 1};
+        case Kind::kGpu: return {needs::gpu::kSpare + needs::gpu::kUnit - 1};
+        case Kind::kEmulatedGpu: return {needs::gpu::kSpare + needs::gpu::kEmulatedUnit - 1};
         default: return {255};
     }
 }

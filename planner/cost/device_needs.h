@@ -1,5 +1,5 @@
-// What a device takes beside what is placed there: the planner's copy of the backends' arithmetic, for the operations
-// that runtime/step/layer_program.cpp puts on the device. Sizes hold for a placement; none takes more than `most`.
+// What a device takes beside what is placed there, by the numbers of backends/needs, for the operations that
+// runtime/step/layer_program.cpp puts on the device. Sizes hold for a placement; none takes more than `most`.
 #pragma once
 
 #include <cstdint>

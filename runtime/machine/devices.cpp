@@ -4,7 +4,7 @@
 #include <array>
 #include <cstdlib>
 
-#include "backends/gpu/gpu_modules.h"
+#include "backends/gpu/loader/gpu_modules.h"
 #include "memory/error.h"
 #if LFM_HAVE_VULKAN
 #include "backends/vulkan/vulkan_device.h"

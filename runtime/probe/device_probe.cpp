@@ -135,12 +135,12 @@ private:
     }
 
     struct Read {
-        ProgramId program;
+        Program program;
         std::size_t bytes = 0;  // by the program
     };
     struct Download {
         StepParams step;
-        ProgramId program;
+        Program program;
     };
 
     /// One matrix after the other, and from the first again after the last.
@@ -197,7 +197,7 @@ private:
     const StepParams one_token_{.n_tokens = 1};
     std::map<std::pair<const std::byte*, std::size_t>, Read> reads_;
     std::map<std::size_t, Download> downloads_;  // by size
-    std::vector<ProgramId> handshakes_;
+    std::vector<Program> handshakes_;
 };
 
 DeviceProbe::DeviceProbe(DeviceProfile description, Open open)

@@ -41,9 +41,10 @@ public:
         find_signals();
         if (device() != nullptr) {
             feeder_.emplace(*device());
-            compute_watch_.emplace(*device());
+            const auto reached = [this](std::uint32_t stage, std::exception_ptr failure) { end_wait(stage, failure); };
+            compute_watch_.emplace(*device(), reached);
             if (std::ranges::any_of(in_.program, [](const Stage& s) { return s.kind == StageKind::kStaged; }))
-                copy_watch_.emplace(*device());
+                copy_watch_.emplace(*device(), reached);
         }
         arena_.execute([&] { build(); });
     }
@@ -91,6 +92,7 @@ private:
         copy_points_.resize(n_stages());
         waits_.reserve(8);
         begun_.resize(n_stages());
+        gateways_.resize(n_stages());
         measured_.resize(n_stages());
     }
 
@@ -135,15 +137,20 @@ private:
                 }
                 gateway.reserve_wait();
                 begun_[stage] = Clock::now();
-                watch->watch(*point, [this, &gateway, stage](std::exception_ptr failure) {
-                    if (failure) fail(failure);
-                    if (in_.trace != nullptr) trace_device(stage);
-                    gateway.try_put(Message{});
-                    gateway.release_wait();
-                });
+                gateways_[stage] = &gateway;
+                watch->watch(*point, stage);
             });
         tbb::flow::make_edge(before, device_nodes_.back());
         return tbb::flow::output_port<0>(device_nodes_.back());  // not the node itself: it takes no successors
+    }
+
+    /// On a watch's thread.
+    void end_wait(std::uint32_t stage, std::exception_ptr failure) {
+        if (failure) fail(std::move(failure));
+        if (in_.trace != nullptr) trace_device(stage);
+        DeviceNode::gateway_type& gateway = *gateways_[stage];
+        gateway.try_put(Message{});
+        gateway.release_wait();
     }
 
     void build() {
@@ -349,7 +356,7 @@ private:
     }
 
     ExecutorInputs in_;
-    std::vector<ProgramId> programs_;      // [n_stages]
+    std::vector<Program> programs_;        // [n_stages]
     std::vector<bool> signals_, watched_;  // [n_stages]
     std::optional<std::uint32_t> last_on_device_;
     std::vector<Point> points_, copy_points_;  // [n_stages], of the present step
@@ -358,11 +365,12 @@ private:
         std::uint32_t n_tokens = 0;  // 0: never
         double seconds = 0;
     };
-    std::vector<Measured> measured_;        // [n_stages]: the host's, in the last step
-    bool waits_for_host_ = false;           // any stage of the device does, or for copies
-    std::uint64_t n_stalled_ = 0;           // steps
-    std::vector<Clock::time_point> begun_;  // [n_stages]: when the host began to wait for it
-    Clock::time_point device_free_;         // of the watch's thread
+    std::vector<Measured> measured_;                   // [n_stages]: the host's, in the last step
+    bool waits_for_host_ = false;                      // any stage of the device does, or for copies
+    std::uint64_t n_stalled_ = 0;                      // steps
+    std::vector<Clock::time_point> begun_;             // [n_stages]: when the host began to wait for it
+    std::vector<DeviceNode::gateway_type*> gateways_;  // [n_stages]: of the nodes that wait
+    Clock::time_point device_free_;                    // of the watch's thread
     StepTimes times_;
     std::atomic<double> host_seconds_{0}, expert_seconds_{0};
     std::optional<LaunchFeeder> feeder_;

@@ -1,10 +1,12 @@
 #include "runtime/step/point_watch.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace lfm {
 
-PointWatch::PointWatch(Device& device) : device_(device), thread_([this] { run(); }) {}
+PointWatch::PointWatch(Device& device, Reached reached)
+    : device_(device), reached_(std::move(reached)), thread_([this] { run(); }) {}
 
 PointWatch::~PointWatch() {
     {
@@ -15,7 +17,7 @@ PointWatch::~PointWatch() {
     thread_.join();
 }
 
-void PointWatch::watch(Point point, Reached reached) {
+void PointWatch::watch(Point point, std::uint32_t who) {
     {
         const std::lock_guard lock(mutex_);
         if (n_ == ring_.size()) {
@@ -23,7 +25,7 @@ void PointWatch::watch(Point point, Reached reached) {
             first_ = 0;
             ring_.resize(std::max<std::size_t>(16, 2 * n_));
         }
-        ring_[(first_ + n_++) % ring_.size()] = {point, std::move(reached)};
+        ring_[(first_ + n_++) % ring_.size()] = {point, who};
     }
     changed_.notify_one();
 }
@@ -35,7 +37,7 @@ void PointWatch::run() {
             std::unique_lock lock(mutex_);
             changed_.wait(lock, [&] { return ended_ || n_ > 0; });
             if (n_ == 0) return;
-            item = std::move(ring_[first_]);
+            item = ring_[first_];
             first_ = (first_ + 1) % ring_.size();
             --n_;
         }
@@ -45,7 +47,7 @@ void PointWatch::run() {
         } catch (...) {
             failure = std::current_exception();
         }
-        item.reached(failure);
+        reached_(item.who, failure);
     }
 }
 

@@ -3,6 +3,7 @@
 
 #include <condition_variable>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <mutex>
@@ -15,25 +16,27 @@ namespace lfm {
 
 class PointWatch {
 public:
+    /// Called on the watch's thread when a point is reached, or with what the device threw. `who`: as watch was told.
+    using Reached = std::function<void(std::uint32_t who, std::exception_ptr failure)>;
+
     /// `device` outlives the watch.
-    explicit PointWatch(Device& device);
+    PointWatch(Device& device, Reached reached);
     ~PointWatch();
     PointWatch(const PointWatch&) = delete;
     PointWatch& operator=(const PointWatch&) = delete;
 
-    /// Told on the watch's thread when the point is reached, or with what the device threw.
-    using Reached = std::function<void(std::exception_ptr failure)>;
     /// Points are watched one after another. Allocates nothing once as many have waited before.
-    void watch(Point point, Reached reached);
+    void watch(Point point, std::uint32_t who);
 
 private:
     struct Item {
         Point point;
-        Reached reached;
+        std::uint32_t who = 0;
     };
     void run();
 
     Device& device_;
+    const Reached reached_;
     std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<Item> ring_;

@@ -3,12 +3,13 @@
 #include <numeric>
 #include <string>
 
+#include "backends/needs/device_needs.h"
 #include "memory/error.h"
 
 namespace lfm {
 namespace {
 
-constexpr std::size_t kAlignment = 16;
+constexpr std::size_t kAlignment = needs::kArenaPiece;
 
 }  // namespace
 

@@ -167,8 +167,8 @@ TEST_P(DeviceContract, ProgramsGrowWhatTheyShareAndStayRight) {
     const float* norm = reinterpret_cast<const float*>(rows.address());
     const Operation rotate =
         QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 4096, .eps = 1e-5f};
-    device->record(std::span(&rotate, 1), work.step);
-    device->record(std::span(&rotate, 1), other);
+    const Program first = device->record(std::span(&rotate, 1), work.step);
+    const Program second = device->record(std::span(&rotate, 1), other);
     EXPECT_GT(ledger.total(kSelf, Purpose::kScratch), small);
     device->begin_step();
     device->submit(work.program, {});
@@ -189,6 +189,48 @@ TEST_P(DeviceContract, ProgramsGrowWhatTheyShareAndStayRight) {
     EXPECT_EQ(work.host()[0], 4);
     const Operation unknown = KvAppendArgs{x, x, {nullptr, nullptr, DType::kQ4_0, DType::kF16, 1, 4096}};
     EXPECT_EQ(error_of([&] { device->record(std::span(&unknown, 1), work.step); }), ErrorCode::kUnsupportedModel);
+}
+
+TEST_P(DeviceContract, ForgottenProgramsGiveTheirMemoryBackAndLeaveTheOthersRight) {
+    Ledger ledger;
+    const auto device = this->device(ledger);
+    const auto run_all = [&](const std::vector<const Program*>& programs) {
+        device->begin_step();
+        for (const Program* program : programs) device->submit(*program, {});
+        device->flush();
+        static_cast<Backend&>(*device).wait();
+    };
+    const DeviceBlock rows = device->allocate(MemoryKind::kOwn, Purpose::kActivations, 1 << 20);
+    const RowsView x{reinterpret_cast<float*>(rows.address()), 4096};
+    const float* norm = reinterpret_cast<const float*>(rows.address());
+    const Operation rotate =
+        QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 4096, .eps = 1e-5f};
+    std::optional<Bytes> left;
+    for (int round = 0; round < 3; ++round) {
+        {
+            // Two engines, each with its parameters; the first goes while the second stays.
+            std::optional<Doubling> first(std::in_place, *device);
+            const std::vector<float> cosines(4096, 1);
+            auto other = std::make_unique<StepParams>(StepParams{.n_tokens = 1, .rope = cosines.data()});
+            Doubling second(*device);
+            Program turn = device->record(std::span(&rotate, 1), *other);
+            run_all({&first->program, &second.program, &turn});
+            EXPECT_EQ(first->host()[0], 2);
+            turn = Program();
+            other.reset();  // nobody may read it any more
+            first.reset();
+            run_all({&second.program, &second.program});
+            EXPECT_EQ(second.host()[0], 8);
+            // A new one takes the place of the forgotten.
+            Doubling third(*device);
+            run_all({&third.program, &second.program});
+            EXPECT_EQ(third.host()[0], 2);
+            EXPECT_EQ(second.host()[0], 16);
+        }
+        if (!left) left = device->allocated();
+        EXPECT_EQ(device->allocated(), *left) << round;
+    }
+    EXPECT_EQ(error_of([&] { device->submit(ProgramId{0}, {}); }), ErrorCode::kUsage);
 }
 
 TEST_P(DeviceContract, EndsWithWorkThatNobodySignalled) {

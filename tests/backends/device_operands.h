@@ -48,7 +48,7 @@ public:
         return values;
     }
 
-    ProgramId record(std::initializer_list<Operation> operations) {
+    Program record(std::initializer_list<Operation> operations) {
         return device_.record(std::span(operations.begin(), operations.size()), step);
     }
     void run(ProgramId program) {

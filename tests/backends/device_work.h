@@ -50,7 +50,7 @@ struct Doubling {
     Device& device;
     StepParams step{.n_tokens = 1};
     DeviceBlock block;
-    ProgramId program;
+    Program program;
 };
 
 }  // namespace lfm::test

@@ -142,7 +142,7 @@ private:
     DeviceBlock slot_of_;
     std::vector<const std::byte*> places_;
     ExpertFfnArgs held_, staged_;
-    ProgramId program_;
+    Program program_;
 };
 
 }  // namespace lfm::test

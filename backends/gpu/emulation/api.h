@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/needs/gpu_needs.h"
+
 namespace lfm::gpu {
 
 struct Kernel;
@@ -19,7 +21,7 @@ inline constexpr const char* kLanguage = "Emulation";
 
 inline constexpr bool kNamesCapability = false;
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{1} << 20;
-inline constexpr std::uint64_t kUnitBytes = 256, kPinnedUnitBytes = 256;
+inline constexpr std::uint64_t kUnitBytes = needs::gpu::kEmulatedUnit, kPinnedUnitBytes = kUnitBytes;
 
 // Numbers as CUDA has them. Those that stay: every later call returns them too.
 enum class Status : int {

@@ -8,6 +8,7 @@
 #include "backends/gpu/kernels/cache_type.h"
 #include "backends/gpu/kernels/quantise.h"
 #include "backends/gpu/platform/api.h"
+#include "backends/needs/gpu_needs.h"
 
 namespace lfm::gpu {
 
@@ -33,8 +34,8 @@ struct AttentionPush {
 enum class CacheReads { kF16, kQ8_0, kAny };
 
 inline constexpr std::uint32_t kHeadsOfSplit = 4;
-inline constexpr std::uint32_t kKeysOfSplit = 64;  // the fewest keys worth a group
-inline constexpr std::uint32_t kMostSplits = 256;
+inline constexpr std::uint32_t kKeysOfSplit = needs::gpu::kKeysOfSplit;
+inline constexpr std::uint32_t kMostSplits = needs::gpu::kMostSplits;
 /// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results, with
 /// more than one split: sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits].
 Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim);
@@ -43,6 +44,7 @@ struct PartWeight {
     float total;    // of the weights, relative to the largest score
     float largest;  // score
 };
+static_assert(sizeof(PartWeight) == needs::gpu::kPartWeightBytes);
 
 /// Rows of a tile (a token's head each), for heads up to 64, 128, 256.
 constexpr std::uint32_t rows_of_tile(std::uint32_t head_dim) { return head_dim <= 64 ? 64 : head_dim <= 128 ? 32 : 16; }

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/needs/gpu_needs.h"
+
 namespace lfm::gpu {
 
 /// In device memory; StepArea fills it.
@@ -15,7 +17,7 @@ struct Step {
 };
 
 /// Tickets of arrivals.h, in device memory, that a launch may use. They are zero before a launch and after it.
-inline constexpr std::uint32_t kMostTickets = 512;
+inline constexpr std::uint32_t kMostTickets = needs::gpu::kMostTickets;
 
 /// One expert's matrices. A table has n_expert of them a layer.
 struct ExpertEntry {

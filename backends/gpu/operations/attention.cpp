@@ -57,7 +57,7 @@ std::uint32_t n_splits(const AttentionArgs& args, std::uint32_t n_ctx, std::uint
     const std::uint32_t heads_share = args.q.n_cols / args.cache.head_dim / args.cache.n_head_kv;
     const std::uint32_t others = args.cache.n_head_kv * groups_of(heads_share, kHeadsOfSplit);
     const std::uint32_t wanted = groups_of(kGroupsOfProcessor * std::min(n_processors, kMostProcessors), others);
-    return std::clamp(std::min(wanted, groups_of(n_ctx, kKeysOfSplit)), 1u, kMostSplits);
+    return std::clamp(wanted, 1u, needs::gpu::most_splits(n_ctx));
 }
 
 AttentionPush push_of(const Recorder& recorder, const AttentionArgs& args) {
@@ -117,7 +117,7 @@ void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
     check(args);
     const std::size_t n_parts =
         std::size_t{args.q.n_cols} / args.cache.head_dim * n_splits(args, sizes.limits().n_ctx, kMostProcessors);
-    sizes.need(ScratchUse::kAttention, n_parts * (args.cache.head_dim * sizeof(float) + sizeof(PartWeight)));
+    sizes.need(ScratchUse::kAttention, n_parts * (needs::gpu::split_bytes(args.cache.head_dim)));
 }
 
 void lower(Recorder& recorder, const AttentionArgs& args) {

@@ -14,6 +14,7 @@
 #else
 #include "backends/gpu/emulation/api.h"
 #endif
+#include "backends/needs/gpu_needs.h"
 
 namespace lfm::gpu {
 
@@ -59,7 +60,7 @@ inline constexpr bool kNamesCapability = false;
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{384} << 20;
 
 /// What drivers hand out device memory and pinned memory in.
-inline constexpr std::uint64_t kUnitBytes = std::uint64_t{2} << 20, kPinnedUnitBytes = 4096;
+inline constexpr std::uint64_t kUnitBytes = needs::gpu::kUnit, kPinnedUnitBytes = needs::gpu::kPinnedUnit;
 
 using Status = LFM_GPU(Error_t);
 using Stream = LFM_GPU(Stream_t);

@@ -3,6 +3,7 @@
 #include <bit>
 #include <string>
 
+#include "backends/needs/vulkan_needs.h"
 #include "backends/vulkan/operations/operations.h"
 #include "memory/error.h"
 
@@ -11,8 +12,6 @@ namespace {
 
 constexpr std::uint32_t kTileElements = 2048;  // of queries, and of keys or values, in a group's shared memory
 constexpr std::uint32_t kMaxTile = 32;         // query rows, and keys
-constexpr std::uint32_t kSplitKeys = 64;       // the fewest keys worth a group, as in attention_split.glsl
-constexpr std::uint32_t kMaxSplits = 32;
 
 /// How the work is cut.
 struct Cut {
@@ -29,7 +28,7 @@ Cut cut_of(const AttentionArgs& args, std::uint32_t n_ctx) {
     cut.heads_share = cut.n_head / cache.n_head_kv;
     cut.tile = std::min(kMaxTile, std::bit_floor(kTileElements / cache.head_dim));
     cut.heads = std::min(cut.heads_share, cut.tile);
-    cut.splits = std::clamp(groups_of(n_ctx, kSplitKeys), 1u, kMaxSplits);
+    cut.splits = needs::vulkan::splits(n_ctx);
     return cut;
 }
 
@@ -56,8 +55,7 @@ void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
     check(args);
     const Cut cut = cut_of(args, sizes.limits().n_ctx);
     if (cut.splits > 1)
-        sizes.need(ScratchUse::kAttention,
-                   sizeof(float) * cut.n_head * cut.splits * (std::size_t{args.cache.head_dim} + 2));
+        sizes.need(ScratchUse::kAttention, cut.n_head * cut.splits * needs::vulkan::split_bytes(args.cache.head_dim));
 }
 
 void lower(Recorder& recorder, const AttentionArgs& args) {

@@ -8,11 +8,11 @@
 namespace lfm::vulkan {
 namespace {
 
-constexpr std::uint32_t kVectorRows = 2;       // weight rows of a group, with one token
-constexpr std::uint32_t kExpertTokens = 32;    // kTileTokens of the expert shaders
-constexpr std::uint32_t kTilesInARow = 4;      // tiles of tokens that a group takes when all choose one expert
-constexpr std::uint64_t kEntryBytes = 32;      // ExpertEntry of expert_table.glsl
-constexpr std::uint32_t kCombineColumns = 64;  // local_size_x of expert_combine.comp
+constexpr std::uint32_t kVectorRows = 2;     // weight rows of a group, with one token
+constexpr std::uint32_t kExpertTokens = 32;  // kTileTokens of the expert shaders
+constexpr std::uint32_t kTilesInARow = 4;    // tiles of tokens that a group takes when all choose one expert
+constexpr std::uint64_t kEntryBytes = needs::kMirroredExpertBytes;  // ExpertEntry of expert_table.glsl
+constexpr std::uint32_t kCombineColumns = 64;                       // local_size_x of expert_combine.comp
 
 std::uint32_t id_of(DType type) { return static_cast<std::uint32_t>(type); }
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "backends/gpu/gpu_modules.h"
+#include "backends/gpu/loader/gpu_modules.h"
 #include "tests/backends/device_contract.h"
 #include "tests/backends/operation_cases/run_case.h"
 #include "tests/backends/operation_cases/run_nan.h"

@@ -99,7 +99,7 @@ private:
     std::vector<std::byte> k_bytes_, v_bytes_;
     std::vector<double> k_, v_;
     AttentionArgs args_;
-    std::optional<ProgramId> one_, many_;
+    std::optional<Program> one_, many_;
 };
 
 constexpr CacheTypes kHalves{DType::kF16, DType::kF16}, kBlocks{DType::kQ8_0, DType::kQ8_0};

@@ -140,7 +140,7 @@ TEST_F(GpuDevice, AStepOfOneTokenIsAGraphThatIsReplayed) {
     const RowsView x{reinterpret_cast<float*>(rows.address()), 128};
     const float* norm = reinterpret_cast<const float*>(rows.address());
     const Operation rotate = QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 128};
-    device->record(std::span(&rotate, 1), work.step);
+    const Program grown = device->record(std::span(&rotate, 1), work.step);
     device->begin_step();
     device->submit(work.program, {});
     device->flush();
@@ -228,7 +228,7 @@ TEST_F(GpuDevice, OthersMemoryIsSeen) {
     Ledger ledger;
     const auto device = open(ledger);
     StepParams step{.n_tokens = 1};
-    device->record({}, step);
+    const Program empty = device->record({}, step);
     device->begin_step();
     EXPECT_EQ(device->budget(), kContractBudget);
     // A smaller device stands for one that others use.

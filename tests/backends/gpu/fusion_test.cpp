@@ -43,7 +43,7 @@ public:
         build();
     }
 
-    void record_together() { programs_ = {device_.record(operations_, step)}; }
+    void record_together() { programs_.push_back(device_.record(operations_, step)); }
     void record_apart() {
         for (const Operation& operation : operations_) programs_.push_back(device_.record({&operation, 1}, step));
     }
@@ -54,7 +54,7 @@ public:
         for (std::uint32_t i = 0; i < n_tokens; ++i)
             tokens_[i] = static_cast<std::int32_t>((position + 7 * i) % kVocab);
         device_.begin_step();
-        for (const ProgramId program : programs_) static_cast<Backend&>(device_).submit(program);
+        for (const Program& program : programs_) static_cast<Backend&>(device_).submit(program);
         static_cast<Backend&>(device_).wait();
     }
 
@@ -221,7 +221,7 @@ private:
     RowsView hidden_, normed_, branch_, others_;
     std::vector<Buffer> buffers_;
     std::vector<Operation> operations_;
-    std::vector<ProgramId> programs_;
+    std::vector<Program> programs_;
 };
 
 using Case = std::tuple<Types, DType, gpu::emulation::Order>;

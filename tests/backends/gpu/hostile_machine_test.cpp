@@ -149,7 +149,7 @@ TEST_F(HostileMachine, AConvolutionIsPutBackForAStepDoneAgain) {
                                          .state = reinterpret_cast<float*>(state.address()),
                                          .out = {on_device + 4 * kCols, kCols}};
     StepParams step{.n_tokens = 1, .position = 5};
-    const ProgramId program = device->record(std::span(&conv, 1), step);
+    const Program program = device->record(std::span(&conv, 1), step);
     const std::vector<float> before(window, window + 2 * kCols);
     const auto run = [&](Attempt attempt) {
         device->begin_step(attempt);
@@ -230,14 +230,14 @@ TEST_F(HostileMachine, AStepMayHaveAnyNumberOfPrograms) {
     Ledger ledger;
     const auto device = open(ledger);
     Doubling work(*device);
-    std::vector<ProgramId> programs;
+    std::vector<Program> programs;
     const RowsView row{reinterpret_cast<float*>(work.block.address()), Doubling::kCols};
     const Operation nothing = CopyArgs{.parts = {RowsCopy{row, row}}, .n_parts = 1};
     for (std::uint32_t i = 0; i < 700; ++i) programs.push_back(device->record(std::span(&nothing, 1), work.step));
     for (int step = 0; step < 2; ++step) {
         device->begin_step();
         Point end;
-        for (const ProgramId program : programs) end = device->submit(program, {}, Watched::kNo);
+        for (const Program& program : programs) end = device->submit(program, {}, Watched::kNo);
         device->flush();
         device->wait(end);
     }

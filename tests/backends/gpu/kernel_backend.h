@@ -32,7 +32,7 @@ public:
     bool supports(DType) const override { return false; }
 
     /// For the step as it is then: its class does not change any more.
-    ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
+    ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
         ScratchSizes sizes(limits_);
         for (const Operation& operation : operations)
             std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
@@ -51,6 +51,8 @@ public:
         programs_.push_back(std::move(program));
         return {static_cast<std::uint32_t>(programs_.size() - 1)};
     }
+    /// Looked at after it ran.
+    void forget_program(ProgramId) noexcept override {}
     void submit(ProgramId id) override {
         const Program& program = programs_.at(id.value);
         const StepParams& params = *program.params;

@@ -67,7 +67,7 @@ protected:
         MatmulArgs args{.x = {operand.data(), weight.view.n_in}, .n_outputs = 1, .rows = rows};
         args.outputs[0] = {weight.view, {result.out.data(), weight.view.n_out}};
         const Operation operation = args;
-        const ProgramId program = backend.record({&operation, 1}, step);
+        const Program program = backend.record({&operation, 1}, step);
         backend.submit(program);
         backend.wait();
         result.kernels = backend.kernels_of(program);
@@ -244,7 +244,7 @@ TEST_P(GpuMatmul, NeighboursOfOneTypeAreOneLaunch) {
         KernelBackend backend({.n_batch = 1, .n_ctx = 1}, kFast);
         const Operation operation = args;
         const StepParams step{.n_tokens = 1};
-        const ProgramId program = backend.record({&operation, 1}, step);
+        const Program program = backend.record({&operation, 1}, step);
         backend.submit(program);
         backend.wait();
         const std::size_t n_runs = 1 + (types[1] != types[0]) + (types[2] != types[1]);

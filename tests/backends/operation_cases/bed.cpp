@@ -39,7 +39,7 @@ void Bed::set_forced(std::span<const std::int32_t> ids) {
 }
 
 void Bed::run(std::span<const Operation> operations) {
-    const ProgramId program = backend_.record(operations, step);
+    const Program program = backend_.record(operations, step);
     place_.begin_step();
     backend_.submit(program);
     backend_.wait();

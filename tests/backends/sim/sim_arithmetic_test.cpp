@@ -38,7 +38,7 @@ public:
 
     std::vector<float> step(std::uint32_t position, std::uint32_t n) {
         layer_.set_step(position, n);
-        for (const ProgramId program : programs_) backend_->submit(program);
+        for (const Program& program : programs_) backend_->submit(program);
         return {layer_.logits.data, layer_.logits.data + n * LittleLayer::kVocab};
     }
     LittleLayer& layer() { return layer_; }
@@ -48,7 +48,7 @@ private:
     std::unique_ptr<Backend> backend_;
     std::vector<std::vector<std::byte>> places_;
     LittleLayer layer_;
-    std::vector<ProgramId> programs_;
+    std::vector<Program> programs_;
 };
 
 TEST_P(SimArithmetic, EqualsTheCpuBackendBitForBit) {

@@ -66,14 +66,14 @@ TEST(SimDevice, ScratchCountsAndARefusedProgramLeavesNothing) {
                                     .n_outputs = 1});
     };
     const Operation small = multiply(64), large = multiply(1 << 20);
-    device->record(std::span(&small, 1), step);
+    const Program first = device->record(std::span(&small, 1), step);
     const Bytes scratch = ledger.total(DeviceId{1}, Purpose::kScratch);
     EXPECT_GT(scratch.value, 8u * 64);
     EXPECT_EQ(error_of([&] { device->record(std::span(&large, 1), step); }), ErrorCode::kShortfall);
     EXPECT_EQ(ledger.total(DeviceId{1}, Purpose::kScratch), scratch);
     EXPECT_EQ(device->allocated(), ledger.total(DeviceId{1}));
-    const ProgramId next = device->record(std::span(&small, 1), step);
-    EXPECT_EQ(next.value, 1u);
+    const Program next = device->record(std::span(&small, 1), step);
+    EXPECT_EQ(next.id().value, 1u);
     EXPECT_EQ(ledger.total(DeviceId{1}, Purpose::kScratch), scratch);
 }
 

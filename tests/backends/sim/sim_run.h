@@ -84,7 +84,7 @@ private:
     std::unique_ptr<sim::SimDevice> device_;
     std::vector<DeviceBlock> blocks_;
     std::unique_ptr<LittleLayer> layer_;
-    ProgramId mixer_, held_, output_;
+    Program mixer_, held_, output_;
 };
 
 }  // namespace lfm::test

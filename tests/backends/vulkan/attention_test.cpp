@@ -61,7 +61,7 @@ private:
     std::vector<float> q_;
     std::vector<double> k_, v_;
     AttentionArgs args_;
-    ProgramId program_;
+    Program program_;
 };
 
 TEST_F(VulkanAttention, HeadsOfAnySize) {

@@ -72,7 +72,7 @@ private:
     const Weight& weight_;
     std::vector<float> x_;
     float* out_ = nullptr;
-    ProgramId program_;
+    Program program_;
 };
 
 TEST_F(VulkanMatmul, MultipliesEveryType) {

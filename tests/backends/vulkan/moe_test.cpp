@@ -52,7 +52,7 @@ TEST_F(VulkanMoe, TheChoiceTakesTiesAndNaNToTheLowerIndex) {
             .bias = operands.put(bias),
             .n_expert_used = kUsed,
             .out = {operands.put(std::vector<std::int32_t>(kTokens * kUsed, -1)), operands.room(kTokens * kUsed)}};
-        const ProgramId program = operands.record({args});
+        const Program program = operands.record({args});
         std::vector<float> scores = bias;
         for (float& each : scores) each += 0.5f;
         for (const std::uint32_t n : {1u, kTokens}) {

@@ -106,7 +106,7 @@ TEST_F(Staging, WorkSeesUploadsAndDownloadsSeeWork) {
     const RowsView x{reinterpret_cast<float*>(block.address()), kCols};
     const StepParams step{.n_tokens = 1};
     const Operation twice = AddArgs{x, x, x};
-    const ProgramId program = device->record(std::span(&twice, 1), step);
+    const Program program = device->record(std::span(&twice, 1), step);
     for (int i = 1; i < 6; ++i) {
         std::vector<float> values(kCols, static_cast<float>(i));
         const CopyRegion region{block.address(), reinterpret_cast<const std::byte*>(values.data()),
@@ -161,7 +161,7 @@ TEST_F(Staging, EveryByteTheDriverGivesIsCounted) {
                 device->allocate(size % 2 == 0 ? MemoryKind::kOwn : MemoryKind::kShared, Purpose::kExperts, size));
         const RowsView x{reinterpret_cast<float*>(blocks.front().address()), 64};
         const Operation rotate = QkNormRopeArgs{.q = x, .k = x, .head_dim = 64, .eps = 1e-5f};
-        device->record(std::span(&rotate, 1), step);
+        const Program program = device->record(std::span(&rotate, 1), step);
         EXPECT_EQ(device->allocated().value, counted_now);
         EXPECT_EQ(ledger.total(kSelf).value, counted_now);
         blocks.clear();

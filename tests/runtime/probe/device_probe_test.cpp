@@ -231,14 +231,17 @@ public:
         bool supports(DType type) const override {
             return type != DType::kBF16 && type != DType::kQ2_K && type != DType::kQ5_K;
         }
-        ProgramId record(std::span<const Operation> operations, const StepParams& params) override {
-            return whole_.backend().record(operations, params);
-        }
         void submit(ProgramId program) override { whole_.backend().submit(program); }
         void wait() override { whole_.backend().wait(); }
 
     private:
+        ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
+            return programs_.emplace_back(whole_.backend().record(operations, params)).id();
+        }
+        void forget_program(ProgramId) noexcept override {}
+
         DeviceProbe& whole_;
+        std::vector<Program> programs_;
     };
 
     explicit FewTypes(DeviceProbe& whole) : whole_(whole), backend_(whole) {}

@@ -23,7 +23,8 @@ public:
 
     std::string_view name() const override { return "noting"; }
     bool supports(DType) const override { return true; }
-    ProgramId record(std::span<const Operation>, const StepParams&) override { return {}; }
+    ProgramId add_program(std::span<const Operation>, const StepParams&) override { return {}; }
+    void forget_program(ProgramId) noexcept override {}
     DeviceId id() const override { return DeviceId{1}; }
     DeviceLimits limits() const override { return {}; }
     DeviceBlock allocate(MemoryKind, Purpose, std::size_t) override { return {}; }

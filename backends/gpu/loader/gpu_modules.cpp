@@ -1,4 +1,4 @@
-#include "backends/gpu/gpu_modules.h"
+#include "backends/gpu/loader/gpu_modules.h"
 
 #include <dlfcn.h>
 

@@ -1,0 +1,34 @@
+// Whether a device still works. Once it failed it is not used again.
+#pragma once
+
+#include <atomic>
+#include <string>
+#include <string_view>
+
+#include "memory/error.h"
+
+namespace lfm {
+
+/// What backends share of it; each adds how its calls' results are read.
+class DeviceHealth {
+public:
+    /// `name` begins its errors: "GPU".
+    explicit DeviceHealth(std::string_view name) : name_(name) {}
+
+    bool lost() const { return lost_.load(std::memory_order_acquire); }
+    void require_alive() const {
+        if (lost()) throw Error(ErrorCode::kDeviceLost, name_, "expected a working device, found it lost");
+    }
+    void fail() { lost_.store(true, std::memory_order_release); }
+    /// As fail, and says what was met.
+    [[noreturn]] void fail(const std::string& what) {
+        fail();
+        throw Error(ErrorCode::kDeviceLost, name_, what);
+    }
+
+private:
+    std::string name_;
+    std::atomic<bool> lost_ = false;
+};
+
+}  // namespace lfm

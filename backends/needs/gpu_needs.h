@@ -1,0 +1,29 @@
+// Sizes of the CUDA and HIP backend.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "backends/needs/device_needs.h"
+
+namespace lfm::needs::gpu {
+
+/// More than is asked for in every block, which kernels may read.
+inline constexpr std::uint64_t kSpare = 16;
+/// What drivers hand out memory in: the device's, and pinned memory of the host. The emulation hands out exactly.
+inline constexpr std::uint64_t kUnit = std::uint64_t{2} << 20, kPinnedUnit = 4096, kEmulatedUnit = 256;
+
+/// Tickets that a launch may use to learn which of its groups is the last, 32 bits each.
+inline constexpr std::uint32_t kMostTickets = 512;
+
+/// One token's keys are shared out among groups of threads: the fewest keys worth a group, the most groups.
+inline constexpr std::uint32_t kKeysOfSplit = 64, kMostSplits = 256;
+/// The most splits that a context makes worth while.
+constexpr std::uint32_t most_splits(std::uint32_t n_ctx) {
+    return std::clamp((n_ctx + kKeysOfSplit - 1) / kKeysOfSplit, 1u, kMostSplits);
+}
+/// What a split leaves for one head: its sums, and the weight of its share.
+inline constexpr std::uint64_t kPartWeightBytes = 8;
+constexpr std::uint64_t split_bytes(std::uint64_t head_dim) { return head_dim * sizeof(float) + kPartWeightBytes; }
+
+}  // namespace lfm::needs::gpu
