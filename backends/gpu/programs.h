@@ -44,7 +44,7 @@ public:
         std::vector<Link> links;
         std::vector<Launch> launches;
         std::vector<std::uint32_t> begin;  // of each link: how many launches come before what it waits for
-        std::uint64_t used = 0;            // how manieth time
+        std::uint64_t used = 0;            // a count that rises with each use
 
         std::span<const Launch> launches_of(std::size_t link) const {
             const std::size_t end = link + 1 < begin.size() ? begin[link + 1] : launches.size();

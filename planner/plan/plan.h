@@ -16,7 +16,7 @@
 
 namespace lfm {
 
-/// What a plan was made for. Another model is told by the first difference.
+/// What a plan was made for. Another model is recognised by the first difference.
 struct ModelSummary {
     std::string architecture;
     std::string name;  // for display; not compared

@@ -1,10 +1,10 @@
 // Which experts the device's free slots hold: a frequency-weighted LRU as pure arithmetic, without device, thread or
 // clock.
 //
-// After every step the cache decides which experts to fetch, and whom each drives out. An expert's worth is the uses
-// expected of it soon, S(e) = X(e) + D f(e), and in the long run, f(e): f is its long-run frequency, X what its last
-// uses promise beyond that, D the steps that such a promise lasts (use_forecast.h). Where S(e) > S(v), fetching e in
-// place of v gains
+// After every step the cache decides which experts to fetch, and which expert each one evicts. An expert's worth is the
+// uses expected of it soon, S(e) = X(e) + D f(e), and in the long run, f(e): f is its long-run frequency, X what its
+// last uses promise beyond that, D the steps that such a promise lasts (use_forecast.h). Where S(e) > S(v), fetching e
+// in place of v gains
 //
 //   G = hit_seconds (S(e) - S(v)) + L - fetch_seconds
 //   L = hit_seconds H (f(e) - f(v) - noise)                              where e is the more frequent one
@@ -90,7 +90,7 @@ public:
 
     /// What changed between the step that ended and the coming one. Valid until the next call.
     struct Changes {
-        std::span<const ExpertFetch> begun;    // whom they drive out is gone at once
+        std::span<const ExpertFetch> begun;    // those they evict are gone at once
         std::span<const ExpertFetch> arrived;  // usable from the coming step on; without `evicted` and `gain`
     };
     Changes end_step(std::uint32_t n_tokens);

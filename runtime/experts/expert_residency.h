@@ -39,7 +39,7 @@ public:
     /// The one source of truth; changes in end_step and fit_budget only.
     const ExpertTable& table() const { return table_; }
 
-    /// After a step, while the device is idle: counts hits, drops what the cache drives out, starts the copies of what
+    /// After a step, while the device is idle: counts hits, drops what the cache evicts, starts the copies of what
     /// it fetches. What was fetched is used from a fixed number of steps later on, so that the same text gives the same
     /// steps; waits for copies that are late. `choices` [n_moe_layer]: of the step, as the host sees them.
     void end_step(const std::vector<ExpertChoice>& choices, std::uint32_t n_tokens);

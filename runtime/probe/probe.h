@@ -68,7 +68,7 @@ enum class ProbeEffort { kQuick, kFull };
 struct ProbeOptions {
     ProbeEffort effort = ProbeEffort::kQuick;  // 8 s, the usual weight types; 2 minutes, every type
     std::uint32_t n_threads = 0;               // 0: default_thread_count()
-    /// Told what is done now and how much is behind; never from two threads at once.
+    /// Called with what is being measured and how much is done; never from two threads at once.
     std::function<void(std::string_view step, double share_done)> progress;
     const std::atomic<bool>* stop = nullptr;
     std::optional<std::chrono::duration<double>> time;  // in all; nothing: as the effort has it

@@ -81,16 +81,13 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
         if (options.note) options.note(text);
     };
     auto& [plan, planning] = wanted;
-    const auto check = [&](const Plan& checked) {
-        if (!moving_) check_available(options, checked);  // a session that moves has its memory
-    };
     for (int attempt = 0; plan && plan->uses_device() && options.open && attempt <= kSmallerPlans; ++attempt) {
-        check(*plan);
+        check_available(options, *plan);
         try {
             place(*plan, wanted, options, ledger);
             return;
         } catch (const Error& error) {
-            give_up();
+            clear();
             if (error.code() == ErrorCode::kDeviceLost) {
                 note("the device failed while loading (" + std::string(error.what()) + ")");
                 break;
@@ -110,7 +107,7 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
     if (plan && plan->uses_device()) note("everything in RAM, the CPU alone computes");
     const bool on_host = plan && !plan->uses_device();
     const Plan host_plan = on_host ? *plan : make_host_plan(options.model, sizes_of(options.session));
-    check(host_plan);
+    check_available(options, host_plan);
     place(host_plan, wanted, options, ledger);
 }
 
@@ -128,17 +125,11 @@ void PlacedSession::place(const Plan& plan, const Wanted& wanted, const PlacedOp
         }
     }
     model_.emplace(options.load(plan, {device_.get(), options.progress, session.n_threads}));
-    if (moving_)
-        session_->resume(std::move(session.expert_times));
-    else
-        session_.emplace(*model_, session, ledger);
+    session_.emplace(*model_, session, ledger);
 }
 
-void PlacedSession::give_up() {
-    if (moving_)
-        session_->suspend();
-    else
-        session_.reset();
+void PlacedSession::clear() {
+    session_.reset();
     model_.reset();
     device_.reset();
 }
@@ -179,16 +170,10 @@ void PlacedSession::move_to(const Plan& plan, const PlacedOptions& options, Ledg
 }
 
 void PlacedSession::move(Wanted wanted, const PlacedOptions& options, Ledger& ledger) {
-    moving_ = true;
-    try {
-        give_up();
-        place_or_less(std::move(wanted), options, ledger);
-        moving_ = false;
-    } catch (...) {
-        moving_ = false;
-        give_up();
-        throw;
-    }
+    SessionHistory history = session_->take_history();
+    clear();
+    place_or_less(std::move(wanted), options, ledger);
+    session_->continue_from(std::move(history));
     considered_at_ = 0;
 }
 

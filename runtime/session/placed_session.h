@@ -38,7 +38,7 @@ struct PlacedOptions {
     std::function<std::unique_ptr<Device>(const DeviceOptions& options)> open;
     std::function<Model(const Plan& plan, const DeviceLoad& to)> load;
     LoadProgress progress;
-    /// Told what went otherwise than planned. May be empty.
+    /// Called with a sentence when the plan could not be followed. May be empty.
     std::function<void(const std::string& text)> note;
     WeightMemory weights = WeightMemory::kFilePages;
     DeviceMemory device_memory = DeviceMemory::kOwn;  // kSharedWithHost: a simulated device, or one without its own
@@ -60,8 +60,8 @@ public:
     /// `options.note`. `options` as it was made with: a Planning, adaptation on. Between steps. Returns whether.
     /// Throws as the constructor does; then it holds no session any more.
     bool resplit(const PlacedOptions& options, Ledger& ledger);
-    /// Loads the model anew by this plan, smaller ones when the device refuses memory. The session and its sequence
-    /// go on. Throws likewise.
+    /// Gives everything up, then places the model by this plan, smaller ones when the device refuses memory. A new
+    /// session, at the same address, continues the sequence. Throws likewise.
     void move_to(const Plan& plan, const PlacedOptions& options, Ledger& ledger);
 
     const Plan& plan() const { return model_->plan(); }
@@ -76,12 +76,11 @@ private:
     void place_or_less(Wanted wanted, const PlacedOptions& options, Ledger& ledger);
     void place(const Plan& plan, const Wanted& wanted, const PlacedOptions& options, Ledger& ledger);
     void move(Wanted wanted, const PlacedOptions& options, Ledger& ledger);
-    void give_up();
+    void clear();
 
     std::unique_ptr<Device> device_;
     std::optional<Model> model_;
     std::optional<Session> session_;
-    bool moving_ = false;              // the session stays while the model is loaded anew
     std::uint64_t considered_at_ = 0;  // decode steps when another split was last thought of
 };
 

@@ -63,7 +63,7 @@ Session::Session(const Model& model, const SessionOptions& options, Ledger& ledg
 
     make_engine(model.plan(), model.weights(), model.device());
     before_step_ = engine_->state().checkpoint();
-    tokens_.reserve(options.n_ctx);
+    history_.tokens.reserve(options.n_ctx);
 }
 
 void Session::make_engine(const Plan& plan, const Weights& weights, Device* device) {
@@ -72,9 +72,15 @@ void Session::make_engine(const Plan& plan, const Weights& weights, Device* devi
                                        ledger_);
 }
 
-void Session::resume(std::vector<ExpertTimes> expert_times) {
-    engine_options_.expert_times = std::move(expert_times);
-    make_engine(model_.plan(), model_.weights(), model_.device());
+SessionHistory Session::take_history() {
+    engine_.reset();
+    return std::move(history_);
+}
+
+void Session::continue_from(SessionHistory history) {
+    engine_->state().reset();
+    history_ = std::move(history);
+    history_.tokens.reserve(options_.n_ctx);
 }
 
 /// A lost device takes the sequence's state along. May be called again should the first attempt find no memory.
@@ -88,9 +94,10 @@ void Session::go_on_with_host(const Error& loss) {
 
 /// Computes what the log has and the state lacks.
 void Session::catch_up() {
-    while (engine_->state().position() < tokens_.size()) {
+    while (engine_->state().position() < history_.tokens.size()) {
         const std::size_t first = engine_->state().position();
-        run_watched(std::span(tokens_).subspan(first, std::min<std::size_t>(options_.n_batch, tokens_.size() - first)),
+        run_watched(std::span(history_.tokens)
+                        .subspan(first, std::min<std::size_t>(options_.n_batch, history_.tokens.size() - first)),
                     Outputs::kLast);
     }
 }
@@ -135,12 +142,12 @@ void Session::write_params(std::span<const std::int32_t> tokens, Outputs outputs
             rope_[std::size_t{t} * hyper.head_dim + half + i] = static_cast<float>(std::sin(angle));
         }
     params_.forced_experts = nullptr;
-    if (!expert_source_) return;
+    if (!history_.expert_source) return;
     std::int32_t* next = forced_;
     for (std::uint32_t layer = 0; layer < hyper.n_layer - hyper.n_layer_dense; ++layer)
         for (std::uint32_t t = 0; t < params_.n_tokens; ++t)
             for (std::uint32_t j = 0; j < hyper.n_expert_used; ++j) {
-                *next = expert_source_(layer, params_.position + t, j);
+                *next = history_.expert_source(layer, params_.position + t, j);
                 if (*next < 0 || static_cast<std::uint32_t>(*next) >= hyper.n_expert)
                     throw Error(
                         ErrorCode::kInvalidInput, "forced expert",
@@ -155,7 +162,7 @@ void Session::step(std::span<const std::int32_t> tokens, Outputs outputs) {
         catch_up();
         run_watched(tokens, outputs);
     });
-    tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
+    history_.tokens.insert(history_.tokens.end(), tokens.begin(), tokens.end());
 }
 
 /// After the weights were read. The state may have been computed with others than the model's: there is no way back.
@@ -177,7 +184,7 @@ void Session::check_logits() const {
 }
 
 void Session::run_watched(std::span<const std::int32_t> tokens, Outputs outputs) {
-    if (watcher_ == nullptr) return run_step(tokens, outputs);
+    if (history_.watcher == nullptr) return run_step(tokens, outputs);
     using Clock = std::chrono::steady_clock;
     struct Watch {
         Watch(StepWatcher& watcher, double& seconds) : watcher(watcher), seconds(seconds) { watcher.step_begins(); }
@@ -189,21 +196,21 @@ void Session::run_watched(std::span<const std::int32_t> tokens, Outputs outputs)
         StepWatcher& watcher;
         double& seconds;
     };
-    const Watch watch(*watcher_, paused_seconds_);
+    const Watch watch(*history_.watcher, history_.paused_seconds);
     run_step(tokens, outputs);
 }
 
 void Session::run_step(std::span<const std::int32_t> tokens, Outputs outputs) {
-    if (stop_ != nullptr && stop_->load(std::memory_order_relaxed))
+    if (history_.stop != nullptr && history_.stop->load(std::memory_order_relaxed))
         throw Error(ErrorCode::kInterrupted, "generation", "stopped on request");
     write_params(tokens, outputs);
     // A short step ends soon by itself; only long ones are worth interrupting, and then the conv state must be put
     // back.
     constexpr std::size_t kLongStep = 4;
-    const bool interruptible = stop_ != nullptr && tokens.size() >= kLongStep;
+    const bool interruptible = history_.stop != nullptr && tokens.size() >= kLongStep;
     if (interruptible) engine_->state().checkpoint_into(before_step_);
     try {
-        engine_->run(interruptible ? stop_ : nullptr);
+        engine_->run(interruptible ? history_.stop : nullptr);
     } catch (const Error& error) {
         require_file();
         if (interruptible && error.code() != ErrorCode::kDeviceLost) engine_->state().restore(before_step_);
@@ -232,7 +239,7 @@ void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink&
 
 void Session::reset() {
     if (engine_ != nullptr) engine_->state().reset();
-    tokens_.clear();
+    history_.tokens.clear();
 }
 
 Checkpoint Session::checkpoint() {
@@ -245,11 +252,11 @@ Checkpoint Session::checkpoint() {
 }
 
 void Session::restore(const Checkpoint& checkpoint) {
-    if (checkpoint.position > tokens_.size())
+    if (checkpoint.position > history_.tokens.size())
         throw Error(ErrorCode::kInvalidInput, "checkpoint",
-                    "expected a position up to " + std::to_string(tokens_.size()) + ", found " +
+                    "expected a position up to " + std::to_string(history_.tokens.size()) + ", found " +
                         std::to_string(checkpoint.position));
-    tokens_.resize(checkpoint.position);
+    history_.tokens.resize(checkpoint.position);
     // After a loss the state is computed anew, as keys and values before the checkpoint are gone too.
     with_recovery([&] {
         if (engine_->state().position() >= checkpoint.position)

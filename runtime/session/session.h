@@ -32,8 +32,8 @@ struct SessionOptions {
     AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 };
 
-/// Told, on the calling thread, before each step begins and after it has ended, whatever ended it: then no device waits
-/// for the host. Must not throw.
+/// Called, on the calling thread, before each step begins and after it has ended, whatever ended it: then no device
+/// waits for the host. Must not throw.
 class StepWatcher {
 public:
     virtual ~StepWatcher() = default;
@@ -43,6 +43,15 @@ public:
 
 /// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
 using ExpertSource = std::function<std::int32_t(std::uint32_t moe_layer, std::uint32_t position, std::uint32_t choice)>;
+
+/// A session's sequence and what its owner set, for another session that continues it.
+struct SessionHistory {
+    std::vector<std::int32_t> tokens;
+    ExpertSource expert_source;
+    const std::atomic<bool>* stop = nullptr;
+    StepWatcher* watcher = nullptr;
+    double paused_seconds = 0;
+};
 
 /// Not thread-safe, but for the stop flag.
 class Session {
@@ -62,19 +71,18 @@ public:
     /// As append, but computes the logits of every token; steps are at most n_outputs long.
     void append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink);
 
-    std::uint32_t position() const { return static_cast<std::uint32_t>(tokens_.size()); }
+    std::uint32_t position() const { return static_cast<std::uint32_t>(history_.tokens.size()); }
     std::uint32_t n_ctx() const { return options_.n_ctx; }
     std::uint32_t n_vocab() const { return model_.hyper().n_vocab; }
     /// Every token of the sequence so far.
-    std::span<const std::int32_t> tokens() const { return tokens_; }
+    std::span<const std::int32_t> tokens() const { return history_.tokens; }
 
     void reset();
-    /// The model is about to be loaded anew, at the same place in memory but by another plan: gives up all that refers
-    /// to it. Nothing but resume may be called next.
-    void suspend() { engine_.reset(); }
-    /// Goes on with the model as it is now. The sequence is computed anew from its tokens when the next are appended.
-    /// Throws as the constructor does; then resume may be called once more.
-    void resume(std::vector<ExpertTimes> expert_times);
+    /// What the session is beside its model and its options; the session is of no use afterwards.
+    SessionHistory take_history();
+    /// A new session continues another's sequence, which fits its context. It is computed anew when tokens are appended
+    /// next. Checkpoints of the other one may be restored here.
+    void continue_from(SessionHistory history);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
@@ -83,13 +91,13 @@ public:
     void restore(const Checkpoint& checkpoint);
 
     /// The flag is read between segments of long steps, and between steps; it outlives the session. Null: never stop.
-    void set_stop_flag(const std::atomic<bool>* stop) { stop_ = stop; }
+    void set_stop_flag(const std::atomic<bool>* stop) { history_.stop = stop; }
     /// The watcher outlives the session. Null: nobody watches.
-    void set_step_watcher(StepWatcher* watcher) { watcher_ = watcher; }
+    void set_step_watcher(StepWatcher* watcher) { history_.watcher = watcher; }
     /// Spent in the watcher's step_ends so far: time in which nothing was computed.
-    double paused_seconds() const { return paused_seconds_; }
+    double paused_seconds() const { return history_.paused_seconds; }
     /// Empty: back to the router.
-    void force_experts(ExpertSource source) { expert_source_ = std::move(source); }
+    void force_experts(ExpertSource source) { history_.expert_source = std::move(source); }
     /// Why the device is no longer used; nothing when it is, or never was.
     const std::optional<std::string>& loss() const { return loss_; }
     const Engine& engine() const { return *engine_; }
@@ -128,11 +136,7 @@ private:
     std::optional<std::string> loss_;
     std::optional<Error> file_error_;  // once it was there, for good
     Checkpoint before_step_;           // where an interrupted step returns to
-    std::vector<std::int32_t> tokens_;
-    ExpertSource expert_source_;
-    const std::atomic<bool>* stop_ = nullptr;
-    StepWatcher* watcher_ = nullptr;
-    double paused_seconds_ = 0;
+    SessionHistory history_;
 };
 
 }  // namespace lfm

@@ -16,7 +16,7 @@
 
 namespace lfm {
 
-/// The device that the plan names, which outlives the model, and who is told about what is copied there.
+/// The device that the plan names, which outlives the model, and what is called as bytes are copied there.
 struct DeviceLoad {
     Device* device = nullptr;
     LoadProgress progress;

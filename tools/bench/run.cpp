@@ -121,7 +121,7 @@ double Bench::append(std::uint32_t n) {
         const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - begin;
         return seconds.count() - (session.paused_seconds() - paused);
     }
-    // Virtual time is told step by step.
+    // Virtual time is known step by step.
     double seconds = 0;
     const std::uint32_t n_batch = in_.options.session.n_batch;
     for (std::uint32_t first = 0; first < n; first += n_batch) {

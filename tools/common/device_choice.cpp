@@ -161,7 +161,7 @@ DeviceRequest device_request(const po::variables_map& values, ProfileUse profile
     if (adapt != "on" && adapt != "off")
         throw Error(ErrorCode::kUsage, "--adapt", "expected on or off, found " + shown(adapt));
     request.adaptation = adapt == "on" ? Adaptation::kOn : Adaptation::kOff;
-    // Unreadable sizes are told before anything is opened.
+    // Unreadable sizes are reported before anything is opened.
     vram_budget(request, {1000});
     if (request.ram_budget) parse_budget(*request.ram_budget, "--ram-budget", installed_memory());
     // The CPU's own arithmetic: a device takes part beside it only when it is asked for, by name or by a plan.

@@ -25,8 +25,8 @@ struct PlacedRequest {
 /// For the host alone, which needs no plan, only room. Throws Error{kShortfall} with both figures.
 void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget);
 
-/// Plans, loads, and says on the console what went otherwise than planned. Throws Error{kShortfall} with the figures
-/// when a budget is too small, and what loading throws.
+/// Plans, loads, and says on the console where the plan could not be followed. Throws Error{kShortfall} with the
+/// figures when a budget is too small, and what loading throws.
 PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger);
 
 /// Opens the file anew for every attempt to load it. `model` and `ledger` outlive the loader.

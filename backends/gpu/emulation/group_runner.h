@@ -108,7 +108,7 @@ private:
     Fiber* fiber_of_[kMostThreads] = {};  // none: has not begun, or is over
 
     // A round: each thread of a warp goes on once. A phase: all warps do rounds until they stand at a barrier.
-    std::uint32_t warp_ = 0;      // how manieth in this phase
+    std::uint32_t warp_ = 0;      // its number in this phase
     std::uint32_t position_ = 0;  // of the running thread in its round
     std::uint32_t first_thread_ = 0, n_in_warp_ = 0;
     std::optional<Arrival> round_, phase_;  // who came first
