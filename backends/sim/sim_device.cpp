@@ -27,7 +27,7 @@ ProgramId SimulatedDevice::add_program(std::span<const Operation> operations, co
             scratch_ = programs_.scratch();
         }
     } catch (...) {
-        programs_.forget(program);
+        programs_.take_back(program);
         throw;
     }
     return program;

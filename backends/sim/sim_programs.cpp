@@ -78,6 +78,12 @@ ProgramId SimPrograms::record(std::span<const Operation> operations, const StepP
     return {id};
 }
 
+void SimPrograms::take_back(ProgramId program) {
+    programs_[program.value] = {};
+    while (!programs_.empty() && programs_.back().source == nullptr) programs_.pop_back();
+    rebuild();
+}
+
 void SimPrograms::forget(ProgramId program) {
     const StepParams* const source = std::exchange(programs_[program.value], {}).source;
     while (!programs_.empty() && programs_.back().source == nullptr) programs_.pop_back();

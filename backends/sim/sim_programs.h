@@ -20,6 +20,8 @@ public:
     bool supports(DType weight_type) const { return cpu_->supports(weight_type); }
     /// Nothing may be running. When it throws, all is as before.
     ProgramId record(std::span<const Operation> operations, const StepParams& params);
+    /// Undoes the last record(), working memory included.
+    void take_back(ProgramId program);
     /// Nothing may be running. Working memory goes with the last program.
     void forget(ProgramId program);
     /// In the present step: 0 when it has one token, as such a step is handed over whole.

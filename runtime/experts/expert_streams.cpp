@@ -102,7 +102,10 @@ void ExpertStreams::decide(std::uint32_t layer) {
         else
             ++n_hot;
     }
-    std::ranges::stable_sort(cold_, [&](std::uint32_t a, std::uint32_t b) { return counts_[a] > counts_[b]; });
+    // Not stable_sort, which allocates.
+    std::ranges::sort(cold_, [&](std::uint32_t a, std::uint32_t b) {
+        return counts_[a] != counts_[b] ? counts_[a] > counts_[b] : a < b;
+    });
     const MissSplit split = split_misses(in_.times[layer], n_hot, static_cast<std::uint32_t>(cold_.size()));
     const std::uint32_t n_streamed = std::min(split.streamed, layout.n_per_round);
     for (std::uint32_t i = 0; i < n_streamed; ++i) stage(layer, round, cold_[i]);
