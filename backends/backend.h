@@ -194,8 +194,8 @@ struct ProgramId {
     bool operator==(const ProgramId&) const = default;
 };
 
-/// A program recorded on a backend, which outlives it. Forgotten when it ends: then nothing submitted may be
-/// unfinished. Move-only.
+/// A program recorded on a backend, which outlives it. Forgotten when it ends or, where it is still under way then,
+/// once it is done. Move-only.
 class Program {
 public:
     Program() = default;
@@ -248,7 +248,7 @@ public:
 private:
     friend class Program;
     virtual ProgramId add_program(std::span<const Operation> operations, const StepParams& params) = 0;
-    /// Memory that no other program needs is given back. Does nothing once a device is lost.
+    /// Memory that no other program needs is given back, by a lost device when it is closed.
     virtual void forget_program(ProgramId program) noexcept = 0;
 };
 

@@ -44,9 +44,18 @@ public:
         return {id};
     }
 
-    /// Nothing may be running. Memory that no other program needs is given back; scratch with the last program.
-    void forget(ProgramId program) noexcept {
-        if (program.value < programs_.size() && programs_[program.value]) take_out(program.value);
+    /// Now, or when `sweep` is called later: work that is under way may still use it. Memory that no other program
+    /// needs is given back; scratch with the last program.
+    void forget(ProgramId program, bool in_use) noexcept {
+        if (in_use)
+            forgotten_.push_back(program.value);
+        else
+            take_out(program.value);
+    }
+    /// Forgets what was forgotten while in use. Nothing may be running. Returns whether there was any.
+    bool sweep() noexcept {
+        for (const std::uint32_t id : forgotten_) take_out(id);
+        return !std::exchange(forgotten_, {}).empty();
     }
 
     std::size_t size() const { return programs_.size(); }
@@ -203,7 +212,8 @@ private:
     std::vector<Area> areas_;  // one for each StepParams
     Experts experts_;
     std::vector<std::optional<Program>> programs_;
-    bool recorded_ = true;  // false: memory could not be taken, so the recordings name none
+    std::vector<std::uint32_t> forgotten_;  // while in use
+    bool recorded_ = true;                  // false: memory could not be taken, so the recordings name none
 };
 
 }  // namespace lfm

@@ -118,7 +118,10 @@ public:
         enter();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
-        if (at_rest()) memory_.sweep();
+        if (at_rest()) {
+            memory_.sweep();
+            if (programs_.sweep()) keep_what_is_left();
+        }
         memory_.look_for_others();
         programs_.send_step(health_, compute_.handle());
         if (timelines_.gave_up()) ++n_stalled_;
@@ -181,9 +184,12 @@ private:
         return programs_.record(operations, params);
     }
     void forget_program(ProgramId program) noexcept override {
-        if (health_.lost()) return;  // keeps its memory until it is closed
         use();
-        programs_.forget(program);
+        const bool in_use = may_be_in_use();
+        programs_.forget(program, in_use);
+        if (!in_use) keep_what_is_left();
+    }
+    void keep_what_is_left() noexcept {
         kept_.clear();
         programs_.for_each_program([&](const std::vector<Operation>& operations) { kept_.include(operations); });
     }

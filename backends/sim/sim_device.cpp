@@ -2,6 +2,7 @@
 
 #include <cstring>
 #include <string>
+#include <utility>
 
 #include "backends/sim/simulated_device.h"
 
@@ -37,6 +38,14 @@ void SimulatedDevice::forget_program(ProgramId program) noexcept {
     const std::lock_guard gate(gate_);
     std::unique_lock lock(mutex_);
     await_quiet(lock);
+    if (!batches_.empty()) {  // it may be among them
+        forgotten_.push_back(program);
+        return;
+    }
+    forget(program);
+}
+
+void SimulatedDevice::forget(ProgramId program) {
     programs_.forget(program);
     memory_.set_scratch(programs_.scratch());
     scratch_ = programs_.scratch();
@@ -60,6 +69,7 @@ void SimulatedDevice::begin_step(Attempt) {
     const std::lock_guard gate(gate_);
     const auto lock = enter();
     expect_idle("a step begins");
+    for (const ProgramId program : std::exchange(forgotten_, {})) forget(program);
     if (faults_.step()) memory_.shrink_budget(faults_.faults().shrunk_budget);
     finish();
     programs_.begin_step();

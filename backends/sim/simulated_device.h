@@ -115,6 +115,7 @@ private:
     Error misuse(std::string_view expected, const std::string& found) const;
     void expect_idle(std::string_view when) const;
     void count_allocation(std::string_view what);
+    void forget(ProgramId program);
     void check(const std::byte* address, std::size_t size) const;
     void check(std::span<const CopyRegion> regions) const;
     void finish();
@@ -140,10 +141,11 @@ private:
     FaultCounter faults_;
     Points points_;
     Bytes scratch_;
-    Ring<Batch> batches_;           // submitted and not through
-    std::size_t n_flushed_ = 0;     // of them, the first ones: handed over
-    std::uint32_t n_launches_ = 0;  // of those
-    std::uint32_t n_unseen_ = 0;    // points of programs that are through and that nobody watched
+    std::vector<ProgramId> forgotten_;  // while work was enqueued
+    Ring<Batch> batches_;               // submitted and not through
+    std::size_t n_flushed_ = 0;         // of them, the first ones: handed over
+    std::uint32_t n_launches_ = 0;      // of those
+    std::uint32_t n_unseen_ = 0;        // points of programs that are through and that nobody watched
     Ring<Copy> copies_;
     std::uint32_t n_running_ = 0;  // lanes at work
     bool in_step_ = false;         // between begin_step and finish_step

@@ -103,7 +103,10 @@ public:
         gpu_.health().require_alive();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
-        if (at_rest()) memory_.sweep();
+        if (at_rest()) {
+            memory_.sweep();
+            programs_.sweep();
+        }
         memory_.look_for_others();
         programs_.begin_step();
     }
@@ -152,7 +155,7 @@ private:
         return programs_.record(operations, params);
     }
     void forget_program(ProgramId program) noexcept override {
-        if (!gpu_.health().lost()) programs_.forget(program);  // a lost device keeps its memory until it is closed
+        programs_.forget(program, may_be_in_use());
     }
 
     Instance instance_;
