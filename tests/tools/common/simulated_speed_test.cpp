@@ -21,7 +21,8 @@ using Words = std::vector<std::string>;
 const Words kDevice{"-m",        LFM_SOURCE_DIR "/tools/demo_model/demo.gguf",        "--backend", "sim",
                     "--profile", LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json"};
 
-/// More than the least budget, in MiB: from a split that is mostly the host's to everything on the device.
+/// More than the least budget, in MiB: from a split that is mostly the host's to everything on the device. (With the
+/// least itself the CPU alone is faster, and chosen.)
 class SimulatedSpeed : public testing::TestWithParam<int> {
 protected:
     Words command(const std::string& program, const Words& words) const {
@@ -78,7 +79,7 @@ TEST_P(SimulatedSpeed, LfmBenchMeasuresWhatWasPredicted) {
     EXPECT_NEAR(test["avg_ts"].get<double>() / test["predicted_ts"].get<double>(), 1, 0.1) << result.out;
 }
 
-INSTANTIATE_TEST_SUITE_P(FromTheLeastBudgetToAll, SimulatedSpeed, testing::Values(0, 1, 3, 5, 40));
+INSTANTIATE_TEST_SUITE_P(FromTheLeastBudgetToAll, SimulatedSpeed, testing::Values(1, 2, 3, 5, 40));
 
 }  // namespace
 }  // namespace lfm::test
