@@ -69,7 +69,9 @@ TEST_P(SimulatedSpeed, LfmRunMeasuresWhatWasPredicted) {
         EXPECT_LE(percent, 100) << result.err;
     }
     EXPECT_GT(n_events("device"), 0u);
-    if (GetParam() < 7) EXPECT_GT(n_events("host"), 0u);
+    if (GetParam() < 7) {
+        EXPECT_GT(n_events("host"), 0u);
+    }
 }
 
 TEST_P(SimulatedSpeed, LfmBenchMeasuresWhatWasPredicted) {
