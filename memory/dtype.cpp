@@ -19,6 +19,10 @@ constexpr std::array kTypes{
     DTypeInfo{DType::kBF16, "BF16", 1, 2},       DTypeInfo{DType::kMXFP4, "MXFP4", 32, 17},
 };
 
+static_assert(std::ranges::all_of(kTypes, [](const DTypeInfo& info) {
+    return static_cast<std::size_t>(info.type) < kTypeIds;
+}));
+
 bool equal_ignoring_case(std::string_view a, std::string_view b) {
     return std::ranges::equal(a, b,
                               [](unsigned char x, unsigned char y) { return std::toupper(x) == std::toupper(y); });

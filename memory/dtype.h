@@ -1,6 +1,7 @@
 // Weight and cache element types: GGUF's names, ids and block sizes.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -27,6 +28,8 @@ enum class DType : std::uint32_t {
     kBF16 = 30,
     kMXFP4 = 39,
 };
+/// One more than the largest id: tables by id have as many places.
+inline constexpr std::size_t kTypeIds = 40;
 
 struct DTypeInfo {
     DType type;

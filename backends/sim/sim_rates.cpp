@@ -5,7 +5,7 @@
 namespace lfm::sim {
 namespace {
 
-double at(const std::array<double, 40>& rates, DType type) { return rates[static_cast<std::size_t>(type)]; }
+double at(const std::array<double, kTypeIds>& rates, DType type) { return rates[static_cast<std::size_t>(type)]; }
 
 class Durations {
 public:

@@ -10,12 +10,12 @@
 namespace lfm::sim {
 
 struct SimRates {
-    std::array<double, 40> matvec_seconds_per_byte{};  // by type id; weights read for one token
-    std::array<double, 40> gemm_seconds_per_flop{};    // by type id; many tokens; a multiply-add is two
-    double attention_seconds_per_byte = 0;             // of the key/value cache, one token
-    double operation_seconds = 0;                      // of any operation, beside its bytes and sums
-    double handshake_seconds = 0;                      // device to host and back
-    double copy_seconds = 0;                           // latency of one copy
+    std::array<double, kTypeIds> matvec_seconds_per_byte{};  // by type id; weights read for one token
+    std::array<double, kTypeIds> gemm_seconds_per_flop{};    // by type id; many tokens; a multiply-add is two
+    double attention_seconds_per_byte = 0;                   // of the key/value cache, one token
+    double operation_seconds = 0;                            // of any operation, beside its bytes and sums
+    double handshake_seconds = 0;                            // device to host and back
+    double copy_seconds = 0;                                 // latency of one copy
     double h2d_seconds_per_byte = 0;
     /// Matrix units work on tiles of tokens: a smaller group of an expert's tokens costs as much. As in
     /// planner/cost/prefill_cost.cpp.

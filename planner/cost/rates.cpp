@@ -36,7 +36,7 @@ double seconds(const Figure& us, FigureEnd end) {
 }
 
 /// 1e-9 / figure for every type; both units, gigabytes and gigaflops, are 10^9.
-void fill(std::array<double, 40>& to, const TypeFigures& figures, FigureEnd end) {
+void fill(std::array<double, kTypeIds>& to, const TypeFigures& figures, FigureEnd end) {
     for (const DTypeInfo& info : all_dtypes()) {
         const Figure* figure = figures.find(info.type);
         // A type without a figure is as slow as the slowest: never planned by accident.

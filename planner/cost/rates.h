@@ -14,9 +14,9 @@ enum class FigureEnd : std::uint8_t { kLow, kMid, kHigh };
 
 /// One processor at work, all its threads.
 struct ProcessorRates {
-    std::array<double, 40> matvec_seconds_per_byte{};  // by type id; weights read for one token
-    std::array<double, 40> gemm_seconds_per_flop{};    // by type id; many tokens
-    double attention_seconds_per_byte = 0;             // of the key/value cache
+    std::array<double, kTypeIds> matvec_seconds_per_byte{};  // by type id; weights read for one token
+    std::array<double, kTypeIds> gemm_seconds_per_flop{};    // by type id; many tokens
+    double attention_seconds_per_byte = 0;                   // of the key/value cache
     double operation_seconds = 0;
 
     double matvec(DType type) const { return matvec_seconds_per_byte[static_cast<std::size_t>(type)]; }

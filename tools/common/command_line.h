@@ -31,7 +31,7 @@ std::string one_line(std::string_view text);
 /// The same of what a user wrote, for an error: its beginning, if it is long; "nothing" for nothing.
 std::string shown(std::string_view text);
 
-/// The exit code of design.md's table: 0 ok, 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device
+/// The exit code: 0 ok, 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device
 /// lost.
 int exit_code(ErrorCode code);
 

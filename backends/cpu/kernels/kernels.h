@@ -1,4 +1,4 @@
-// The inner loops of the CPU backend, one table per instruction set. Operations (ops_*.cpp) cut the work into pieces
+// The inner loops of the CPU backend, one table per instruction set. Operations (../operations) cut the work into pieces
 // and call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor start
 // threads, and each output depends on its own row and token alone, so that cutting the work differently changes no bit.
 #pragma once
@@ -78,7 +78,7 @@ inline constexpr std::uint32_t kMaxHeadDim = 256;
 
 struct Kernels {
     std::string_view name;
-    std::array<MatmulKernel, 40> matmul{};  // indexed by the type's id; every supported type has one
+    std::array<MatmulKernel, kTypeIds> matmul{};  // indexed by the type's id; every supported type has one
     /// One row; n is a multiple of 32; to[n / 32].
     void (*quantise)(const float* x, std::size_t n, ActivationBlock* to) = nullptr;
     /// y[i] = silu(gate[i]) · up[i]; y may be gate.

@@ -1,5 +1,5 @@
-// The value of one weight by its index, in f64, from the block's raw bytes. Written from the tables of the format
-// (lfm2-family.md §4), sharing nothing with the kernels: no structs, no running pointers.
+// The value of one weight by its index, in f64, from the block's raw bytes. Written from the tables of the format,
+// sharing nothing with the kernels: no structs, no running pointers.
 #pragma once
 
 #include <cmath>

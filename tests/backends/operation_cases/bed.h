@@ -16,7 +16,7 @@
 
 namespace lfm::operation_cases {
 
-/// The largest NMSE of a case, by reliability.md §3.
+/// The largest NMSE of a case.
 struct Bars {
     reference::Activations activations = reference::Activations::kQuantised;
     double elementwise = 1e-7;  // norm, rope, swiglu, add, short_conv, embed

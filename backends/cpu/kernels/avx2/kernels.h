@@ -1,6 +1,6 @@
-// The AVX2 kernels, one file per theme. avx2_*.cpp are compiled with -mavx2 -mfma -mf16c: they call no inline function
-// of another header (its AVX2 copy could win at link time and run on a machine without it). avx2/available.cpp, which
-// chooses, and everything else is compiled without.
+// The AVX2 kernels, one file per theme. This folder's files are compiled with -mavx2 -mfma -mf16c: they call no inline
+// function of another header (its AVX2 copy could win at link time and run on a machine without it).
+// avx2/available.cpp, which chooses, and everything else is compiled without.
 #pragma once
 
 #include "backends/cpu/kernels/kernels.h"

@@ -1,5 +1,5 @@
-// The AVX-512 kernels, with the vector neural network instructions (VNNI). avx512_*.cpp are compiled with -mavx512f
-// -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c, under the rule of avx2/kernels.h;
+// The AVX-512 kernels, with the vector neural network instructions (VNNI). This folder's files are compiled with
+// -mavx512f -mavx512bw -mavx512dq -mavx512vl -mavx512vnni -mavx2 -mfma -mf16c, under the rule of avx2/kernels.h;
 // avx512/available.cpp without.
 #pragma once
 

@@ -1,4 +1,4 @@
-// The NEON kernels, with the dot-product instructions of ARMv8.2. neon_*.cpp are compiled with
+// The NEON kernels, with the dot-product instructions of ARMv8.2. This folder's files are compiled with
 // -march=armv8.2-a+dotprod, under the rule of avx2/kernels.h; neon/available.cpp without.
 #pragma once
 

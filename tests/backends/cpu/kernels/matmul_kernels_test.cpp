@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(All, MatmulKernels,
                                                             cpu::available_kernels().end())),
                          name_of);
 
-/// reliability.md §3, against f64 on the same operands.
+/// Against f64 on the same operands.
 double largest_nmse(DType type) {
     if (type == DType::kF32) return 1e-10;
     return type == DType::kF16 || type == DType::kBF16 ? 1e-6 : 1e-9;
