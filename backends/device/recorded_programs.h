@@ -18,13 +18,18 @@
 
 namespace lfm {
 
-/// `Backend` derives from this, and gives it:
-///     using StepArea, Recording, Block, Experts;         Recording: what replays one program, for either class of
-///     steps Recording make_recording();                        throws void drop(Recording&) noexcept; void
-///     record_both(const std::vector<Operation>&, StepArea&, Recording&); void reserve_scratch(ScratchSizes&, const
-///     Operation&); Block take_scratch(std::size_t n_bytes); std::unique_ptr<StepArea> take_area(const StepParams&,
-///     const StepNeeds&); void recordings_change();                          those that were given out are no longer
-///     true
+// clang-format off
+/// `Backend` derives from this. `Recording` is what replays one program, for steps of one token and for others; `Block`
+/// is device memory. `Backend` has, for this class as a friend:
+///
+///     Recording make_recording();                       // may throw
+///     void drop(Recording&) noexcept;
+///     void record_both(const std::vector<Operation>&, StepArea&, Recording&);
+///     void reserve_scratch(ScratchSizes&, const Operation&);
+///     Block take_scratch(std::size_t n_bytes);          // throws Error{kShortfall}, as the next
+///     std::unique_ptr<StepArea> take_area(const StepParams&, const StepNeeds&);
+///     void recordings_change() noexcept;                // what was given out is no longer true
+// clang-format on
 template <typename Backend, typename StepArea, typename Recording, typename Block, typename Experts>
 class RecordedPrograms {
 public:
@@ -52,10 +57,9 @@ public:
         else
             take_out(program.value);
     }
-    /// Forgets what was forgotten while in use. Nothing may be running. Returns whether there was any.
-    bool sweep() noexcept {
-        for (const std::uint32_t id : forgotten_) take_out(id);
-        return !std::exchange(forgotten_, {}).empty();
+    /// Forgets what was forgotten while in use. Nothing may be running.
+    void sweep() noexcept {
+        for (const std::uint32_t id : std::exchange(forgotten_, {})) take_out(id);
     }
 
     std::size_t size() const { return programs_.size(); }

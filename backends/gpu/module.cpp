@@ -120,8 +120,9 @@ public:
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
         if (at_rest()) {
             memory_.sweep();
-            if (programs_.sweep()) keep_what_is_left();
+            programs_.sweep();
         }
+        keep_what_is_left();
         memory_.look_for_others();
         programs_.send_step(health_, compute_.handle());
         if (timelines_.gave_up()) ++n_stalled_;
@@ -180,16 +181,21 @@ private:
         enter();
         wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
         submissions_.make_room(programs_.size() + 1);
+        keep_what_is_left();
+        keeps_too_much_ = true;  // should recording fail
         kept_.include(operations);
-        return programs_.record(operations, params);
+        const ProgramId program = programs_.record(operations, params);
+        keeps_too_much_ = false;
+        return program;
     }
     void forget_program(ProgramId program) noexcept override {
         use();
-        const bool in_use = may_be_in_use();
-        programs_.forget(program, in_use);
-        if (!in_use) keep_what_is_left();
+        programs_.forget(program, may_be_in_use());
+        keeps_too_much_ = true;
     }
-    void keep_what_is_left() noexcept {
+    /// Before the next step or program: an engine's end forgets hundreds of programs.
+    void keep_what_is_left() {
+        if (!std::exchange(keeps_too_much_, false)) return;
         kept_.clear();
         programs_.for_each_program([&](const std::vector<Operation>& operations) { kept_.include(operations); });
     }
@@ -209,6 +215,7 @@ private:
     Timelines timelines_;
     Programs programs_;
     KeptState kept_;
+    bool keeps_too_much_ = false;  // state of programs that are forgotten
     Submissions submissions_;
     CopyLane copies_;
 };

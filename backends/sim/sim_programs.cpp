@@ -80,7 +80,6 @@ ProgramId SimPrograms::record(std::span<const Operation> operations, const StepP
 
 void SimPrograms::take_back(ProgramId program) {
     programs_[program.value] = {};
-    while (!programs_.empty() && programs_.back().source == nullptr) programs_.pop_back();
     rebuild();
 }
 

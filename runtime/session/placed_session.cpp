@@ -63,6 +63,7 @@ Plan plan_or_throw(const ModelDescription& model, const MachineProfile& machine,
 struct PlacedSession::Wanted {
     std::optional<Plan> plan;
     std::optional<Planning> planning;
+    bool takes_over = false;  // the memory of the session before: what is available now is not asked again
 };
 
 PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
@@ -80,9 +81,13 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
     const auto note = [&](const std::string& text) {
         if (options.note) options.note(text);
     };
-    auto& [plan, planning] = wanted;
+    std::optional<Plan>& plan = wanted.plan;
+    std::optional<Planning>& planning = wanted.planning;
+    const auto check = [&](const Plan& checked) {
+        if (!wanted.takes_over) check_available(options, checked);
+    };
     for (int attempt = 0; plan && plan->uses_device() && options.open && attempt <= kSmallerPlans; ++attempt) {
-        check_available(options, *plan);
+        check(*plan);
         try {
             place(*plan, wanted, options, ledger);
             return;
@@ -107,7 +112,7 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
     if (plan && plan->uses_device()) note("everything in RAM, the CPU alone computes");
     const bool on_host = plan && !plan->uses_device();
     const Plan host_plan = on_host ? *plan : make_host_plan(options.model, sizes_of(options.session));
-    check_available(options, host_plan);
+    check(host_plan);
     place(host_plan, wanted, options, ledger);
 }
 
@@ -172,6 +177,7 @@ void PlacedSession::move_to(const Plan& plan, const PlacedOptions& options, Ledg
 void PlacedSession::move(Wanted wanted, const PlacedOptions& options, Ledger& ledger) {
     SessionHistory history = session_->take_history();
     clear();
+    wanted.takes_over = true;
     place_or_less(std::move(wanted), options, ledger);
     session_->continue_from(std::move(history));
     considered_at_ = 0;
