@@ -13,22 +13,12 @@
 #include <utility>
 #include <variant>
 
+#include "backends/step_params.h"
 #include "memory/dtype.h"
 #include "memory/expert_table.h"
 #include "memory/units.h"
 
 namespace lfm {
-
-/// What changes from step to step. Written by the session between steps, read by the device.
-struct StepParams {
-    std::uint32_t n_tokens = 0;               // n: rows of this step, at most the session's batch
-    std::uint32_t position = 0;               // of the first token in the sequence
-    std::uint32_t n_outputs = 0;              // how many of the last rows get logits
-    const std::int32_t* token_ids = nullptr;  // [n]
-    const float* rope = nullptr;              // [n, head_dim]: cosines, then sines, of each token's position
-    const std::int32_t* forced_experts =
-        nullptr;  // [n_moe_layer, n, n_expert_used] or null: instead of the router's choice
-};
 
 /// [n_out, n_in] in file blocks; rows lie row_bytes apart.
 struct WeightView {
@@ -101,7 +91,7 @@ struct QkNormRopeArgs {
     float eps = 0;
 };
 
-/// Writes rows `position` … `position + n` of the cache, converted to its types.
+/// Writes rows `position` … `position + n` of the sequence's cache, converted to its types.
 struct KvAppendArgs {
     RowsView k, v;  // [n, n_head_kv · head_dim]
     KvView cache;
@@ -115,14 +105,15 @@ struct AttentionArgs {
 };
 
 /// Gated short convolution. bcx holds B, C and X side by side; s = B ⊙ X;
-/// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j]. `state` keeps the last l_cache − 1 rows of s, oldest first;
-/// at position 0 it counts as zero.
+/// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j], with zeros before position 0. Rows of s before the step stand
+/// in the sequence's ring, from StepSequence::window on; the step's last rows are written behind them.
 struct ShortConvArgs {
     RowsView bcx;                 // [n, 3 · n_embd]
     const float* taps = nullptr;  // [n_embd, l_cache]
     std::uint32_t l_cache = 0;
-    float* state = nullptr;  // [l_cache − 1, n_embd]
-    RowsView out;            // [n, n_embd]
+    float* ring = nullptr;      // [n_slots, n_embd]
+    std::uint32_t n_slots = 0;  // at least 2 · (l_cache − 1): ConvRing
+    RowsView out;               // [n, n_embd]
 };
 
 /// out = silu(gate) ⊙ up. out may be gate.
@@ -173,7 +164,7 @@ struct AddArgs {
     RowsView a, b, out;
 };
 
-/// out = x for up to four pairs of the same shape, bit by bit; kOutputs: the last n_outputs rows of x.
+/// out = x for up to four pairs of the same shape, bit by bit; kOutputs: the output rows of x.
 struct RowsCopy {
     RowsView x, out;
 };
@@ -214,12 +205,6 @@ public:
 private:
     Backend* backend_ = nullptr;
     ProgramId id_;
-};
-
-/// What a backend must know before it records: the largest step.
-struct BackendLimits {
-    std::uint32_t n_batch = 0;
-    std::uint32_t n_ctx = 0;
 };
 
 /// How activations meet quantised weights.

@@ -157,10 +157,6 @@ struct DeviceLimits {
 /// watched; the last of a flush always is.
 enum class Watched : std::uint8_t { kYes, kNo };
 
-/// A step may be done again when it stalled. kFirst keeps what it will advance of the sequence's state on the device,
-/// kAgain puts that back first. kOnly: nothing in the step waits, so it cannot stall.
-enum class Attempt : std::uint8_t { kOnly, kFirst, kAgain };
-
 /// What a program was recorded with (StepParams, expert tables) lives as long as the program. A device serves several
 /// engines, one step at a time.
 ///
@@ -194,7 +190,7 @@ public:
 
     /// Takes over the StepParams that programs were recorded with, and changed expert tables. Nothing may be submitted
     /// or running: Error{kUsage}.
-    virtual void begin_step(Attempt attempt = Attempt::kOnly) = 0;
+    virtual void begin_step() = 0;
     /// How many launches the program adds to those that limits() bounds, in the present step; 0 where there is no bound
     /// or a flush of the step counts as one. Throws Error{kUsage} for an unknown program.
     virtual std::uint32_t launches(ProgramId /*program*/) const { return 0; }
@@ -216,7 +212,7 @@ public:
     /// Blocks the calling thread until the point, which need not be enqueued yet, is reached.
     virtual void wait(Point point) = 0;
     /// WaitKind::kSpins: a kernel gave up waiting since the last begin_step. All points are still reached in time, but
-    /// what was computed since means nothing: the step is to be done again (Attempt::kAgain).
+    /// what was computed since means nothing: the step is to be done again, which no operation minds.
     virtual bool stalled() const { return false; }
     /// Of a device that simulates time; null: time is real.
     virtual VirtualClock* clock() { return nullptr; }

@@ -39,7 +39,7 @@ const std::map<std::string, std::set<std::string>> kRooms{
     {"backends/needs", {}},
     {"backends/device", {"backends", "backends/needs"}},
     {"backends/cpu", {"backends"}},
-    {"backends/cpu/operations", {"backends", "backends/cpu/kernels"}},
+    {"backends/cpu/operations", {"backends", "backends/needs", "backends/cpu/kernels"}},
     {"backends/cpu/kernels", {}},
     {"backends/gpu", {"backends", "backends/needs", "backends/device"}},
     {"backends/gpu/loader", {"backends", "backends/gpu"}},

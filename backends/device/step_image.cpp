@@ -18,7 +18,8 @@ void StepNeeds::include(const Operation& operation) {
 StepImage::StepImage(const BackendLimits& limits, const StepNeeds& needs, std::size_t gap)
     : limits_(limits), needs_(needs) {
     tokens_at_ = gap_at() + align(gap);
-    rope_at_ = tokens_at_ + align(std::size_t{limits.n_batch} * sizeof(std::int32_t));
+    outputs_at_ = tokens_at_ + align(std::size_t{limits.n_batch} * sizeof(std::int32_t));
+    rope_at_ = outputs_at_ + align(std::size_t{limits.n_batch} * sizeof(std::uint32_t));
     forced_at_ = rope_at_ + align(std::size_t{limits.n_batch} * needs.head_dim * sizeof(float));
     size_ = forced_at_ +
             align(std::size_t{needs.n_moe_layer} * limits.n_batch * needs.n_expert_used * sizeof(std::int32_t));
@@ -30,16 +31,20 @@ std::size_t StepImage::forced_used(const StepHeader& header) const {
 }
 
 StepHeader StepImage::fill(std::byte* to, std::uint64_t address, const StepParams& step) const {
-    if (step.n_tokens > limits_.n_batch || step.n_outputs > step.n_tokens || step.position > limits_.n_ctx ||
-        step.n_tokens > limits_.n_ctx - step.position)
-        throw Error(ErrorCode::kUsage, "step",
-                    "expected at most " + std::to_string(limits_.n_batch) + " tokens within a context of " +
-                        std::to_string(limits_.n_ctx) + ", found " + std::to_string(step.n_tokens) + " from position " +
-                        std::to_string(step.position));
-    const StepHeader header{
-        step.n_tokens,        step.position,      step.n_outputs,      step.forced_experts != nullptr ? 1u : 0u,
-        address + tokens_at_, address + rope_at_, address + forced_at_};
+    check_step(step, limits_, "step");
+    const StepSequence sequence = step.only_sequence();
+    const StepHeader header{.n_tokens = step.n_tokens,
+                            .position = sequence.position,
+                            .window = sequence.window,
+                            .n_outputs = step.n_outputs,
+                            .has_forced = step.forced_experts != nullptr ? 1u : 0u,
+                            .token_ids = address + tokens_at_,
+                            .output_rows = address + outputs_at_,
+                            .rope = address + rope_at_,
+                            .forced_experts = address + forced_at_};
     std::memcpy(to, &header, sizeof header);
+    auto* const output_rows = reinterpret_cast<std::uint32_t*>(to + outputs_at_);
+    for (std::uint32_t i = 0; i < step.n_outputs; ++i) output_rows[i] = step.output_row(i);
     if (step.token_ids != nullptr) std::memcpy(to + tokens_at_, step.token_ids, step.n_tokens * sizeof(std::int32_t));
     if (step.rope != nullptr)
         std::memcpy(to + rope_at_, step.rope, std::size_t{step.n_tokens} * needs_.head_dim * sizeof(float));

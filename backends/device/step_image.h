@@ -28,8 +28,8 @@ struct StepNeeds {
 
 /// As kernels declare it (backends/vulkan/shaders/step.glsl, backends/gpu/kernels/step.h).
 struct StepHeader {
-    std::uint32_t n_tokens = 0, position = 0, n_outputs = 0, has_forced = 0;
-    std::uint64_t token_ids = 0, rope = 0, forced_experts = 0;  // addresses
+    std::uint32_t n_tokens = 0, position = 0, window = 0, n_outputs = 0, has_forced = 0, unused = 0;
+    std::uint64_t token_ids = 0, output_rows = 0, rope = 0, forced_experts = 0;  // addresses
 };
 
 static_assert(sizeof(StepHeader) == needs::kStepHeaderBytes);
@@ -57,7 +57,7 @@ private:
 
     BackendLimits limits_;
     StepNeeds needs_;
-    std::size_t tokens_at_, rope_at_, forced_at_, size_;
+    std::size_t tokens_at_, outputs_at_, rope_at_, forced_at_, size_;
 };
 
 /// The class of a step, and how many groups an axis has in it.

@@ -39,9 +39,9 @@ public:
     }
     void operator()(const ShortConvArgs& args) {
         read(args.bcx);
-        const Extent state = bytes_at(args.state, std::size_t{args.l_cache - 1} * args.out.n_cols);
-        note(reads_, state);
-        note(writes_, state);
+        const Extent ring = bytes_at(args.ring, std::size_t{args.n_slots} * args.out.n_cols);
+        note(reads_, ring);
+        note(writes_, ring);
         write(args.out);
     }
     void operator()(const SwigluArgs& args) {

@@ -9,7 +9,6 @@
 #include "backends/gpu/abilities.h"
 #include "backends/gpu/copy_lane.h"
 #include "backends/gpu/facts.h"
-#include "backends/gpu/kept_state.h"
 #include "backends/gpu/memory.h"
 #include "backends/gpu/operations/operations.h"
 #include "backends/gpu/programs.h"
@@ -47,7 +46,6 @@ public:
           memory_(health_, ledger, options.id, options.budget, Bytes{api::kContextBytes}),
           timelines_(health_, memory_),
           programs_(memory_, options.limits, traits_of(info, options.id, options.activations)),
-          kept_(memory_),
           submissions_(health_, memory_, timelines_, programs_, compute_.handle()),
           copies_(health_, memory_, timelines_, {index_, copying_.handle(), info.pins_read_only}) {
         const Abilities abilities = try_out(memory_, {compute_.handle(), copying_.handle(), info.ticks_per_second});
@@ -114,7 +112,7 @@ public:
         return {*this, added.handle, added.bytes};
     }
 
-    void begin_step(Attempt attempt) override {
+    void begin_step() override {
         enter();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
@@ -122,13 +120,10 @@ public:
             memory_.sweep();
             programs_.sweep();
         }
-        keep_what_is_left();
         memory_.look_for_others();
         programs_.send_step(health_, compute_.handle());
         if (timelines_.gave_up()) ++n_stalled_;
         submissions_.begin_step();
-        if (attempt == Attempt::kFirst) kept_.keep(health_, compute_.handle());
-        if (attempt == Attempt::kAgain) kept_.put_back(health_, compute_.handle());
     }
     std::uint32_t launches(ProgramId program) const override { return submissions_.launches(program); }
     bool stalled() const override { return timelines_.gave_up(); }
@@ -181,23 +176,11 @@ private:
         enter();
         wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
         submissions_.make_room(programs_.size() + 1);
-        keep_what_is_left();
-        keeps_too_much_ = true;  // should recording fail
-        kept_.include(operations);
-        const ProgramId program = programs_.record(operations, params);
-        keeps_too_much_ = false;
-        return program;
+        return programs_.record(operations, params);
     }
     void forget_program(ProgramId program) noexcept override {
         use();
         programs_.forget(program, may_be_in_use());
-        keeps_too_much_ = true;
-    }
-    /// Before the next step or program: an engine's end forgets hundreds of programs.
-    void keep_what_is_left() {
-        if (!std::exchange(keeps_too_much_, false)) return;
-        kept_.clear();
-        programs_.for_each_program([&](const std::vector<Operation>& operations) { kept_.include(operations); });
     }
 
     int index_;
@@ -214,8 +197,6 @@ private:
     Memory memory_;
     Timelines timelines_;
     Programs programs_;
-    KeptState kept_;
-    bool keeps_too_much_ = false;  // state of programs that are forgotten
     Submissions submissions_;
     CopyLane copies_;
 };

@@ -5,7 +5,8 @@
 
 namespace lfm::gpu {
 
-static_assert(sizeof(Step) == sizeof(StepHeader) && offsetof(Step, token_ids) == offsetof(StepHeader, token_ids) &&
+static_assert(sizeof(Step) == sizeof(StepHeader) && offsetof(Step, window) == offsetof(StepHeader, window) &&
+              offsetof(Step, token_ids) == offsetof(StepHeader, token_ids) &&
               offsetof(Step, forced_experts) == offsetof(StepHeader, forced_experts));
 static_assert(sizeof(ExpertEntry) == sizeof(MirroredExpert) &&
               offsetof(ExpertEntry, down) == offsetof(MirroredExpert, down) &&

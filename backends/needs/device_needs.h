@@ -11,7 +11,7 @@ constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n 
 inline constexpr std::uint64_t kArenaPiece = 16;
 
 /// Of the header of a step, as kernels read it (backends/device/step_image.h).
-inline constexpr std::uint64_t kStepHeaderBytes = 40;
+inline constexpr std::uint64_t kStepHeaderBytes = 56;
 /// Of one expert in the device's copy of an expert table (backends/device/expert_mirrors.h).
 inline constexpr std::uint64_t kMirroredExpertBytes = 32;
 

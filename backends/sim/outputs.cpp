@@ -40,7 +40,7 @@ private:
     }
     /// All bits set is NaN in F32 and F16, and so is the scale of a Q8_0 block.
     void cache_rows(std::byte* cache, std::size_t row_size) const {
-        std::memset(cache + step_.position * row_size, 0xff, step_.n_tokens * row_size);
+        std::memset(cache + step_.position() * row_size, 0xff, step_.n_tokens * row_size);
     }
 
     const StepParams& step_;

@@ -65,7 +65,7 @@ void SimulatedDevice::download(std::span<std::byte> to, const std::byte* from) {
     if (!to.empty()) std::memcpy(to.data(), from, to.size());
 }
 
-void SimulatedDevice::begin_step(Attempt) {
+void SimulatedDevice::begin_step() {
     const std::lock_guard gate(gate_);
     const auto lock = enter();
     expect_idle("a step begins");

@@ -30,12 +30,12 @@ public:
         const KvView& cache = args.cache;
         if (step_.n_tokens == 0) return 0;
         if (step_.n_tokens > 1) {
-            const double n = step_.n_tokens, keys = step_.position + n / 2;
+            const double n = step_.n_tokens, keys = step_.position() + n / 2;
             return 4 * n * keys * args.q.n_cols * at(rates_.gemm_seconds_per_flop, cache.k_type);
         }
         const std::uint64_t n = std::uint64_t{cache.n_head_kv} * cache.head_dim;
         const std::uint64_t row = row_bytes(cache.k_type, n) + row_bytes(cache.v_type, n);
-        return static_cast<double>(row) * (step_.position + 1.0) * rates_.attention_seconds_per_byte;
+        return static_cast<double>(row) * (step_.position() + 1.0) * rates_.attention_seconds_per_byte;
     }
 
     double operator()(const ExpertFfnArgs& args) const {

@@ -48,7 +48,7 @@ public:
     DeviceBlock allocate(MemoryKind kind, Purpose purpose, std::size_t size) override;
     void upload(std::span<const CopyRegion> regions) override;
     void download(std::span<std::byte> to, const std::byte* from) override;
-    void begin_step(Attempt attempt) override;
+    void begin_step() override;
     using SimDevice::submit;
     std::uint32_t launches(ProgramId program) const override;
     Point submit(ProgramId program, std::span<const Point> waits, Watched watched) override;

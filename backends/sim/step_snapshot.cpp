@@ -1,9 +1,6 @@
 #include "backends/sim/step_snapshot.h"
 
 #include <algorithm>
-#include <string>
-
-#include "memory/error.h"
 
 namespace lfm::sim {
 namespace {
@@ -20,12 +17,6 @@ const T* copy_of(const T* from, std::size_t n, const HostBuffer& to) {
     return to.as<T>().data();
 }
 
-void check(std::string_view where, const char* what, std::uint64_t found, std::uint64_t most) {
-    if (found > most)
-        throw Error(ErrorCode::kUsage, where,
-                    "expected at most " + std::to_string(most) + " " + what + ", found " + std::to_string(found));
-}
-
 }  // namespace
 
 void StepSnapshot::reserve(std::span<const Operation> operations, Ledger& ledger) {
@@ -36,16 +27,18 @@ void StepSnapshot::reserve(std::span<const Operation> operations, Ledger& ledger
             n_choices_ = std::max(n_choices_, (std::size_t{route->moe_layer} + 1) * route->n_expert_used);
     }
     grow(token_ids_, limits_.n_batch * sizeof(std::int32_t), ledger);
+    grow(output_rows_, limits_.n_batch * sizeof(std::uint32_t), ledger);
     grow(rope_, limits_.n_batch * rope_width_ * sizeof(float), ledger);
     grow(forced_experts_, limits_.n_batch * n_choices_ * sizeof(std::int32_t), ledger);
 }
 
 void StepSnapshot::take(std::string_view where) {
+    check_step(*source_, limits_, where);
     const std::size_t n = source_->n_tokens;
-    check(where, "tokens in a step", n, limits_.n_batch);
-    check(where, "outputs of a step", source_->n_outputs, n);
-    if (limits_.n_ctx > 0) check(where, "tokens in the context", std::uint64_t{source_->position} + n, limits_.n_ctx);
     params_ = *source_;
+    std::ranges::copy(source_->sequences, sequences_.begin());
+    params_.sequences = std::span(sequences_).first(source_->sequences.size());
+    params_.output_rows = copy_of(source_->output_rows, source_->n_outputs, output_rows_);
     params_.token_ids = copy_of(source_->token_ids, n, token_ids_);
     params_.rope = copy_of(source_->rope, n * rope_width_, rope_);
     params_.forced_experts = copy_of(source_->forced_experts, n * n_choices_, forced_experts_);

@@ -1,6 +1,7 @@
 // A device's own copy of StepParams and of what they point at, taken between steps.
 #pragma once
 
+#include <array>
 #include <span>
 
 #include "backends/backend.h"
@@ -29,7 +30,8 @@ private:
     BackendLimits limits_;
     std::size_t rope_width_ = 0;  // floats per token
     std::size_t n_choices_ = 0;   // [n_moe_layer, n_expert_used]: forced experts per token
-    HostBuffer token_ids_, rope_, forced_experts_;
+    HostBuffer token_ids_, output_rows_, rope_, forced_experts_;
+    std::array<StepSequence, 1> sequences_;
     StepParams params_;
 };
 

@@ -66,7 +66,7 @@ public:
     const DeviceTraits& traits() const { return parts_.traits; }
 
     // Device addresses. shaders/step.glsl declares the first, shaders/expert_table.glsl the third.
-    /// The step's parameters: u32 n_tokens, position, n_outputs, has_forced; u64 token_ids, rope, forced_experts.
+    /// The step's parameters: StepHeader.
     std::uint64_t params() const;
     /// An area that was reserved.
     std::uint64_t scratch(ScratchUse use) const { return parts_.scratch_address + parts_.scratch->offset(use); }

@@ -99,7 +99,7 @@ public:
         return {*this, added.handle, added.bytes};
     }
 
-    void begin_step(Attempt) override {
+    void begin_step() override {
         gpu_.health().require_alive();
         if (!timelines_.settled(Timeline::kCompute))
             throw Error(ErrorCode::kUsage, "begin_step", "expected no work under way, found some");
@@ -154,9 +154,7 @@ private:
         wait({Timeline::kCompute, timelines_.last(Timeline::kCompute)});  // memory that grows must not be in use
         return programs_.record(operations, params);
     }
-    void forget_program(ProgramId program) noexcept override {
-        programs_.forget(program, may_be_in_use());
-    }
+    void forget_program(ProgramId program) noexcept override { programs_.forget(program, may_be_in_use()); }
 
     Instance instance_;
     Gpu gpu_;

@@ -78,7 +78,6 @@ void include(OperationSizes& sizes, const LayerDescription& layer, std::uint32_t
     } else {
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         include(sizes, {&conv.in_proj, &conv.out_proj});
-        ++sizes.n_conv;
         sizes.n_between = std::max(sizes.n_between, conv.in_proj.dims[0]);
     }
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
@@ -206,16 +205,14 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     const std::uint64_t table = work.computes_experts ? needs::kMirroredExpertBytes * hyper.n_layer * n_expert : 0;
     const GpuUnits units =
         kind_ == Kind::kGpu ? GpuUnits{} : GpuUnits{needs::gpu::kEmulatedUnit, needs::gpu::kEmulatedUnit};
-    // Kept for a step that has to be done again (backends/gpu/kept_state.h).
-    const std::uint64_t kept =
-        std::uint64_t{work.n_conv} * (hyper.l_cache > 0 ? hyper.l_cache - 1 : 0) * hyper.n_embd * sizeof(float);
     return {units.block(areas.bytes()) + units.mirrored((header.bytes() + step_bytes(work)).value) +
-            units.mirrored(table) + units.block(kept)};
+            units.mirrored(table)};
 }
 
 Bytes DeviceNeeds::step_bytes(const OperationSizes& work) const {
     Pieces step;
     step.add(sizes_.n_batch, sizeof(std::int32_t));
+    step.add(sizes_.n_batch, sizeof(std::uint32_t));
     step.add(std::uint64_t{sizes_.n_batch} * (work.attends ? model_.hyper.head_dim : 0), sizeof(float));
     step.add(std::uint64_t{work.n_routed} * sizes_.n_batch * model_.hyper.n_expert_used, sizeof(std::int32_t));
     return step.bytes();

@@ -16,7 +16,6 @@ struct OperationSizes {
     std::uint64_t n_input = 0;            // columns that a matmul reads
     std::uint64_t n_quantised_input = 0;  // columns that a matmul with quantised weights reads
     std::uint64_t n_quantised_ff = 0;     // as those of an expert's down matrix
-    std::uint32_t n_conv = 0;             // layers with a short convolution
     std::uint64_t n_between = 0;          // of a row that a dense layer, or a short convolution, makes of another
     std::uint32_t n_routed = 0;           // MoE layers up to the last that chooses experts
     bool attends = false, computes_experts = false;

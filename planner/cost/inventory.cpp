@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "backends/needs/conv_ring.h"
 #include "planner/cost/device_needs.h"
 #include "planner/cost/pieces.h"
 
@@ -27,7 +28,8 @@ LayerInventory take_layer(const HyperParameters& hyper, const LayerDescription& 
     } else {
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         for (const auto* tensor : {&conv.in_proj, &conv.conv, &conv.out_proj}) inventory.mixer += tensor->bytes;
-        inventory.conv_state = {std::uint64_t{hyper.l_cache - 1} * hyper.n_embd * sizeof(float)};
+        const std::uint64_t n_slots = ConvRing::of(hyper.l_cache, sizes.n_rewind).n_slots;
+        inventory.conv_state = {n_slots * hyper.n_embd * sizeof(float)};
     }
     inventory.ffn = layer.ffn_norm.bytes;
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
@@ -71,6 +73,7 @@ Bytes activation_bytes(const HyperParameters& hyper, const SessionSizes& sizes) 
     pieces.add(std::uint64_t{sizes.n_outputs} * hyper.n_vocab, sizeof(float));
     // A step's parameters.
     pieces.add(n_batch, sizeof(std::int32_t));
+    pieces.add(sizes.n_outputs, sizeof(std::uint32_t));
     pieces.add(n_batch * hyper.head_dim, sizeof(float));
     pieces.add((hyper.n_layer - hyper.n_layer_dense) * n_used, sizeof(std::int32_t));
     return pieces.bytes();

@@ -18,6 +18,7 @@ struct SessionSizes {
     std::uint32_t n_ctx = 0;
     std::uint32_t n_batch = 512;
     std::uint32_t n_outputs = 1;  // rows of logits kept from one step
+    std::uint32_t n_rewind = 0;   // tokens of a step that may be taken back after it
     KvTypes kv;
 };
 

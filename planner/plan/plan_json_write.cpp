@@ -48,6 +48,7 @@ Json request_json(const Plan& plan) {
     return {{"n_ctx", plan.sizes.n_ctx},
             {"n_batch", plan.sizes.n_batch},
             {"n_outputs", plan.sizes.n_outputs},
+            {"n_rewind", plan.sizes.n_rewind},
             {"cache_type_k", std::string(dtype_name(plan.sizes.kv.k))},
             {"cache_type_v", std::string(dtype_name(plan.sizes.kv.v))},
             {"vram_budget_bytes", plan.vram_budget.value},

@@ -52,7 +52,8 @@ ProbeOperations::~ProbeOperations() = default;
 void ProbeOperations::lay_out() {
     n_positions_ = to_step(static_cast<double>(setup_.memory / 4 / kPositionBytes), kRowStep, kProbeLimits.n_ctx);
     n_attended_ = n_positions_;
-    last_token_ = {.n_tokens = 1, .position = n_positions_ - 1};
+    last_token_ = {.n_tokens = 1, .sequences = {&last_of_, 1}};
+    last_of_ = {.n_rows = 1, .position = n_positions_ - 1};
     if (on_device()) {
         const std::size_t caches = setup_.memory / 4 / (n_positions_ * kPositionBytes);
         n_caches_ = static_cast<std::uint32_t>(std::clamp<std::size_t>(caches, 1, kMostCaches));
@@ -192,7 +193,7 @@ void ProbeOperations::record_attention() {
     if (!on_device()) return;
     const auto run_with = [&](std::uint32_t n_positions) {
         n_attended_ = n_positions;
-        last_token_.position = n_positions - 1;
+        last_of_.position = n_positions - 1;
         return seconds_of([&] { attention_->run(setup_.stop); });
     };
     run_with(kRowStep);  // what is slow at first

@@ -83,6 +83,7 @@ private:
 
     ProbeOperationsSetup setup_;
     StepParams one_token_, batch_, last_token_;
+    StepSequence last_of_;  // which last_token_ belongs to
     std::map<DType, Weights> weights_;
     std::uint32_t n_positions_ = 0;
     std::uint32_t n_caches_ = 1;         // devices': together more than their own caches hold

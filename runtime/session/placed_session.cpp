@@ -44,10 +44,6 @@ void check_available(const PlacedOptions& options, const Plan& plan) {
                      " of RAM that is available: weights are read from the file again and again");
 }
 
-SessionSizes sizes_of(const SessionOptions& options) {
-    return {options.n_ctx, options.n_batch, options.n_outputs, options.kv};
-}
-
 }  // namespace
 
 Plan plan_or_throw(const ModelDescription& model, const MachineProfile& machine, const PlanRequest& request) {
@@ -71,7 +67,7 @@ PlacedSession::PlacedSession(const PlacedOptions& options, Ledger& ledger) {
     if (const auto* given = std::get_if<Plan>(&options.plan)) wanted.plan = *given;
     if (const auto* made = std::get_if<Planning>(&options.plan)) {
         wanted.planning = *made;
-        wanted.planning->request.sizes = sizes_of(options.session);
+        wanted.planning->request.sizes = options.session.sizes();
         wanted.plan = plan_or_throw(options.model, made->machine, wanted.planning->request);
     }
     place_or_less(std::move(wanted), options, ledger);
@@ -111,7 +107,7 @@ void PlacedSession::place_or_less(Wanted wanted, const PlacedOptions& options, L
     }
     if (plan && plan->uses_device()) note("everything in RAM, the CPU alone computes");
     const bool on_host = plan && !plan->uses_device();
-    const Plan host_plan = on_host ? *plan : make_host_plan(options.model, sizes_of(options.session));
+    const Plan host_plan = on_host ? *plan : make_host_plan(options.model, options.session.sizes());
     check(host_plan);
     place(host_plan, wanted, options, ledger);
 }
@@ -151,7 +147,7 @@ bool PlacedSession::resplit(const PlacedOptions& options, Ledger& ledger) {
 
     Wanted wanted{.plan = std::nullopt, .planning = *planning};
     wanted.planning->machine = with_slower_host(planning->machine, *learnt->host_factor);
-    wanted.planning->request.sizes = sizes_of(options.session);
+    wanted.planning->request.sizes = options.session.sizes();
     auto better =
         find_resplit(options.model, wanted.planning->machine, wanted.planning->request, plan(), session_->position());
     if (!better || !better->repays_within(n_decoded)) return false;
@@ -169,7 +165,7 @@ void PlacedSession::move_to(const Plan& plan, const PlacedOptions& options, Ledg
     Wanted wanted{.plan = plan, .planning = std::nullopt};
     if (const auto* planning = std::get_if<Planning>(&options.plan)) {
         wanted.planning = *planning;
-        wanted.planning->request.sizes = sizes_of(options.session);
+        wanted.planning->request.sizes = options.session.sizes();
     }
     move(std::move(wanted), options, ledger);
 }

@@ -7,12 +7,12 @@
 namespace lfm {
 namespace {
 
-std::unique_ptr<Backend> make_host(VirtualClock* clock, const EngineOptions& options, Ledger& ledger) {
+std::unique_ptr<Backend> make_host(VirtualClock* clock, const SessionOptions& options, Ledger& ledger) {
     if (clock != nullptr)
         if (auto host = clock->make_host()) return host;
     return cpu::make_cpu_backend({.kernels = options.kernels,
                                   .n_threads = options.n_threads,
-                                  .limits = {.n_batch = options.sizes.n_batch, .n_ctx = options.sizes.n_ctx}},
+                                  .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
                                  ledger);
 }
 
@@ -24,15 +24,13 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
       adaptation_(in.options.adaptation),
       times_(in.options.expert_times),
       clock_(in.device != nullptr ? in.device->clock() : nullptr),
-      state_(in.hyper, in.options.sizes.kv, in.options.sizes.n_ctx, {in.plan.layers, in.device}, ledger),
       registered_(in.plan, in.weights, in.device),
       residency_({in.plan, in.weights, in.device, times_, in.options.adaptation, in.options.n_threads}),
       staging_(in.plan, in.weights, in.device),
-      rows_(in.hyper, {in.options.sizes.n_batch, in.options.sizes.n_outputs}, staging_.layout().n_rounds(), in.device,
-            ledger),
+      rows_(in.hyper, {in.options.n_batch, in.options.n_outputs}, staging_.layout().n_rounds(), in.device, ledger),
       host_(make_host(clock_, in.options, ledger)) {
     auto program =
-        make_layer_program({in.hyper, in.plan, in.weights, state_, rows_, staging_.layout(), residency_.table()});
+        make_layer_program({in.hyper, in.plan, in.weights, in.pool, rows_, staging_.layout(), residency_.table()});
     const auto first = std::ranges::find_if(times_, [](const ExpertTimes& times) { return times.host > 0; });
     if (first != times_.end()) host_planned_ = first->host;
     if (in.options.trace != nullptr) trace_.emplace(*in.options.trace, program);
@@ -43,17 +41,14 @@ Engine::Engine(const Inputs& in, Ledger& ledger)
                           .trace = trace_ && clock_ == nullptr ? &*trace_ : nullptr};
     if (in.device != nullptr) {
         streams_.emplace(ExpertStreams::Inputs{in.plan, in.weights, residency_.table(), staging_, rows_, times_});
-        inputs.beside = {.device = in.device,
-                         .streams = &*streams_,
-                         .keep = [this] { state_.keep_host(); },
-                         .put_back = [this] { state_.put_back_host(); }};
+        inputs.beside = {.device = in.device, .streams = &*streams_};
     }
     executor_.emplace(std::move(inputs));
 }
 
 void Engine::finish_virtual_step() {
     clock_->finish_step();
-    if (trace_) trace_->record_virtual(clock_->events(), clock_->times().total, params_.n_tokens, params_.position);
+    if (trace_) trace_->record_virtual(clock_->events(), clock_->times().total, params_.n_tokens, params_.position());
 }
 
 StepTimes Engine::last_times() const {

@@ -1,4 +1,4 @@
-// Everything that runs steps by one plan: state, rows, staging, the host's backend, the executor.
+// Everything that runs steps by one plan: rows, staging, the host's backend, the executor.
 #pragma once
 
 #include <atomic>
@@ -16,22 +16,13 @@
 #include "runtime/experts/expert_streams.h"
 #include "runtime/experts/staging.h"
 #include "runtime/step/executor.h"
+#include "runtime/step/session_options.h"
 #include "runtime/tensors/activations.h"
 #include "runtime/tensors/registered_experts.h"
-#include "runtime/tensors/sequence_state.h"
+#include "runtime/tensors/state_pool.h"
 #include "runtime/tensors/weights.h"
 
 namespace lfm {
-
-struct EngineOptions {
-    SessionSizes sizes;
-    std::uint32_t n_threads = 1;
-    const cpu::Kernels* kernels = nullptr;  // null: the fastest here
-    /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
-    std::vector<ExpertTimes> expert_times;
-    Adaptation adaptation = Adaptation::kOn;
-    Trace* trace = nullptr;  // outlives the engine
-};
 
 /// Of all steps so far.
 struct RunTotals {
@@ -47,8 +38,9 @@ public:
         const HyperParameters& hyper;
         const Plan& plan;
         const Weights& weights;  // placed by the plan
+        const StatePool& pool;   // placed by the plan
         Device* device;          // null when everything is on the host
-        const EngineOptions& options;
+        const SessionOptions& options;
         const StepParams& params;
     };
     /// Allocates everything that steps will need. All inputs outlive the engine. Throws Error{kShortfall}, what the
@@ -60,8 +52,6 @@ public:
     /// As Executor::run; then experts may change places for the steps to come.
     void run(const std::atomic<bool>* stop);
 
-    SequenceState& state() { return state_; }
-    const SequenceState& state() const { return state_; }
     /// Logits and choices of the last step.
     const Activations& rows() const { return rows_.host(); }
     const Executor& executor() const { return *executor_; }
@@ -87,7 +77,6 @@ private:
     RunTotals totals_;
     std::optional<StepTrace> trace_;
     VirtualClock* clock_ = nullptr;  // null: time is real
-    SequenceState state_;
     RegisteredExperts registered_;
     ExpertResidency residency_;
     Staging staging_;

@@ -60,16 +60,15 @@ public:
     void run(const std::atomic<bool>* stop) {
         stop_ = stop;
         const auto begin = Clock::now();
-        try_step(Attempt::kFirst);
+        try_step();
         if (stalled()) {
-            // What came after the device gave up means nothing, on either side.
+            // What came after the device gave up means nothing, on either side. Steps overwrite nothing that they read.
             ++n_stalled_;
-            if (in_.beside.put_back) in_.beside.put_back();
-            try_step(Attempt::kAgain);
+            try_step();
         }
         const auto end = Clock::now();
         times_ = {seconds(end - begin), host_seconds_, expert_seconds_};
-        if (in_.trace != nullptr) in_.trace->record_step(in_.params.n_tokens, in_.params.position, begin, end);
+        if (in_.trace != nullptr) in_.trace->record_step(in_.params.n_tokens, in_.params.position(), begin, end);
         if (failed_) std::rethrow_exception(failure_);
         if (interrupted_) throw Error(ErrorCode::kInterrupted, "step", "stopped on request");
     }
@@ -200,13 +199,13 @@ private:
 
     bool stalled() const { return device() != nullptr && !failed_ && device()->stalled(); }
 
-    void try_step(Attempt attempt) {
+    void try_step() {
         interrupted_ = false;
         failed_ = false;
         failure_ = nullptr;
         host_seconds_ = expert_seconds_ = 0;
         device_free_ = Clock::now();
-        if (device() != nullptr) begin_device(attempt);
+        if (device() != nullptr) begin_device();
         arena_.execute([&] {
             host_nodes_.front().try_put(Message{});
             graph_->wait_for_all();
@@ -215,13 +214,11 @@ private:
         if (const std::exception_ptr failure = feeder_->finish()) fail(failure);
     }
 
-    void begin_device(Attempt attempt) {
+    void begin_device() {
         Device& device = *this->device();
         const WaitKind waits = device.limits().waits;
         const bool may_stall = waits == WaitKind::kSpins && n_stalled_ == 0 && waits_for_host_;
-        if (attempt == Attempt::kFirst && !may_stall) attempt = Attempt::kOnly;
-        if (attempt == Attempt::kFirst && in_.beside.keep) in_.beside.keep();
-        device.begin_step(attempt);
+        device.begin_step();
         const StreamMode mode =
             in_.beside.streams != nullptr ? in_.beside.streams->begin_step(in_.params) : StreamMode::kNone;
         plan_device(mode, may_stall || waits == WaitKind::kInQueue ? LaunchFeeder::Waits::kOnDevice

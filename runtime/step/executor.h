@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -19,9 +18,6 @@ namespace lfm {
 struct DeviceSide {
     Device* device = nullptr;
     ExpertStreams* streams = nullptr;
-    /// The host's part of the sequence's state, which a step advances in place: kept before a step that may have to be
-    /// done again, put back when it is. May be empty.
-    std::function<void()> keep, put_back;
 };
 
 struct ExecutorInputs {
@@ -47,10 +43,9 @@ public:
     ~Executor();
 
     /// One step with the present contents of the params. Blocks. When `stop` becomes true the host's remaining stages
-    /// are left out and Error{kInterrupted} is thrown: sequence state is then half advanced. Rethrows what a device
-    /// throws; the device's part has ended, or the device is lost, in every case. When the device gives up waiting
-    /// (Device::stalled) the step is done again, and from then on the device waits for nothing: each of its parts is
-    /// handed over when what it needs is there.
+    /// are left out and Error{kInterrupted} is thrown. Rethrows what a device throws; the device's part has ended, or
+    /// the device is lost, in every case. When the device gives up waiting (Device::stalled) the step is done again,
+    /// and from then on the device waits for nothing: each of its parts is handed over when what it needs is there.
     void run(const std::atomic<bool>* stop);
 
     StepTimes last_times() const;

@@ -88,8 +88,8 @@ void Builder::add_attention(const Activations& a, std::uint32_t layer, const Att
                                           .k_norm = weights.k_norm,
                                           .head_dim = in_.hyper.head_dim,
                                           .eps = in_.hyper.rms_eps});
-    operations().push_back(KvAppendArgs{.k = k, .v = v, .cache = in_.state.kv(layer)});
-    operations().push_back(AttentionArgs{.q = a.q, .cache = in_.state.kv(layer), .out = a.attended});
+    operations().push_back(KvAppendArgs{.k = k, .v = v, .cache = in_.pool.kv(layer)});
+    operations().push_back(AttentionArgs{.q = a.q, .cache = in_.pool.kv(layer), .out = a.attended});
     operations().push_back(multiply(a.attended, weights.output, a.branch));
 }
 
@@ -99,7 +99,8 @@ void Builder::add_short_conv(const Activations& a, std::uint32_t layer, const Sh
     operations().push_back(ShortConvArgs{.bcx = a.bcx,
                                          .taps = weights.taps,
                                          .l_cache = in_.hyper.l_cache,
-                                         .state = in_.state.conv(layer),
+                                         .ring = in_.pool.ring(layer),
+                                         .n_slots = in_.pool.ring().n_slots,
                                          .out = a.normed});
     operations().push_back(multiply(a.normed, weights.out_proj, a.branch));
 }

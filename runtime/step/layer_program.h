@@ -9,7 +9,7 @@
 #include "planner/plan/plan.h"
 #include "runtime/experts/staging.h"
 #include "runtime/tensors/activations.h"
-#include "runtime/tensors/sequence_state.h"
+#include "runtime/tensors/state_pool.h"
 #include "runtime/tensors/weights.h"
 
 namespace lfm {
@@ -35,7 +35,7 @@ struct LayerProgramInputs {
     const HyperParameters& hyper;
     const Plan& plan;
     const Weights& weights;
-    const SequenceState& state;
+    const StatePool& pool;
     const StepRows& rows;
     const StagingLayout& staging;
     const ExpertTable& experts;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "tests/backends/device_work.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::test {
 
@@ -49,7 +50,18 @@ TEST_P(DeviceContract, MisuseIsAnErrorAndNotTheEnd) {
     EXPECT_EQ(error_of([&] { device->submit(work.program, Waits{{Timeline::kCompute, 7}}); }), ErrorCode::kUsage);
     work.step.n_tokens = kLimits.n_batch + 1;
     EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
-    work.step = {.n_tokens = 1, .position = kLimits.n_ctx};
+    work.step = {.n_tokens = 1};
+    StepSequence sequence;
+    follow(work.step, sequence, kLimits.n_ctx);
+    EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
+    work.step.n_tokens = 2;
+    const StepSequence two[] = {{.n_rows = 1}, {.first_row = 1, .n_rows = 1}};
+    for (const std::size_t n : {1u, 2u}) {  // the first has not all rows; more than one is not served
+        work.step.sequences = std::span(two).first(n);
+        EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
+    }
+    const std::uint32_t beyond_the_step = 2;
+    work.step = {.n_tokens = 2, .n_outputs = 1, .output_rows = &beyond_the_step};
     EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
     work.step = {.n_tokens = 1};
     device->begin_step();

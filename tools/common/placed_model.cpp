@@ -30,8 +30,7 @@ void note_device(const PlacedSession& placed, const DeviceChoice& device, const 
 }  // namespace
 
 void check_ram(const ModelDescription& model, const SessionOptions& session, Bytes budget) {
-    const RamNeeds needs =
-        ram_needs(model, make_host_plan(model, {session.n_ctx, session.n_batch, session.n_outputs, session.kv}));
+    const RamNeeds needs = ram_needs(model, make_host_plan(model, session.sizes()));
     if (needs.total() > budget)
         throw Error(ErrorCode::kShortfall, "--ram-budget",
                     "needs " + format_bytes(needs.total()) + " (" + largest_part(needs, needs.weights) + ") with " +

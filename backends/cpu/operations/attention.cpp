@@ -86,7 +86,7 @@ void run(const Context& context, const KvAppendArgs& args) {
     const std::size_t v_bytes = kv_row_bytes(args.cache, args.cache.v_type);
     const std::size_t n = args.k.n_cols;
     for_tokens(context, [&](std::uint32_t t) {
-        const std::size_t row = context.step.position + t;
+        const std::size_t row = context.step.position() + t;
         store_row(args.k.data + t * n, n, args.cache.k_type, args.cache.k + row * k_bytes);
         store_row(args.v.data + t * n, n, args.cache.v_type, args.cache.v + row * v_bytes);
     });
@@ -113,7 +113,7 @@ void run(const Context& context, const AttentionArgs& args) {
             .v_stride = v_stride,
             .k_type = kv.k_type,
             .v_type = kv.v_type,
-            .n_keys = context.step.position + t + 1,
+            .n_keys = context.step.position() + t + 1,
             .out = args.out.data + at,
         });
     });

@@ -88,10 +88,15 @@ void run(const Context& context, const AddArgs& args) {
 
 void run(const Context& context, const CopyArgs& args) {
     const StepParams& step = context.step;
-    const std::size_t first = args.rows == RowSet::kOutputs ? step.n_tokens - step.n_outputs : 0;
-    for (const RowsCopy& part : std::span(args.parts).first(args.n_parts))
-        std::memcpy(part.out.data, part.x.data + first * part.x.n_cols,
-                    std::size_t{context.n_rows(args.rows)} * part.x.n_cols * sizeof(float));
+    for (const RowsCopy& part : std::span(args.parts).first(args.n_parts)) {
+        const std::size_t n = part.x.n_cols;
+        if (args.rows == RowSet::kTokens) {
+            std::memcpy(part.out.data, part.x.data, step.n_tokens * n * sizeof(float));
+            continue;
+        }
+        for (std::uint32_t i = 0; i < step.n_outputs; ++i)
+            std::memcpy(part.out.data + i * n, part.x.data + step.output_row(i) * n, n * sizeof(float));
+    }
 }
 
 }  // namespace lfm::cpu

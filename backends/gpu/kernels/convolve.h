@@ -4,30 +4,50 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "backends/gpu/kernels/step.h"
 #include "backends/gpu/platform/kernel.h"
 
 namespace lfm::gpu {
 
+/// A sequence's ring of one layer, and where it stands in this step: ConvRing of backends/needs.
+struct RingView {
+    float* rows;  // [n_slots, n_embd]
+    std::uint32_t n_slots, n_past, n_embd;
+    std::uint32_t window, position;
+
+    /// Of row i: the window's from 0 on, then what the step keeps.
+    __device__ float* at(std::uint32_t i, std::uint32_t channel) const {
+        std::uint32_t slot = window + i;
+        if (slot >= n_slots) slot -= n_slots;
+        return rows + std::size_t{slot} * n_embd + channel;
+    }
+    /// A row of the window; no load waits for the position.
+    __device__ float past(std::uint32_t i, std::uint32_t channel) const {
+        const float kept = *at(i, channel);
+        return position + i < n_past ? 0.0f : kept;
+    }
+};
+
+__device__ inline RingView ring_view(float* rows, std::uint32_t n_slots, std::uint32_t n_embd, std::uint32_t l_cache,
+                                     const Step& step) {
+    return {rows, n_slots, l_cache - 1, n_embd, step.window, step.position};
+}
+
 struct ConvolvedRow {
     const float* bcx;   // [3, n_embd]
     const float* taps;  // [n_embd, l_cache]
-    float* state;       // [l_cache - 1, n_embd]
-    std::uint32_t n_embd, l_cache;
+    RingView ring;
 };
 
-/// Of a channel that exists; moves its state on. `begins`: what the state holds counts as zero. No load waits for it.
-__device__ inline float convolve(const ConvolvedRow& row, bool begins, std::uint32_t channel) {
-    const std::uint32_t n = row.n_embd;
+/// Of a channel that exists; its row goes to the ring.
+__device__ inline float convolve(const ConvolvedRow& row, std::uint32_t channel) {
+    const std::uint32_t n = row.ring.n_embd, n_past = row.ring.n_past;
     const float now = row.bcx[channel] * row.bcx[2 * n + channel];
-    const float* taps = row.taps + std::size_t{channel} * row.l_cache;
+    const float* taps = row.taps + std::size_t{channel} * (n_past + 1);
     float sum = 0;
-    for (std::uint32_t j = 0; j + 1 < row.l_cache; ++j) {
-        const float kept = row.state[std::size_t{j} * n + channel], past = begins ? 0.0f : kept;
-        sum += taps[j] * past;
-        if (j > 0) row.state[std::size_t{j - 1} * n + channel] = past;
-    }
-    sum += taps[row.l_cache - 1] * now;
-    if (row.l_cache > 1) row.state[std::size_t{row.l_cache - 2} * n + channel] = now;
+    for (std::uint32_t j = 0; j < n_past; ++j) sum += taps[j] * row.ring.past(j, channel);
+    sum += taps[n_past] * now;
+    if (n_past > 0) *row.ring.at(n_past, channel) = now;
     return row.bcx[n + channel] * sum;
 }
 

@@ -87,11 +87,11 @@ struct VectorConvPush {
     const std::byte* weight;  // [3 · n_embd, n_in]
     float* bcx;               // [3 · n_embd]
     const float* taps;        // [n_embd, l_cache]
-    float* state;             // [l_cache - 1, n_embd]
+    float* ring;              // [n_slots, n_embd]
     float* out;               // [n_embd]
     QuantisedRows to;         // null: not wanted
     std::uint32_t* tickets;   // n_embd / 32
-    std::uint32_t row_bytes, n_in, n_embd, l_cache, sets_per_row;
+    std::uint32_t row_bytes, n_in, n_embd, l_cache, n_slots, sets_per_row;
 };
 
 /// Where a layer's experts are for one operation: by the table, or in the slots they were staged in.

@@ -146,7 +146,7 @@ __device__ inline CopyPush::Part part_of(const CopyPush& push, std::uint32_t i) 
     return i == 2 ? push.parts[2] : push.parts[3];
 }
 
-/// Bit by bit; of an output buffer's rows: the last of the step's.
+/// Bit by bit; into an output buffer: the rows that get logits.
 template <typename Wide>
 __global__ void __launch_bounds__(kRowThreads) copy(CopyPush push) {
     begin_kernel();
@@ -154,9 +154,9 @@ __global__ void __launch_bounds__(kRowThreads) copy(CopyPush push) {
     const std::uint32_t n = part.n_cols / (sizeof(Wide) / sizeof(std::uint32_t)), row = group_index().y;
     const std::uint32_t column = group_index().x * kRowThreads + thread_index();
     if (column >= n) return;
-    const std::uint32_t first = push.row_set == kTokenRows ? 0 : push.step->n_tokens - push.step->n_outputs;
+    const std::uint32_t from = push.row_set == kTokenRows ? row : push.step->output_rows[row];
     reinterpret_cast<Wide*>(part.to)[std::size_t{row} * n + column] =
-        reinterpret_cast<const Wide*>(part.from)[(std::size_t{first} + row) * n + column];
+        reinterpret_cast<const Wide*>(part.from)[std::size_t{from} * n + column];
 }
 
 }  // namespace

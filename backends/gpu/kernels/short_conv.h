@@ -13,11 +13,11 @@ struct ShortConvPush {
     const Step* step;
     const float* bcx;
     const float* taps;
-    float* state;
+    float* ring;
     float* out;
     QuantisedRows to;  // one token: out's quantised form too; null: not wanted
-    std::uint32_t n_embd, l_cache;
-    std::uint32_t n_run;  // tokens of a thread, at least l_cache - 1: only the first run reads the state, and writes it
+    std::uint32_t n_embd, l_cache, n_slots;
+    std::uint32_t n_run;  // tokens of a thread
 };
 /// Channels along x; many: runs of tokens along y.
 Kernel short_conv_one_kernel();

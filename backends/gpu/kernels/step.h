@@ -10,8 +10,9 @@ namespace lfm::gpu {
 
 /// In device memory; StepArea fills it.
 struct Step {
-    std::uint32_t n_tokens, position, n_outputs, has_forced;
+    std::uint32_t n_tokens, position, window, n_outputs, has_forced, unused;
     const std::int32_t* token_ids;       // [n_tokens]
+    const std::uint32_t* output_rows;    // [n_outputs]
     const float* rope;                   // [n_tokens, head_dim]: cosines, then sines
     const std::int32_t* forced_experts;  // [n_moe_layer, n_tokens, n_expert_used]
 };

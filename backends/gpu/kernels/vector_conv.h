@@ -10,12 +10,12 @@ namespace lfm::gpu {
 
 /// Runs of `n_run` rows from `first` on are this group's; B, C and X of 32 channels are 96 rows. A set of lanes takes a
 /// run, and where that completes its channels, convolves them.
-__device__ inline void convolve_whole_blocks(const VectorConvPush& push, std::uint32_t first, std::uint32_t n_run) {
+__device__ inline void convolve_whole_blocks(const VectorConvPush& push, const RingView& ring, std::uint32_t first,
+                                             std::uint32_t n_run) {
     fence_device();
     sync_group();
     const std::uint32_t n = push.n_embd, apart = n_groups().x * n_run;
-    const ConvolvedRow row{push.bcx, push.taps, push.state, n, push.l_cache};
-    const bool begins = push.step->position == 0;
+    const ConvolvedRow row{push.bcx, push.taps, ring};
     for (; first < 3 * n; first += kVectorSets * apart) {
         const std::uint32_t of_set = first + lane_set() * apart, block = of_set % n / 32, channel = 32 * block + lane();
         std::uint32_t is_last = 0;
@@ -27,7 +27,7 @@ __device__ inline void convolve_whole_blocks(const VectorConvPush& push, std::ui
         }
         is_last = lane_value(is_last, 0);
         if (is_last != 0) fence_device();
-        const float value = is_last != 0 ? convolve(row, begins, channel) : 0.0f;
+        const float value = is_last != 0 ? convolve(row, channel) : 0.0f;
         if (is_last != 0) push.out[channel] = value;
         if (push.to.q != nullptr) store_quantised(value, block, is_last != 0, push.to.q, push.to.scales, push.to.sums);
     }
@@ -49,6 +49,8 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_
         prefetch_row(team, row_at(first_of_all + team.index * kVectorRows + i), push.row_bytes);
     await_earlier();
     if (first_of_all >= n_out) return;
+    // Where the window stands comes while the weights do.
+    const RingView ring = ring_view(push.ring, push.n_slots, push.n_embd, push.l_cache, *push.step);
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     sync_group();
     for (std::uint32_t of_group = first_of_all; of_group < n_out; of_group += n_groups().x * rows_of_group) {
@@ -63,7 +65,7 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_
         for (std::uint32_t i = 0; i < kVectorRows; ++i)
             if (team.leads() && first + i < n_out) push.bcx[first + i] = sums[i];
     }
-    convolve_whole_blocks(push, first_of_all, rows_of_group);
+    convolve_whole_blocks(push, ring, first_of_all, rows_of_group);
 }
 
 }  // namespace lfm::gpu

@@ -233,7 +233,7 @@ void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& co
                               .weight = weight.data,
                               .bcx = conv.bcx.data,
                               .taps = conv.taps,
-                              .state = conv.state,
+                              .ring = conv.ring,
                               .out = conv.out.data,
                               .to = quantised_output(recorder, conv.out, kHiddenAreas),
                               .tickets = recorder.tickets(),
@@ -241,6 +241,7 @@ void lower(Recorder& recorder, const MatmulArgs& matmul, const ShortConvArgs& co
                               .n_in = matmul.x.n_cols,
                               .n_embd = conv.out.n_cols,
                               .l_cache = conv.l_cache,
+                              .n_slots = conv.n_slots,
                               .sets_per_row = shape.sets_per_row};
     recorder.launch(kernel, push, {fixed(shape.n_groups), fixed(1), fixed(1)});
 }

@@ -1,6 +1,4 @@
 // The short convolution. For one token its rows leave quantised, as the next matrix reads them.
-#include <algorithm>
-
 #include "backends/gpu/kernels/short_conv.h"
 #include "backends/gpu/operations/matmul.h"
 #include "memory/error.h"
@@ -24,12 +22,13 @@ void lower(Recorder& recorder, const ShortConvArgs& args) {
     const ShortConvPush push{.step = recorder.step(),
                              .bcx = args.bcx.data,
                              .taps = args.taps,
-                             .state = args.state,
+                             .ring = args.ring,
                              .out = args.out.data,
                              .to = is_one ? quantised_output(recorder, args.out) : QuantisedRows{},
                              .n_embd = args.out.n_cols,
                              .l_cache = args.l_cache,
-                             .n_run = std::max(kRun, args.l_cache - 1)};
+                             .n_slots = args.n_slots,
+                             .n_run = kRun};
     const Axis channels = fixed(groups_of(push.n_embd, kConvChannels));
     if (is_one)
         recorder.launch(short_conv_one_kernel(), push, {channels, fixed(1), fixed(1)});

@@ -1,4 +1,4 @@
-// out = x bit by bit; of an output buffer's rows: the last of the step's.
+// out = x bit by bit; into an output buffer: the rows that get logits.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"
@@ -16,6 +16,6 @@ void main() {
     const uint column = gl_GlobalInvocationID.x;
     const uint row = gl_WorkGroupID.y;
     if (column >= n_cols || row >= rows_of(step, row_set)) return;
-    const uint first = row_set == kTokens ? 0 : step.n_tokens - step.n_outputs;
-    result.at[row * n_cols + column] = x.at[(first + row) * n_cols + column];
+    const uint from = row_set == kTokens ? row : Words(step.output_rows).at[row];
+    result.at[row * n_cols + column] = x.at[from * n_cols + column];
 }

@@ -12,9 +12,12 @@ layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatsInOut 
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Step {
     uint n_tokens;
     uint position;
+    uint window;
     uint n_outputs;
     uint has_forced;
+    uint unused;
     uint64_t token_ids;       // int [n]
+    uint64_t output_rows;     // uint [n_outputs]
     uint64_t rope;            // float [n, head_dim]
     uint64_t forced_experts;  // int [n_moe_layer, n, n_expert_used]
 };

@@ -10,6 +10,7 @@
 #include "tests/backends/operation_cases/operands.h"
 #include "tests/backends/operation_cases/place.h"
 #include "tests/backends/operation_cases/reference.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::gpu::test {
 namespace {
@@ -60,7 +61,7 @@ public:
         const std::size_t n_out = std::size_t{kMostTokens} * args_.out.n_cols;
         std::fill_n(args_.out.data, n_out, NAN);
         step_.n_tokens = n;
-        step_.position = position;
+        lfm::test::follow(step_, sequence_, position);
         auto& program = n == 1 ? one_ : many_;
         if (!program) program = backend_.record(std::array<Operation, 1>{args_}, step_);
         backend_.submit(*program);
@@ -95,6 +96,7 @@ private:
     KernelBackend backend_;
     HostPlace place_;
     StepParams step_;
+    StepSequence sequence_;
     std::vector<float> q_;
     std::vector<std::byte> k_bytes_, v_bytes_;
     std::vector<double> k_, v_;

@@ -8,9 +8,11 @@
 
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"
+#include "backends/needs/conv_ring.h"
 #include "tests/backends/cpu/random_blocks.h"
 #include "tests/backends/device_operands.h"
 #include "tests/backends/gpu/emulated_device.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::test {
 namespace {
@@ -19,6 +21,7 @@ using operation_cases::Noise;
 
 constexpr std::uint32_t kMostTokens = 5, kContext = 160, kEmbd = 128, kHeads = 4, kKvHeads = 2, kHeadDim = 64;
 constexpr std::uint32_t kFf = 288, kExpertFf = 96, kExperts = 6, kUsed = 3, kCache = 3, kVocab = 96, kMoeLayers = 2;
+constexpr ConvRing kRing = ConvRing::of(kCache, 0);
 constexpr float kEps = 1e-5f;
 
 struct Types {
@@ -49,8 +52,9 @@ public:
     }
     void run(std::uint32_t position, std::uint32_t n_tokens) {
         step.n_tokens = n_tokens;
-        step.position = position;
         step.n_outputs = 1;
+        follow(step, sequence_, position, window_);
+        window_ = kRing.after(window_, n_tokens, n_tokens);
         for (std::uint32_t i = 0; i < n_tokens; ++i)
             tokens_[i] = static_cast<std::int32_t>((position + 7 * i) % kVocab);
         device_.begin_step();
@@ -71,6 +75,9 @@ public:
     StepParams step;
 
 private:
+    StepSequence sequence_;
+    std::uint32_t window_ = 0;
+
     struct Buffer {
         const std::byte* data;
         std::size_t row_bytes;
@@ -139,7 +146,8 @@ private:
         add(ShortConvArgs{.bcx = bcx,
                           .taps = vector(kEmbd * kCache),
                           .l_cache = kCache,
-                          .state = reinterpret_cast<float*>(bytes((kCache - 1) * kEmbd * sizeof(float))),
+                          .ring = reinterpret_cast<float*>(bytes(kRing.n_slots * kEmbd * sizeof(float))),
+                          .n_slots = kRing.n_slots,
                           .out = normed_});
         add(multiply(normed_, matrix(types_.matrix, kEmbd, kEmbd), branch_));
         sum(branch_);

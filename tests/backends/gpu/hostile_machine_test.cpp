@@ -7,8 +7,10 @@
 #include "backends/gpu/emulation/faults.h"
 #include "backends/gpu/emulation/machine.h"
 #include "backends/gpu/emulation/reports.h"
+#include "backends/needs/conv_ring.h"
 #include "tests/backends/device_work.h"
 #include "tests/backends/gpu/emulated_device.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::test {
 namespace {
@@ -107,7 +109,7 @@ TEST_F(HostileMachine, AKernelGivesUpWaitingAfterItsBound) {
     for (const std::uint32_t n_tokens : {1u, 2u, 1u}) {
         work.step.n_tokens = n_tokens;
         const auto begin = std::chrono::steady_clock::now();
-        device->begin_step(Attempt::kFirst);
+        device->begin_step();
         const Point host{Timeline::kHostSignals, device->last(Timeline::kHostSignals).value + 1};
         const Point later{Timeline::kHostSignals, host.value + 1};
         device->submit(work.program, std::span(&host, 1));
@@ -118,7 +120,7 @@ TEST_F(HostileMachine, AKernelGivesUpWaitingAfterItsBound) {
         EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(5));
         device->signal();
         device->signal();
-        device->begin_step(Attempt::kAgain);
+        device->begin_step();
         EXPECT_FALSE(device->stalled());
         const Point again = device->submit(work.program, {});
         device->flush();
@@ -129,42 +131,52 @@ TEST_F(HostileMachine, AKernelGivesUpWaitingAfterItsBound) {
         << remarks(*device);
 }
 
-TEST_F(HostileMachine, AConvolutionIsPutBackForAStepDoneAgain) {
-    constexpr std::uint32_t kCols = 64, kTaps = 3;
+TEST_F(HostileMachine, AConvolutionDoneAgainGivesTheSame) {
+    constexpr std::uint32_t kCols = 64, kTaps = 3, kPosition = 5, kWindow = 3;
+    constexpr ConvRing kRing = ConvRing::of(kTaps, 0);
     Ledger ledger;
     const auto device = open(ledger, 0.02);
     const DeviceBlock rows = device->allocate(MemoryKind::kShared, Purpose::kActivations, 8 * kCols * sizeof(float));
     auto* const bcx = reinterpret_cast<float*>(rows.host().data());
     const DeviceBlock weights = device->allocate(MemoryKind::kShared, Purpose::kWeights, kCols * kTaps * sizeof(float));
-    const DeviceBlock state = device->allocate(MemoryKind::kShared, Purpose::kConvState, 2 * kCols * sizeof(float));
+    const DeviceBlock state =
+        device->allocate(MemoryKind::kShared, Purpose::kConvState, kRing.n_slots * kCols * sizeof(float));
     for (std::uint32_t i = 0; i < 8 * kCols; ++i) bcx[i] = static_cast<float>(i % 7) - 3;
     for (std::uint32_t i = 0; i < kCols * kTaps; ++i)
         reinterpret_cast<float*>(weights.host().data())[i] = static_cast<float>(i % 5);
-    auto* const window = reinterpret_cast<float*>(state.host().data());
-    for (std::uint32_t i = 0; i < 2 * kCols; ++i) window[i] = static_cast<float>(i % 11);
+    auto* const ring = reinterpret_cast<float*>(state.host().data());
+    for (std::uint32_t i = 0; i < kRing.n_slots * kCols; ++i) ring[i] = static_cast<float>(i % 11);
     auto* const on_device = reinterpret_cast<float*>(rows.address());
     const Operation conv = ShortConvArgs{.bcx = {on_device, 3 * kCols},
                                          .taps = reinterpret_cast<const float*>(weights.address()),
                                          .l_cache = kTaps,
-                                         .state = reinterpret_cast<float*>(state.address()),
+                                         .ring = reinterpret_cast<float*>(state.address()),
+                                         .n_slots = kRing.n_slots,
                                          .out = {on_device + 4 * kCols, kCols}};
-    StepParams step{.n_tokens = 1, .position = 5};
+    StepParams step{.n_tokens = 1};
+    StepSequence sequence;
+    lfm::test::follow(step, sequence, kPosition, kWindow);
     const Program program = device->record(std::span(&conv, 1), step);
-    const std::vector<float> before(window, window + 2 * kCols);
-    const auto run = [&](Attempt attempt) {
-        device->begin_step(attempt);
+    const std::vector<float> before(ring, ring + kRing.n_slots * kCols);
+    const auto run = [&] {
+        device->begin_step();
         device->wait([&] {
             const Point end = device->submit(program, {});
             device->flush();
             return end;
         }());
-        return std::vector<float>(window, window + 2 * kCols);
+        std::vector<float> found(ring, ring + kRing.n_slots * kCols);
+        found.insert(found.end(), bcx + 4 * kCols, bcx + 5 * kCols);
+        return found;
     };
-    const auto once = run(Attempt::kFirst);
-    EXPECT_NE(once, before);
-    EXPECT_EQ(run(Attempt::kAgain), once);
-    EXPECT_EQ(run(Attempt::kAgain), once);
-    EXPECT_NE(run(Attempt::kOnly), once) << "without it the window goes on";
+    const auto once = run();
+    EXPECT_EQ(run(), once);
+    for (std::uint32_t i = 0; i < kRing.n_past * kCols; ++i) {
+        const std::uint32_t at = kRing.slot(kWindow, i / kCols) * kCols + i % kCols;
+        EXPECT_EQ(once[at], before[at]) << "the window is overwritten";
+    }
+    follow(step, sequence, kPosition + 1, kRing.after(kWindow, 1, 1));
+    EXPECT_NE(run(), once) << "the next step has another window";
 }
 
 TEST_F(HostileMachine, RefusedCapturesMeanKernelByKernel) {

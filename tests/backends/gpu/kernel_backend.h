@@ -38,6 +38,7 @@ public:
             std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
         Program program{.params = &params, .step = std::make_unique<Step>()};
         program.tickets.resize(kMostTickets);
+        program.output_rows.resize(limits_.n_batch);
         program.scratch = std::make_unique<lfm::test::Guarded<std::byte>>(sizes.total());
         std::ranges::fill(program.scratch->span(), std::byte{0xff});  // NaN
         Recorder recorder({.step_class = class_of({.n_tokens = params.n_tokens, .n_outputs = params.n_outputs}),
@@ -54,13 +55,16 @@ public:
     /// Looked at after it ran.
     void forget_program(ProgramId) noexcept override {}
     void submit(ProgramId id) override {
-        const Program& program = programs_.at(id.value);
+        Program& program = programs_.at(id.value);
         const StepParams& params = *program.params;
+        for (std::uint32_t i = 0; i < params.n_outputs; ++i) program.output_rows[i] = params.output_row(i);
         *program.step = {.n_tokens = params.n_tokens,
-                         .position = params.position,
+                         .position = params.position(),
+                         .window = params.only_sequence().window,
                          .n_outputs = params.n_outputs,
                          .has_forced = params.forced_experts != nullptr ? 1u : 0u,
                          .token_ids = params.token_ids,
+                         .output_rows = program.output_rows.data(),
                          .rope = params.rope,
                          .forced_experts = params.forced_experts};
         const StepHeader header{.n_tokens = params.n_tokens, .n_outputs = params.n_outputs};
@@ -87,7 +91,7 @@ private:
     struct Program {
         const StepParams* params;
         std::unique_ptr<Step> step;
-        std::vector<std::uint32_t> tickets;
+        std::vector<std::uint32_t> tickets, output_rows;
         std::unique_ptr<lfm::test::Guarded<std::byte>> scratch;
         std::vector<Launch> launches;
     };

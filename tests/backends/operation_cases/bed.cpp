@@ -24,7 +24,7 @@ Bed::Bed(Backend& backend, Place& place, const Bars& bars, DeviceId self)
 void Bed::start_case(std::uint32_t n_tokens) {
     place_.clear();
     step.n_tokens = n_tokens;
-    step.position = 0;
+    step.sequences = {};
     step.n_outputs = 1;
     step.forced_experts = nullptr;
 }

@@ -13,6 +13,7 @@
 #include "tests/backends/operation_cases/operands.h"
 #include "tests/backends/operation_cases/place.h"
 #include "tests/backends/operation_cases/reference.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::operation_cases {
 
@@ -91,9 +92,13 @@ public:
 
     std::size_t n_damaged() { return place_.n_damaged(); }
 
+    /// The step's tokens, as many as it has now, follow so many of a sequence.
+    void follow(std::uint32_t position, std::uint32_t window = 0) { test::follow(step, sequence_, position, window); }
+
     StepParams step;
 
 private:
+    StepSequence sequence_;
     Backend& backend_;
     Place& place_;
     Bars bars_;

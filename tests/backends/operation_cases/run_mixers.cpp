@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/needs/conv_ring.h"
 #include "tests/backends/operation_cases/run_case.h"
 
 namespace lfm::operation_cases {
@@ -80,7 +81,7 @@ void run_case(Bed& bed, const QkNormRopeCase& each, GroupTally&) {
                              k = noise.values(std::size_t{each.n_tokens} * k_cols, 5),
                              q_norm = noise.values(each.head_dim), k_norm = noise.values(each.head_dim),
                              rope = rope_of(each.n_tokens, each.position, each.head_dim);
-    bed.step.position = each.position;
+    bed.follow(each.position);
     bed.set_rope(rope);
     float* q_there = bed.put(q);
     float* k_there = bed.put(k);
@@ -104,7 +105,7 @@ void run_case(Bed& bed, const AttentionCase& each, GroupTally&) {
     const KvView cache{k.there, v.there, each.k_type, each.v_type, each.n_head_kv, each.head_dim};
     const std::vector<float> q = noise.values(std::size_t{each.n_tokens} * q_cols, 1.5f);
     const RowsView out{bed.room<float>(q.size()), q_cols};
-    bed.step.position = each.position;
+    bed.follow(each.position);
     bed.run({KvAppendArgs{.k = {bed.put(k.rows), kv_cols}, .v = {bed.put(v.rows), kv_cols}, .cache = cache},
              AttentionArgs{.q = {bed.put(q), q_cols}, .cache = cache, .out = out}});
     // The same cache for both, so that only the arithmetic of attention is compared here.
@@ -114,30 +115,47 @@ void run_case(Bed& bed, const AttentionCase& each, GroupTally&) {
                   bed.bars().attention);
 }
 
+/// Every step is done twice: it overwrites nothing that it reads.
 void run_case(Bed& bed, const ShortConvCase& each, GroupTally&) {
     Noise noise(each.seed);
     const std::size_t n_embd = each.n_embd;
     const std::vector<float> bcx = noise.values(3 * n_embd * each.n_tokens), taps = noise.values(n_embd * each.l_cache);
-    std::vector<float> state = noise.values(n_embd * (each.l_cache - 1));
-    const bool begins = each.position == 0;
-    if (begins && each.seed % 2 == 0) state.assign(state.size(), NAN);  // stale, and damaged
+    std::vector<float> past = noise.values(n_embd * (each.l_cache - 1));
+    const ConvRing ring = ConvRing::of(each.l_cache, each.seed % 3);
+    std::uint32_t window = ring.n_slots > 0 ? each.seed % ring.n_slots : 0;
+    std::vector<float> rows(ring.n_slots * n_embd, NAN);  // stale, and damaged
+    for (std::uint32_t i = 0; i < ring.n_past; ++i) {
+        const auto row = std::span(past).subspan(i * n_embd, n_embd);
+        if (each.position + i >= ring.n_past)
+            std::ranges::copy(row, rows.begin() + static_cast<std::ptrdiff_t>(ring.slot(window, i) * n_embd));
+        else
+            std::ranges::fill(row, 0.0f);
+    }
     float* bcx_there = bed.put(bcx);
     const float* taps_there = bed.put(taps);
-    float* state_there = bed.put(state);
+    float* ring_there = bed.put(rows);
     float* out = bed.room<float>(n_embd * each.n_tokens);
     for (std::uint32_t first = 0; first < each.n_tokens; first += each.cut) {
-        bed.step.position = each.position + first;
         bed.step.n_tokens = std::min(each.cut, each.n_tokens - first);
-        bed.run({ShortConvArgs{.bcx = {bcx_there + first * 3 * n_embd, 3 * each.n_embd},
-                               .taps = taps_there,
-                               .l_cache = each.l_cache,
-                               .state = state_there,
-                               .out = {out + first * n_embd, each.n_embd}}});
+        bed.follow(each.position + first, window);
+        for (int time = 0; time < 2; ++time)
+            bed.run({ShortConvArgs{.bcx = {bcx_there + first * 3 * n_embd, 3 * each.n_embd},
+                                   .taps = taps_there,
+                                   .l_cache = each.l_cache,
+                                   .ring = ring_there,
+                                   .n_slots = ring.n_slots,
+                                   .out = {out + first * n_embd, each.n_embd}}});
+        window = ring.after(window, bed.step.n_tokens, bed.step.n_tokens);
     }
-    const reference::ShortConv expected = reference::short_conv(
-        bcx, taps, begins ? std::span<const float>() : std::span<const float>(state), each.n_embd, each.l_cache);
+    const reference::ShortConv expected = reference::short_conv(bcx, taps, past, each.n_embd, each.l_cache);
     expect_within(compare(bed.get(out, n_embd * each.n_tokens), expected.out), bed.bars().elementwise);
-    expect_within(compare(bed.get(state_there, state.size()), expected.state), bed.bars().elementwise);
+    rows = bed.get(ring_there, rows.size());
+    std::vector<float> kept(expected.state.size());
+    for (std::uint32_t i = 0; i < ring.n_past; ++i)
+        if (each.position + each.n_tokens + i >= ring.n_past)
+            std::copy_n(rows.begin() + static_cast<std::ptrdiff_t>(ring.slot(window, i) * n_embd), n_embd,
+                        kept.begin() + static_cast<std::ptrdiff_t>(i * n_embd));
+    expect_within(compare(kept, expected.state), bed.bars().elementwise);
 }
 
 }  // namespace lfm::operation_cases

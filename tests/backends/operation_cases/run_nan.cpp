@@ -76,7 +76,6 @@ void check_attention(Bed& bed, DType type, Lost lost, std::uint32_t n_tokens) {
     constexpr std::uint32_t kKv = kHeadsKv * kHeadDim, kQ = kHeads * kHeadDim;
     Noise noise(n_tokens);
     bed.start_case(n_tokens);
-    bed.step.position = 0;
     const std::uint32_t lost_token = n_tokens / 2;
     std::vector<float> k = noise.values(std::size_t{n_tokens} * kKv), v = noise.values(std::size_t{n_tokens} * kKv);
     (lost == Lost::kKey ? k : v)[std::size_t{lost_token} * kKv] = kNaN;

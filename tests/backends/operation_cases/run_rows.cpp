@@ -114,7 +114,6 @@ void run_case(Bed& bed, const AddCase& each, GroupTally&) {
 void run_case(Bed& bed, const CopyCase& each, GroupTally&) {
     Noise noise(each.seed);
     const std::size_t rows = n_rows(each.n_tokens, each.n_outputs, each.rows);
-    const std::size_t first = each.n_tokens - rows;
     CopyArgs args{.n_parts = each.n_parts, .rows = each.rows};
     std::array<std::vector<std::uint32_t>, 4> bits;  // any: also NaN and subnormal values stay as they are
     for (std::size_t i = 0; i < each.n_parts; ++i) {
@@ -124,13 +123,21 @@ void run_case(Bed& bed, const CopyCase& each, GroupTally&) {
                          {bed.room<float>(rows * each.n_cols[i]), each.n_cols[i]}};
     }
     bed.step.n_outputs = each.n_outputs;
+    std::vector<std::uint32_t> chosen;  // any rows; or none named: the last
+    for (std::uint32_t i = 0; i < each.n_outputs; ++i) chosen.push_back((i * 7 + 3) % each.n_tokens);
+    if (each.seed % 2 == 0) bed.step.output_rows = chosen.data();
     bed.run({args});
     for (std::size_t i = 0; i < each.n_parts; ++i) {
-        const std::size_t n = rows * each.n_cols[i];
-        const auto found = bed.get(reinterpret_cast<const std::uint32_t*>(args.parts[i].out.data), n);
-        const auto expected = std::span(bits[i]).subspan(first * each.n_cols[i]);
-        EXPECT_TRUE(std::ranges::equal(found, expected)) << "part " << i;
+        const std::size_t n_cols = each.n_cols[i];
+        const auto found = bed.get(reinterpret_cast<const std::uint32_t*>(args.parts[i].out.data), rows * n_cols);
+        for (std::uint32_t row = 0; row < rows; ++row) {
+            const std::size_t from = each.rows == RowSet::kTokens ? row : bed.step.output_row(row);
+            EXPECT_TRUE(std::ranges::equal(std::span(found).subspan(row * n_cols, n_cols),
+                                           std::span(bits[i]).subspan(from * n_cols, n_cols)))
+                << "part " << i << ", row " << row;
+        }
     }
+    bed.step.output_rows = nullptr;
 }
 
 }  // namespace lfm::operation_cases

@@ -6,7 +6,9 @@
 #include <vector>
 
 #include "backends/backend.h"
+#include "backends/needs/conv_ring.h"
 #include "tests/backends/cpu/random_blocks.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::test {
 
@@ -76,8 +78,8 @@ struct LittleLayer {
         mixer.push_back(AttentionArgs{q, cache, attended});
         mixer.push_back(AddArgs{hidden, attended, hidden});
         mixer.push_back(multiply(hidden, weight(DType::kQ4_0, 3 * kEmbd, kEmbd), bcx));
-        auto* state = reinterpret_cast<float*>(place(nullptr, (kTaps - 1) * kEmbd * sizeof(float)));
-        mixer.push_back(ShortConvArgs{bcx, floats(kEmbd * kTaps), kTaps, state, branch});
+        auto* ring = reinterpret_cast<float*>(place(nullptr, kRing.n_slots * kEmbd * sizeof(float)));
+        mixer.push_back(ShortConvArgs{bcx, floats(kEmbd * kTaps), kTaps, ring, kRing.n_slots, branch});
         mixer.push_back(SwigluArgs{branch, hidden, normed});
         mixer.push_back(RouteArgs{.x = normed,
                                   .router = weight(DType::kF32, kExperts, kEmbd),
@@ -140,14 +142,19 @@ struct LittleLayer {
     LittleLayer& operator=(const LittleLayer&) = delete;
 
     void set_step(std::uint32_t position, std::uint32_t n) {
-        step.position = position;
         step.n_tokens = n;
         step.n_outputs = n;
+        follow(step, sequence_, position, window_);
+        window_ = kRing.after(window_, n, n);
     }
 
 private:
+    static constexpr ConvRing kRing = ConvRing::of(kTaps, 0);
+
     std::vector<float> rope_;
     std::vector<std::int32_t> tokens_;
+    StepSequence sequence_;
+    std::uint32_t window_ = 0;
 };
 
 }  // namespace lfm::test

@@ -5,6 +5,8 @@
 
 #include <vector>
 
+#include "tests/backends/step_sequence.h"
+
 namespace lfm::test {
 namespace {
 
@@ -48,11 +50,17 @@ TEST(SimRates, ForManyTokensBytesOrSumsCount) {
 }
 
 TEST(SimRates, AttentionReadsTheCacheOrMultiplies) {
+    StepSequence sequence;
+    const auto step = [&](std::uint32_t n_tokens, std::uint32_t position) {
+        StepParams params{.n_tokens = n_tokens};
+        follow(params, sequence, position);
+        return params;
+    };
     const KvView cache{.k_type = DType::kF16, .v_type = DType::kQ8_0, .n_head_kv = 2, .head_dim = 64};
     const AttentionArgs args{.q = {nullptr, 512}, .cache = cache};
-    EXPECT_DOUBLE_EQ(seconds(args, {.n_tokens = 1, .position = 99}), 1e-6 + (256 + 136) * 100 * 2e-9);
+    EXPECT_DOUBLE_EQ(seconds(args, step(1, 99)), 1e-6 + (256 + 136) * 100 * 2e-9);
     EXPECT_DOUBLE_EQ(seconds(args, {.n_tokens = 128}), 1e-6 + 4.0 * 128 * 64 * 512 * 3e-12);
-    EXPECT_DOUBLE_EQ(seconds(args, {.n_tokens = 128, .position = 1000}), 1e-6 + 4.0 * 128 * 1064 * 512 * 3e-12);
+    EXPECT_DOUBLE_EQ(seconds(args, step(128, 1000)), 1e-6 + 4.0 * 128 * 1064 * 512 * 3e-12);
 }
 
 TEST(SimRates, ExpertsCountThatHaveTokens) {

@@ -1,6 +1,7 @@
 // What the shared cases leave out of attention: groups of any number of heads, heads up to 256, a cache long enough
 // that one token's keys are shared out, and its replays at every position.
 #include "tests/backends/device_operands.h"
+#include "tests/backends/step_sequence.h"
 #include "tests/backends/vulkan/validated_device.h"
 
 namespace lfm::test {
@@ -46,7 +47,8 @@ public:
 
     double run(std::uint32_t position, std::uint32_t n) {
         operands_.set(args_.out.data, std::vector<float>(q_.size(), NAN));
-        operands_.step = {.n_tokens = n, .position = position};
+        operands_.step = {.n_tokens = n};
+        follow(operands_.step, sequence_, position);
         operands_.run(program_);
         const std::size_t n_kv = std::size_t{position + n} * heads_.n_head_kv * heads_.head_dim;
         const auto expected = reference::attention(
@@ -60,6 +62,7 @@ private:
     Heads heads_;
     std::vector<float> q_;
     std::vector<double> k_, v_;
+    StepSequence sequence_;
     AttentionArgs args_;
     Program program_;
 };

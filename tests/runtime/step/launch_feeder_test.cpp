@@ -33,7 +33,7 @@ public:
     Bytes budget() const override { return {}; }
     void upload(std::span<const CopyRegion>) override {}
     void download(std::span<std::byte>, const std::byte*) override {}
-    void begin_step(Attempt) override {}
+    void begin_step() override {}
     Point copy(std::span<const CopyRegion>, std::span<const Point>) override { return {}; }
     Point last(Timeline) const override { return {}; }
     void signal() override {}

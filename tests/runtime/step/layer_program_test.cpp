@@ -42,12 +42,11 @@ public:
     explicit Recorded(const Plan& plan)
         : device_(sim::make_sim_device({.budget = {1ull << 30}, .limits = {.n_batch = 16, .n_ctx = 64}}, ledger_)),
           model_(Model::random(description(), plan, 3, ledger_, {device()})),
-          state_(hyper(), {}, kSizes.n_ctx, {plan.layers, device()}, ledger_),
+          pool_(hyper(), kSizes),
           residency_({plan, model_.weights(), device(), times_, Adaptation::kOff, 1}),
           staging_(plan, model_.weights(), device()),
           rows_(hyper(), {kSizes.n_batch, 1}, staging_.layout().n_rounds(), device(), ledger_),
-          stages_(make_layer_program(
-              {hyper(), plan, model_.weights(), state_, rows_, staging_.layout(), residency_.table()})) {}
+          stages_(program(plan)) {}
 
     /// Two layers with a dense network, two with experts; of each kind one is a convolution and one attention.
     static const ModelDescription& description() {
@@ -65,13 +64,18 @@ public:
     }
 
 private:
+    std::vector<Stage> program(const Plan& plan) {
+        pool_.place({plan.layers, device()}, ledger_);
+        return make_layer_program(
+            {hyper(), plan, model_.weights(), pool_, rows_, staging_.layout(), residency_.table()});
+    }
     Device* device() const { return device_.get(); }
 
     Ledger ledger_;
     std::unique_ptr<Device> device_;
     std::vector<ExpertTimes> times_;
     Model model_;
-    SequenceState state_;
+    StatePool pool_;
     ExpertResidency residency_;
     Staging staging_;
     StepRows rows_;

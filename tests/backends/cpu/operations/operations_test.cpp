@@ -5,6 +5,8 @@
 #include <random>
 
 #include "backends/cpu/cpu_backend.h"
+#include "backends/needs/conv_ring.h"
+#include "tests/backends/step_sequence.h"
 
 namespace lfm::test {
 namespace {
@@ -28,9 +30,12 @@ public:
         backend_->wait();
     }
 
+    void follow(std::uint32_t position, std::uint32_t window = 0) { test::follow(step, sequence_, position, window); }
+
     StepParams step;
 
 private:
+    StepSequence sequence_;
     Ledger ledger_;
     std::unique_ptr<Backend> backend_;
 };
@@ -50,15 +55,19 @@ TEST_P(Operations, ShortConvInAnyCutEqualsTheFormula) {
         };
         for (const std::uint32_t cut : {1u, 2u, 5u, 23u}) {
             Bed bed(*GetParam());
-            std::vector<float> state(taps_count * kWidth, 99.0f);  // stale: position 0 must not read it
+            const ConvRing shape = ConvRing::of(taps_count, 0);
+            std::vector<float> ring((shape.n_slots + 1) * kWidth, 99.0f);  // stale: position 0 must not read it
+            std::uint32_t window = 0;
             std::vector<float> out(kTokens * kWidth);
             for (std::uint32_t first = 0; first < kTokens; first += cut) {
-                bed.step.position = first;
                 bed.step.n_tokens = std::min(cut, kTokens - first);
+                bed.follow(first, window);
+                window = shape.after(window, bed.step.n_tokens, bed.step.n_tokens);
                 bed.run(ShortConvArgs{.bcx = {bcx.data() + first * 3 * kWidth, 3 * kWidth},
                                       .taps = taps.data(),
                                       .l_cache = taps_count,
-                                      .state = state.data(),
+                                      .ring = ring.data(),
+                                      .n_slots = shape.n_slots,
                                       .out = {out.data() + first * kWidth, kWidth}});
             }
             for (std::uint32_t t = 0; t < kTokens; ++t)
@@ -221,8 +230,8 @@ TEST_P(Operations, AttentionOverACacheOfEachType) {
         Bed bed(*GetParam(), 128);
         bed.step.n_tokens = kPast;
         bed.run(KvAppendArgs{.k = {k.data(), 128}, .v = {v.data(), 128}, .cache = cache});
-        bed.step.position = kPast;
         bed.step.n_tokens = kTokens;
+        bed.follow(kPast);
         bed.run(KvAppendArgs{.k = {k.data() + kPast * 128, 128}, .v = {v.data() + kPast * 128, 128}, .cache = cache});
         std::vector<float> out(q.size());
         bed.run(

@@ -1,0 +1,105 @@
+// A sequence and its page: what steps leave, what is taken back, what a lost pool means.
+#include "runtime/tensors/sequence.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <optional>
+
+#include "planner/model/shape.h"
+#include "tests/backends/device_work.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr const char* kShape = "lfm2,n_layer=4,n_embd=64,n_head=2,n_head_kv=1,n_ff=64,n_vocab=300,attention=1:F16";
+
+class SequenceTest : public testing::Test {
+protected:
+    explicit SequenceTest(std::uint32_t n_rewind = 3)
+        : pool_(model_.hyper, {.n_ctx = 64, .n_batch = 16, .n_rewind = n_rewind}) {
+        pool_.place({}, ledger_);
+        sequence_.emplace(pool_, 64);
+    }
+
+    /// As the convolutions of a step write: each row is its token's number. Then the first n_accepted stay.
+    void step(std::vector<std::int32_t> tokens, std::uint32_t n_accepted) {
+        const ConvRing ring = pool_.ring();
+        const StepSequence next = sequence_->next(static_cast<std::uint32_t>(tokens.size()));
+        const std::uint32_t n_kept = ring.n_kept(next.n_rows);
+        for (std::size_t layer = 0; layer < model_.hyper.n_layer; ++layer) {
+            if (pool_.ring(layer) == nullptr) continue;
+            for (std::uint32_t i = 0; i < n_kept; ++i)
+                std::fill_n(pool_.ring(layer) + ring.slot(next.window, ring.n_past + i) * model_.hyper.n_embd,
+                            model_.hyper.n_embd, static_cast<float>(tokens[next.n_rows - n_kept + i]));
+        }
+        sequence_->commit(tokens, n_accepted);
+    }
+    /// The tokens whose rows stand in the windows.
+    std::vector<float> window() {
+        std::vector<float> rows(pool_.n_window_floats());
+        pool_.read_windows(sequence_->next(1).window, rows);
+        std::vector<float> first;
+        for (std::size_t i = 0; i < rows.size(); i += model_.hyper.n_embd) first.push_back(rows[i]);
+        return first;
+    }
+
+    Ledger ledger_;
+    ModelDescription model_ = describe_shape(kShape);
+    StatePool pool_;
+    std::optional<Sequence> sequence_;
+};
+
+using Tokens = std::vector<std::int32_t>;
+Tokens tokens_of(const Sequence& sequence) { return {sequence.tokens().begin(), sequence.tokens().end()}; }
+
+TEST_F(SequenceTest, KeepsWhatIsAccepted) {
+    step({1, 2, 3, 4, 5, 6, 7, 8, 9, 10}, 10);
+    EXPECT_EQ(window(), (std::vector<float>{9, 10, 9, 10, 9, 10}));
+    step({11, 12, 13}, 1);
+    EXPECT_EQ(window(), (std::vector<float>{10, 11, 10, 11, 10, 11}));
+    EXPECT_EQ(tokens_of(*sequence_), (Tokens{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11}));
+    step({20, 21, 22, 23, 24, 25, 26}, 4);
+    EXPECT_EQ(window(), (std::vector<float>{22, 23, 22, 23, 22, 23}));
+    EXPECT_EQ(sequence_->n_computed(), 15u);
+    EXPECT_EQ(error_of([&] { step({30, 31, 32, 33, 34, 35, 36}, 3); }), ErrorCode::kUsage);
+    EXPECT_EQ(window(), (std::vector<float>{22, 23, 22, 23, 22, 23})) << "a refused commit changes nothing";
+}
+
+TEST_F(SequenceTest, ACheckpointIsReachedAgain) {
+    step({1, 2, 3, 4, 5}, 5);
+    const Checkpoint checkpoint = sequence_->checkpoint();
+    step({6, 7, 8}, 3);
+    sequence_->restore(checkpoint);
+    EXPECT_EQ(window(), (std::vector<float>{4, 5, 4, 5, 4, 5}));
+    EXPECT_EQ(tokens_of(*sequence_), (Tokens{1, 2, 3, 4, 5}));
+    sequence_->clear();
+    EXPECT_EQ(error_of([&] { sequence_->restore(checkpoint); }), ErrorCode::kInvalidInput);
+}
+
+TEST_F(SequenceTest, ALostPoolIsComputedAgain) {
+    step({1, 2, 3, 4, 5}, 5);
+    const Checkpoint checkpoint = sequence_->checkpoint();
+    pool_.place({}, ledger_);
+    EXPECT_EQ(sequence_->n_computed(), 0u);
+    EXPECT_EQ(sequence_->tokens().size(), 5u);
+    step({1, 2}, 2);  // known tokens are not appended twice
+    EXPECT_EQ(sequence_->n_computed(), 2u);
+    EXPECT_EQ(sequence_->tokens().size(), 5u);
+    sequence_->restore(checkpoint);
+    EXPECT_EQ(sequence_->n_computed(), 2u) << "keys and values before the checkpoint are gone";
+    step({3, 4, 5, 6}, 4);
+    EXPECT_EQ(tokens_of(*sequence_), (Tokens{1, 2, 3, 4, 5, 6}));
+}
+
+TEST_F(SequenceTest, APageIsTakenAndGivenBack) {
+    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), ErrorCode::kShortfall);
+    Sequence moved = std::move(*sequence_);
+    sequence_.reset();
+    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), ErrorCode::kShortfall);
+    { const Sequence last = std::move(moved); }
+    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), std::nullopt);
+}
+
+}  // namespace
+}  // namespace lfm::test
