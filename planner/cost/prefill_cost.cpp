@@ -163,7 +163,7 @@ GroupSplit split_groups(std::span<const GroupTimes> groups, double routed, doubl
 }
 
 PrefillTime prefill_time(const ModelDescription& model, const MachineRates& rates, const Routing& routing, KvTypes kv,
-                         const Placement& placement, std::uint32_t n_tokens) {
+                         const Placement& placement, std::uint32_t n_tokens, std::uint32_t n_outputs) {
     const HyperParameters& hyper = model.hyper;
     const double n = n_tokens;
     PrefillTime time;
@@ -211,7 +211,7 @@ PrefillTime prefill_time(const ModelDescription& model, const MachineRates& rate
     if (device_used) time.seconds += rates.link.handshake_seconds;
     const bool device = placement.output != kHost && rates.device;
     const ProcessorRates& output = device ? *rates.device : rates.host;
-    time.seconds += gemm_seconds(output, model.output_or_tied(), 1, 1);  // the last token's logits
+    time.seconds += gemm_seconds(output, model.output_or_tied(), 1, n_outputs);
     time.seconds += kOutputOperations * output.operation_seconds;
     return time;
 }

@@ -41,8 +41,8 @@ struct PrefillTime {
     std::vector<std::uint32_t> streamed;  // [n_layer]: experts that travel
 };
 
-/// A batch of `n_tokens` at position 0 with the given placement.
+/// A batch of `n_tokens` at position 0 with the given placement, of which n_outputs get logits.
 PrefillTime prefill_time(const ModelDescription& model, const MachineRates& rates, const Routing& routing, KvTypes kv,
-                         const Placement& placement, std::uint32_t n_tokens);
+                         const Placement& placement, std::uint32_t n_tokens, std::uint32_t n_outputs = 1);
 
 }  // namespace lfm

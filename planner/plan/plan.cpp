@@ -149,4 +149,18 @@ std::optional<std::string> mismatch(const Plan& plan, const MachineIdentity& mac
     return std::nullopt;
 }
 
+Placement placement_of(const Plan& plan) {
+    Placement placement;
+    placement.output = plan.output;
+    const std::uint32_t n_expert = plan.model.n_expert;
+    for (std::size_t i = 0; i < plan.layers.size(); ++i) {
+        LayerPlacement layer{.home = plan.layers[i], .experts = {.n_resident = 0, .n_slots = plan.n_slots[i]}};
+        if (i >= plan.model.n_layer_dense)
+            for (std::uint32_t e = 0; e < n_expert; ++e)
+                layer.experts.n_resident += plan.experts[i * n_expert + e] != kHost;
+        placement.layers.push_back(layer);
+    }
+    return placement;
+}
+
 }  // namespace lfm

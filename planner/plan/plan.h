@@ -11,6 +11,7 @@
 #include "memory/units.h"
 #include "planner/cost/decode_cost.h"
 #include "planner/cost/inventory.h"
+#include "planner/cost/placement.h"
 #include "planner/machine/machine.h"
 #include "planner/model/model.h"
 
@@ -114,6 +115,9 @@ std::vector<std::vector<std::uint32_t>> experts_by_number(const ModelSummary& mo
 
 /// Everything in RAM, without a profile, reasons or predictions.
 Plan make_host_plan(const ModelDescription& model, const SessionSizes& sizes);
+
+/// What the cost model reckons with, of a plan.
+Placement placement_of(const Plan& plan);
 
 /// The first difference between what the plan was made for and what there is: "model.n_layer: the plan says 40, found
 /// 24". Nothing when they match. A plan from datasheets asks for the device's backend and enough memory, a measured one

@@ -9,9 +9,7 @@
 #include "runtime/probe/probe.h"
 #include "runtime/step/launch_feeder.h"
 #include "runtime/step/simulation.h"
-#include "runtime/step/trace.h"
 #include "tools/bench/options.h"
-#include "tools/bench/prediction.h"
 #include "tools/bench/roofline.h"
 #include "tools/bench/routing.h"
 #include "tools/bench/run.h"
@@ -19,8 +17,10 @@
 #include "tools/common/machine_cache.h"
 #include "tools/common/model_options.h"
 #include "tools/common/placed_model.h"
+#include "tools/common/prediction.h"
 #include "tools/common/profile_files.h"
 #include "tools/common/suspend_signal.h"
+#include "tools/common/trace_output.h"
 
 namespace lfm::tools {
 namespace {
@@ -112,11 +112,26 @@ BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, 
     return setup;
 }
 
+/// Tokens per second.
+std::optional<double> predict(const PredictionInputs& inputs, std::uint32_t n_batch, const BenchTest& test) {
+    if (test.n_gen > 0) {
+        const auto seconds = predict_decode(inputs, test.n_depth + test.n_gen / 2);
+        return seconds ? std::optional(1 / *seconds) : std::nullopt;
+    }
+    double seconds = 0;
+    for (std::uint32_t first = 0; first < test.n_prompt; first += n_batch) {
+        const auto step = predict_prefill(inputs, std::min(n_batch, test.n_prompt - first), 1);
+        if (!step) return std::nullopt;
+        seconds += *step;
+    }
+    return test.n_prompt / seconds;
+}
+
 int run_bench(const BenchOptions& options) {
     const Console console("lfm-bench", options.verbosity);
     install_suspend_signal();
-    std::optional<OutputFile> trace_file;
-    if (options.trace_file) trace_file.emplace(*options.trace_file, options.files_read);
+    TraceOutput trace(options.trace_file, options.files_read,
+                      "lfm-bench " + options.model_file.value_or(options.shape.value_or("")));
     const ModelDescription model = describe(options, console);
     // What is wrong with the options is said before the device is.
     if (!options.routing_option.empty() && model.hyper.n_expert == 0)
@@ -124,12 +139,7 @@ int run_bench(const BenchOptions& options) {
     DeviceChoice device = choose_device(options.device, console);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device);
-    std::optional<Trace> trace;
-    if (options.trace_file) {
-        constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some hundred steps
-        trace.emplace("lfm-bench " + options.model_file.value_or(options.shape.value_or("")), kMostEvents);
-        session.trace = &*trace;
-    }
+    session.trace = trace.trace();
     std::optional<RoutingTrace> routing;
     std::optional<Routing> expected;
     if (options.routing && model.hyper.n_expert > 0) {
@@ -168,7 +178,7 @@ int run_bench(const BenchOptions& options) {
         double tokens_per_second = 0;
         if (predicted)
             tokens_per_second =
-                predict({model, placed.plan(), *machine, rated, expected, options.session.n_batch}, test).value_or(0);
+                predict({model, placed.plan(), *machine, rated, expected}, options.session.n_batch, test).value_or(0);
         results.push_back(bench.run(test));
         results.back().predicted = tokens_per_second;
     }
@@ -178,10 +188,7 @@ int run_bench(const BenchOptions& options) {
     std::ostringstream table;
     print_bench(table, options.format, make_setup(options, placed, device), results);
     write_stdout(table.str());
-    if (trace) {
-        trace_file->write(trace->json());
-        trace_file->keep();
-    }
+    trace.keep();
     return 0;
 }
 

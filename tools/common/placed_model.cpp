@@ -85,7 +85,8 @@ PlacedModel::PlacedModel(const po::variables_map& values, const SessionOptions& 
     : PlacedModel(open(values, session, console), console) {}
 
 PlacedModel::PlacedModel(const Opened& opened, const Console& console)
-    : placed_(open_placed({.model = opened.model,
+    : device_(opened.device),
+      placed_(open_placed({.model = opened.model,
                            .device = opened.device,
                            .session = opened.session,
                            .routing = {},

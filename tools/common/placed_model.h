@@ -43,6 +43,8 @@ public:
 
     const Model& model() const { return placed_.model(); }
     Session& session() { return placed_.session(); }
+    const PlacedSession& placed() const { return placed_; }
+    const DeviceChoice& device() const { return device_; }
     /// Says that the device was lost, if it was.
     void note_loss(const Console& console) const;
 
@@ -52,6 +54,7 @@ private:
     static Opened open(const po::variables_map& values, const SessionOptions& session, const Console& console);
 
     Ledger ledger_;
+    const DeviceChoice device_;
     PlacedSession placed_;
 };
 

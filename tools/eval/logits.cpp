@@ -7,7 +7,9 @@
 #include "runtime/chat/conversation.h"
 #include "tools/common/model_options.h"
 #include "tools/common/placed_model.h"
+#include "tools/common/trace_output.h"
 #include "tools/eval/commands.h"
+#include "tools/eval/speed.h"
 
 namespace lfm::tools {
 namespace {
@@ -90,6 +92,7 @@ int eval_logits(const Arguments& arguments) {
     description.add_options()("routes", po::value<std::string>(),
                               "JSON file with experts to use instead of the router's");
     description.add_options()("routes-out", po::value<std::string>(), "JSON file for the experts that were used");
+    description.add_options()("trace", po::value<std::string>(), "file for what ran when, for ui.perfetto.dev");
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
@@ -115,6 +118,12 @@ int eval_logits(const Arguments& arguments) {
         routes_out.emplace(values["routes-out"].as<std::string>(), inputs);
         routes_out->require_other_than(output);
     }
+    TraceOutput trace(find_text(values, "trace"), inputs, "lfm-eval " + values["model"].as<std::string>());
+    if (trace.file()) {
+        trace.file()->require_other_than(output);
+        if (routes_out) trace.file()->require_other_than(*routes_out);
+    }
+    options.trace = trace.trace();
     const Console console("lfm-eval", values.count("quiet") > 0 ? Verbosity::kQuiet : Verbosity::kNormal);
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
@@ -123,15 +132,20 @@ int eval_logits(const Arguments& arguments) {
         session.force_experts(Routes(values["routes"].as<std::string>(), hyper, tokens.size()));
     output.reserve(Bytes{tokens.size() * hyper.n_vocab * sizeof(float)});
     RouteLog log(hyper);
+    EvalSpeed speed(placed);
     session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
+        speed.add(static_cast<std::uint32_t>(rows.size() / session.n_vocab()));
         output.write({reinterpret_cast<const char*>(rows.data()), rows.size_bytes()});
         log.record(session);
     });
     placed.note_loss(console);
+    console.note(speed.text());
     output.keep();
-    if (!routes_out) return 0;
-    routes_out->write(log.json());
-    routes_out->keep();
+    if (routes_out) {
+        routes_out->write(log.json());
+        routes_out->keep();
+    }
+    trace.keep();
     return 0;
 }
 

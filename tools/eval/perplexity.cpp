@@ -5,7 +5,9 @@
 #include "runtime/text/tokenizer.h"
 #include "tools/common/model_options.h"
 #include "tools/common/placed_model.h"
+#include "tools/common/trace_output.h"
 #include "tools/eval/commands.h"
+#include "tools/eval/speed.h"
 
 namespace lfm::tools {
 namespace {
@@ -32,6 +34,7 @@ int eval_perplexity(const Arguments& arguments) {
     description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
     description.add_options()("ctx-size,c", po::value<std::string>()->default_value("512"), "tokens of a window");
     description.add_options()("parse-special", "read control tokens in the text as tokens");
+    description.add_options()("trace", po::value<std::string>(), "file for what ran when, for ui.perfetto.dev");
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
@@ -43,7 +46,12 @@ int eval_perplexity(const Arguments& arguments) {
     options.n_ctx = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", kWindowRange));
     options.n_batch = std::min(options.n_batch, options.n_ctx);
     options.n_outputs = options.n_batch;
-    const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(values["model"].as<std::string>()));
+    const std::string& path = values["model"].as<std::string>();
+    std::vector<std::string> inputs = files_read(values);
+    inputs.push_back(values["file"].as<std::string>());
+    TraceOutput trace(find_text(values, "trace"), inputs, "lfm-eval " + path);
+    options.trace = trace.trace();
+    const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(path));
     const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
     auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
     // Every window gets a BOS: a text that brings one needs no second.
@@ -54,6 +62,7 @@ int eval_perplexity(const Arguments& arguments) {
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
 
+    EvalSpeed speed(placed);
     double sum = 0;
     std::size_t n = 0;
     const std::size_t n_window = options.n_ctx - n_prefix;
@@ -64,6 +73,7 @@ int eval_perplexity(const Arguments& arguments) {
         if (tokenizer.bos()) window.insert(window.begin(), *tokenizer.bos());
         session.reset();
         session.append_all(window, [&](std::size_t at, std::span<const float> logits) {
+            speed.add(static_cast<std::uint32_t>(logits.size() / session.n_vocab()));
             for (std::size_t row = 0; row * session.n_vocab() < logits.size(); ++row) {
                 const std::size_t next = at + row + 1;
                 if (next <= n_prefix || next >= window.size()) continue;  // a window's first token is not predicted
@@ -73,6 +83,7 @@ int eval_perplexity(const Arguments& arguments) {
         });
     }
     placed.note_loss(console);
+    console.note(speed.text());
     if (n == 0)
         throw Error(ErrorCode::kInvalidInput, "text",
                     "expected at least two tokens, found " + std::to_string(tokens.size()));
@@ -80,6 +91,7 @@ int eval_perplexity(const Arguments& arguments) {
     std::snprintf(text, sizeof text, "perplexity %.4f over %zu tokens (%.4f nats a token)\n",
                   std::exp(sum / static_cast<double>(n)), n, sum / static_cast<double>(n));
     write_stdout(text);
+    trace.keep();
     return 0;
 }
 

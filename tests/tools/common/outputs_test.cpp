@@ -47,6 +47,8 @@ protected:
             {"make -o", {eval, "make", "--shape", kShape, "-o"}, false},
             {"logits -o", {eval, "logits", "-m", model_, "--tokens", "1,2", "-o"}},
             {"logits --routes-out", {eval, "logits", "-m", model_, "--tokens", "1,2", "-o", other, "--routes-out"}},
+            {"logits --trace", {eval, "logits", "-m", model_, "--tokens", "1,2", "-o", other, "--trace"}},
+            {"perplexity --trace", {eval, "perplexity", "-m", model_, "-f", text, "--trace"}},
             {"routing -o", {eval, "routing", "-m", model_, "-f", text, "-o"}},
             {"routing --trace", {eval, "routing", "-m", model_, "-f", text, "-o", other, "--trace"}},
             {"run --trace", {kPrograms + "lfm-run", "-m", model_, "-p", "Hi", "-n", "2", "--trace"}},

@@ -257,8 +257,8 @@ private:
                 maybe(50, "-c", [&] { return number({"2", "3", "16", "1", "0"}); });
                 flag(20, "--parse-special");
                 if (command == "routing" && chance(95)) add("-o", output());
-                if (command == "routing") maybe(30, "--trace", [&] { return output(); });
             }
+            maybe(20, "--trace", [&] { return output(); });
             computing();
             device();
         }

@@ -26,7 +26,13 @@ const Words kDevice{"-m",        LFM_SOURCE_DIR "/tools/demo_model/demo.gguf",  
 class SimulatedSpeed : public testing::TestWithParam<int> {
 protected:
     Words command(const std::string& program, const Words& words) const {
-        Words all{LFM_BINARY_DIR "/bin/" + program};
+        return with_budget({LFM_BINARY_DIR "/bin/" + program}, words);
+    }
+    /// `words` begin with the subcommand.
+    Words eval_command(const Words& words) const {
+        return with_budget({LFM_BINARY_DIR "/bin/lfm-eval", words.front()}, {words.begin() + 1, words.end()});
+    }
+    Words with_budget(Words all, const Words& words) const {
         all.insert(all.end(), kDevice.begin(), kDevice.end());
         all.insert(all.end(), words.begin(), words.end());
         const std::string budget = least_budget_and(all, GetParam());
@@ -79,6 +85,32 @@ TEST_P(SimulatedSpeed, LfmBenchMeasuresWhatWasPredicted) {
     ASSERT_EQ(result.code, 0) << result.err;
     const auto test = nlohmann::json::parse(result.out).at(0);
     EXPECT_NEAR(test["avg_ts"].get<double>() / test["predicted_ts"].get<double>(), 1, 0.1) << result.out;
+}
+
+/// Of lines "…: 300 tokens at 5678 tok/s (sim: …), predicted 5700 tok/s".
+void expect_as_predicted(const Result& result) {
+    ASSERT_EQ(result.code, 0) << result.err;
+    const auto at = result.err.find(" tokens at ");
+    ASSERT_NE(at, std::string::npos) << result.err;
+    double measured = 0, predicted = 0;
+    std::sscanf(result.err.c_str() + at, " tokens at %lf", &measured);
+    const auto then = result.err.find("predicted ", at);
+    ASSERT_NE(then, std::string::npos) << result.err;
+    std::sscanf(result.err.c_str() + then, "predicted %lf", &predicted);
+    EXPECT_NEAR(measured / predicted, 1, 0.1) << result.err;
+}
+
+TEST_P(SimulatedSpeed, LfmEvalMeasuresWhatWasPredicted) {
+    const std::string text = dir_.file("text");
+    for (int i = 0; i < 40; ++i) std::ofstream(text, std::ios::app) << "Once upon a time there was a fox who slept. ";
+    for (const Words& words : {Words{"perplexity", "-f", text}, Words{"perplexity", "-f", text, "-b", "1"},
+                               Words{"logits", "--tokens", "1,20,300,21,33,77,90,91", "-o", dir_.file("logits")}}) {
+        expect_as_predicted(run(eval_command(words)));
+        EXPECT_GT(n_events("device"), 0u);
+        if (GetParam() < 5) {  // with more, all of it is on the device
+            EXPECT_GT(n_events("host"), 0u);
+        }
+    }
 }
 
 INSTANTIATE_TEST_SUITE_P(FromTheLeastBudgetToAll, SimulatedSpeed, testing::Values(1, 2, 3, 5, 40));

@@ -1,4 +1,4 @@
-// What the cost model says of a test that lfm-bench is about to measure.
+// What the cost model says of steps that a program is about to measure.
 #pragma once
 
 #include <optional>
@@ -6,8 +6,7 @@
 #include "planner/machine/machine.h"
 #include "planner/model/routing.h"
 #include "planner/plan/plan.h"
-#include "runtime/session/session.h"
-#include "tools/bench/report.h"
+#include "runtime/step/session_options.h"
 
 namespace lfm::tools {
 
@@ -17,11 +16,13 @@ struct PredictionInputs {
     const MachineProfile& machine;
     std::optional<std::size_t> device;  // of the machine's, when the plan uses one
     std::optional<Routing> routing;     // nothing: uniform
-    std::uint32_t n_batch = 0;
 };
 
-/// Tokens per second. Nothing for models that the planner does not know how to predict for.
-std::optional<double> predict(const PredictionInputs& inputs, const BenchTest& test);
+/// Seconds of a step of one token after `depth` others. Nothing for models that the planner does not know how to
+/// predict for.
+std::optional<double> predict_decode(const PredictionInputs& inputs, std::uint32_t depth);
+/// Of a step of prompt tokens, of which n_outputs get logits.
+std::optional<double> predict_prefill(const PredictionInputs& inputs, std::uint32_t n_tokens, std::uint32_t n_outputs);
 
 /// Whether the host was profiled with the kernels and threads of the options.
 bool profiled_alike(const HostProfile& host, const SessionOptions& options);
