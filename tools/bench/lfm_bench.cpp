@@ -127,6 +127,18 @@ std::optional<double> predict(const PredictionInputs& inputs, std::uint32_t n_ba
     return test.n_prompt / seconds;
 }
 
+/// Which experts tokens are expected to use; nothing: uniform.
+std::optional<Routing> expected_of(const BenchOptions& options, const HyperParameters& hyper) {
+    if (options.counts_file) {
+        ExpectedUse use;
+        use.counts_file = options.counts_file;
+        use.is_given = true;
+        return routing_of(use, hyper);
+    }
+    if (options.routing && hyper.n_expert > 0) return expected_routing(*options.routing, hyper);
+    return std::nullopt;
+}
+
 int run_bench(const BenchOptions& options) {
     const Console console("lfm-bench", options.verbosity);
     install_suspend_signal();
@@ -141,17 +153,8 @@ int run_bench(const BenchOptions& options) {
     if (device.simulated) simulate(options, device);
     session.trace = trace.trace();
     std::optional<RoutingTrace> routing;
-    std::optional<Routing> expected;
-    if (options.routing && model.hyper.n_expert > 0) {
-        routing = RoutingTrace::open(*options.routing, model.hyper);
-        expected = expected_routing(*options.routing, model.hyper);
-    }
-    if (options.counts_file) {
-        ExpectedUse use;
-        use.counts_file = options.counts_file;
-        use.is_given = true;
-        expected = routing_of(use, model.hyper);
-    }
+    if (options.routing && model.hyper.n_expert > 0) routing = RoutingTrace::open(*options.routing, model.hyper);
+    const std::optional<Routing> expected = expected_of(options, model.hyper);
     Ledger ledger;
     PlacedSession placed = open_placed({.model = model,
                                         .device = device,

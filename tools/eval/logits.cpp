@@ -81,9 +81,7 @@ private:
     std::vector<std::vector<std::vector<std::int32_t>>> layers_;
 };
 
-}  // namespace
-
-int eval_logits(const Arguments& arguments) {
+po::options_description logits_options() {
     po::options_description description("lfm-eval logits");
     description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
     description.add_options()("model,m", po::value<std::string>(), "model file");
@@ -94,6 +92,13 @@ int eval_logits(const Arguments& arguments) {
     description.add_options()("routes-out", po::value<std::string>(), "JSON file for the experts that were used");
     description.add_options()("trace", po::value<std::string>(), "file for what ran when, for ui.perfetto.dev");
     description.add(compute_options()).add(device_options());
+    return description;
+}
+
+}  // namespace
+
+int eval_logits(const Arguments& arguments) {
+    const po::options_description description = logits_options();
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
         write_stdout(help_text(description));

@@ -9,11 +9,10 @@
 #include "tools/common/model_options.h"
 #include "tools/common/placed_model.h"
 #include "tools/eval/commands.h"
+#include "tools/eval/windows.h"
 
 namespace lfm::tools {
 namespace {
-
-constexpr IntegerRange kWindowRange{2, kContextRange.highest};  // a BOS and one token
 
 /// Counts the choices of a session, step after step. Sequences follow one another without a break.
 class RoutingCounter {
@@ -105,15 +104,11 @@ int eval_routing(const Arguments& arguments) {
     po::options_description description(
         "lfm-eval routing: runs a text, cut into windows of the context's size, and\n"
         "counts which experts fire; lfm-plan --routing reads the counts");
-    description.add_options()("help,h", "this text")("quiet,q", "nothing on stderr but errors");
-    description.add_options()("model,m", po::value<std::string>()->required(), "model file");
-    description.add_options()("file,f", po::value<std::string>()->required(), "text file; - is standard input");
+    add_window_options(description);
     description.add_options()("output,o", po::value<std::string>()->required(),
                               "file for the counts (JSON, profiles/routing.schema.json)");
     description.add_options()("trace", po::value<std::string>(),
                               "file for every choice, which --routing-trace replays");
-    description.add_options()("ctx-size,c", po::value<std::string>()->default_value("512"), "tokens of a window");
-    description.add_options()("parse-special", "read control tokens in the text as tokens");
     description.add(compute_options()).add(device_options());
     const auto values = parse_options(arguments, description, kComputeWords);
     if (values.count("help") > 0) {
@@ -121,9 +116,8 @@ int eval_routing(const Arguments& arguments) {
         return 0;
     }
     const std::string path = values["model"].as<std::string>();
-    SessionOptions options = session_options(values);
-    options.n_ctx = static_cast<std::uint32_t>(*find_integer(values, "ctx-size", kWindowRange));
-    options.n_batch = std::min(options.n_batch, options.n_ctx);
+    SessionOptions options = window_options(values);
+    options.n_outputs = 1;
     std::vector<std::string> inputs = files_read(values);
     inputs.push_back(values["file"].as<std::string>());
     OutputFile output(values["output"].as<std::string>(), inputs);
@@ -139,10 +133,7 @@ int eval_routing(const Arguments& arguments) {
     RecordedRouting trace = make_recorded_routing(hyper);
 
     const Tokenizer tokenizer = Tokenizer::from_gguf(open_model_file(path));
-    const auto parse = values.count("parse-special") > 0 ? SpecialTokens::kAsTokens : SpecialTokens::kAsText;
-    auto tokens = tokenizer.encode(read_text(values["file"].as<std::string>()), parse);
-    // Every window gets a BOS: a text that brings one needs no second.
-    if (!tokens.empty() && tokens.front() == tokenizer.bos()) tokens.erase(tokens.begin());
+    const auto tokens = read_tokens(values, tokenizer);
     const auto sequences = cut(tokens, tokenizer.bos(), options.n_ctx);
     if (trace_file) require_room(trace, tokens.size() + sequences.size());
     RoutingCounter counter(hyper);

@@ -2,6 +2,7 @@
 
 namespace lfm::tools {
 
+/// Long, as it is one style sheet.
 std::string html_style() {
     // --device and --ram are the two places that everything is about; the rest is text and lines.
     return R"css(

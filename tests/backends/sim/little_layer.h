@@ -31,6 +31,7 @@ struct LittleLayer {
     ExpertChoice choice;
     StepParams step;
 
+    /// Long, as it is one list: the operations in their order, each with its operands.
     explicit LittleLayer(const PlaceBytes& place) {
         Random random(7);
         const auto floats = [&](std::size_t n) {

@@ -17,6 +17,7 @@ struct BadModel {
     ErrorCode code = ErrorCode::kInvalidModel;
 };
 
+/// Long, as it is one table.
 std::vector<BadModel> bad_models() {
     std::vector<BadModel> cases;
     const auto add = [&](std::string name, std::string fragment, std::function<void(ModelFile&)> damage,
