@@ -126,7 +126,7 @@ MatmulArgs ProbeOperations::multiply(RowsView x, const WeightView& weight) const
 /// Stages are a device's when the place is one: then they are enqueued, a step at a time, as a model's are.
 std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<Stage> program, const StepParams& params) {
     if (on_device())
-        for (Stage& stage : program) stage.kind = StageKind::kOnDevice;
+        for (Stage& stage : program) stage.device = setup_.place.device()->id();
     return std::make_unique<Executor>(ExecutorInputs{.program = std::move(program),
                                                      .host = setup_.place.backend(),
                                                      .beside = {.device = setup_.place.device()},

@@ -26,7 +26,8 @@ using Clock = StepTrace::Clock;
 
 double seconds(Clock::duration time) { return std::chrono::duration<double>(time).count(); }
 
-bool on_device(const Stage& stage) { return stage.kind == StageKind::kOnDevice || stage.kind == StageKind::kStaged; }
+bool on_device(const Stage& stage) { return stage.device != kHost; }
+bool is_staged(const Stage& stage) { return stage.order == StageOrder::kStaged; }
 
 }  // namespace
 
@@ -43,8 +44,7 @@ public:
             feeder_.emplace(*device());
             const auto reached = [this](std::uint32_t stage, std::exception_ptr failure) { end_wait(stage, failure); };
             compute_watch_.emplace(*device(), reached);
-            if (std::ranges::any_of(in_.program, [](const Stage& s) { return s.kind == StageKind::kStaged; }))
-                copy_watch_.emplace(*device(), reached);
+            if (std::ranges::any_of(in_.program, is_staged)) copy_watch_.emplace(*device(), reached);
         }
         arena_.execute([&] { build(); });
     }
@@ -103,7 +103,7 @@ private:
             for (const std::uint32_t other : stage(i).after) (on_device(stage(i)) ? signals_ : watched_)[other] = true;
             if (!on_device(stage(i))) continue;
             last_on_device_ = i;
-            waits_for_host_ = waits_for_host_ || !stage(i).after.empty() || stage(i).kind == StageKind::kStaged;
+            waits_for_host_ = waits_for_host_ || !stage(i).after.empty() || is_staged(stage(i));
         }
         if (device() != nullptr && last_on_device_) watched_[*last_on_device_] = true;
     }
@@ -162,14 +162,15 @@ private:
         std::vector<Sender*> nodes(n_stages(), nullptr);
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             const Stage& stage = in_.program[i];
-            switch (stage.kind) {
-                case StageKind::kOnHost: {
+            switch (stage.order) {
+                case StageOrder::kInTurn: {
+                    if (on_device(stage)) break;
                     HostNode& node = add_host_node(stage.name + " (host)", {last_host}, [this, i] { run_host(i); });
                     for (const std::uint32_t before : stage.after) tbb::flow::make_edge(*nodes[before], node);
                     last_host = &node;
                     break;
                 }
-                case StageKind::kExperts: {
+                case StageOrder::kBeside: {
                     routed = stage.after.front();
                     split = nodes[routed];
                     if (in_.beside.streams != nullptr)
@@ -179,12 +180,11 @@ private:
                     add_host_node(stage.name + " (host, beside the device)", {split}, [this, i] { run_host(i); });
                     break;
                 }
-                case StageKind::kStaged:
+                case StageOrder::kStaged:
                     add_device_node(
                         stage.name + " (bus)", *split, copy_watch_,
                         [this, i, routed] { return begin_stream(i, routed); }, i);
                     break;
-                case StageKind::kOnDevice: break;
             }
             if (on_device(stage) && watched_[i]) {
                 last_watch = &add_device_node(
@@ -246,7 +246,7 @@ private:
             }
             waits_.clear();
             for (const std::uint32_t before : stage.after) waits_.push_back(points_[before]);
-            if (stage.kind == StageKind::kStaged) {
+            if (is_staged(stage)) {
                 copy_points_[i] = {};
                 if (!in_.beside.streams->active(stage.layer, stage.round)) continue;
                 copy_points_[i] = {Timeline::kCopy, ++copy};
@@ -254,7 +254,7 @@ private:
             }
             points_[i] = {Timeline::kCompute, ++compute};
             // Copies ahead wait for the rounds that used their slots before.
-            const bool watched = watched_[i] || (stage.kind == StageKind::kStaged && mode == StreamMode::kAhead);
+            const bool watched = watched_[i] || (is_staged(stage) && mode == StreamMode::kAhead);
             const LatestPoints after = latest_points(waits_);
             const bool too_long = host_seconds > longest_wait();
             feeder_->add({.program = programs_[i],
@@ -287,7 +287,7 @@ private:
         std::optional<Point> last_use[2];
         for (std::uint32_t i = 0; i < n_stages(); ++i) {
             const Stage& stage = in_.program[i];
-            if (stage.kind != StageKind::kStaged || copy_points_[i].value == 0) continue;
+            if (!is_staged(stage) || copy_points_[i].value == 0) continue;
             std::optional<Point>& used = last_use[stage.round % 2];
             const std::span<const CopyRegion> regions = in_.beside.streams->regions(stage.round);
             device()->copy(regions, used ? std::span<const Point>(&*used, 1) : std::span<const Point>{});
@@ -316,7 +316,7 @@ private:
         const auto end = Clock::now();
         if (computes) measured_[i] = {in_.params.n_tokens, seconds(end - begin)};
         host_seconds_ += seconds(end - begin);
-        if (stage(i).kind == StageKind::kExperts) expert_seconds_ += seconds(end - begin);
+        if (stage(i).order == StageOrder::kBeside) expert_seconds_ += seconds(end - begin);
         if (in_.trace != nullptr) in_.trace->record(StepTrace::Lane::kOnHost, i, begin, end);
         if (device() == nullptr) return;
         // Also after a failure: the device must not wait for ever.
@@ -327,7 +327,7 @@ private:
     /// On the watch's thread. The device's part begins where the one before it was seen to end.
     void trace_device(std::uint32_t i) {
         const auto end = Clock::now();
-        if (stage(i).kind == StageKind::kStaged) return in_.trace->record(StepTrace::Lane::kBus, i, begun_[i], end);
+        if (is_staged(stage(i))) return in_.trace->record(StepTrace::Lane::kBus, i, begun_[i], end);
         in_.trace->record(StepTrace::Lane::kOnDevice, i, std::max(device_free_, begun_[i]), end);
         device_free_ = end;
     }
@@ -342,7 +342,7 @@ private:
                             .done = points_[i],
                             .operations = stage.operations,
                             .step = &in_.params,
-                            .beside_device = stage.kind == StageKind::kExperts,
+                            .beside_device = stage.order == StageOrder::kBeside,
                             .name = stage.name.c_str()});
     }
 

@@ -59,7 +59,7 @@ private:
 };
 
 void Builder::begin(const std::string& name, DeviceId side, std::uint32_t layer) {
-    stages_.push_back({name, side == kHost ? StageKind::kOnHost : StageKind::kOnDevice, {}, {}, layer});
+    stages_.push_back({.name = name, .device = side, .layer = layer});
 }
 
 /// Begins a stage; when the side changes `hidden` comes along.
@@ -188,7 +188,7 @@ void Builder::add_experts_beside_device(std::uint32_t layer, const MoeWeights& w
         .n_parts = 3});
     const std::uint32_t routed = current();
 
-    stages_.push_back({name + " cold", StageKind::kExperts, {}, {routed}, layer});
+    stages_.push_back({.name = name + " cold", .order = StageOrder::kBeside, .after = {routed}, .layer = layer});
     const std::uint32_t cold = current();
     ExpertFfnArgs cold_experts =
         experts(layer, weights, on_host.normed, on_host.choices[moe_index(layer)], on_host.others);
@@ -201,7 +201,8 @@ void Builder::add_experts_beside_device(std::uint32_t layer, const MoeWeights& w
 
     for (std::uint32_t i = 0; i < in_.staging.n_rounds(layer); ++i) {
         const std::uint32_t round = in_.staging.first_round[layer] + i;
-        stages_.push_back({name + " streamed", StageKind::kStaged, {}, {}, layer, round});
+        stages_.push_back(
+            {.name = name + " streamed", .device = home, .order = StageOrder::kStaged, .layer = layer, .round = round});
         ExpertFfnArgs args = experts(layer, weights, a.normed, choice, a.branch);
         args.set = ExpertSet::kStaged;
         args.staged = staged(layer, round, home);

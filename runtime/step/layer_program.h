@@ -14,19 +14,19 @@
 
 namespace lfm {
 
-enum class StageKind : std::uint8_t {
-    kOnHost,    // on the host, after the host's stages before it
-    kExperts,   // on the host: the experts of a layer that it holds, while the device does the next stages
-    kOnDevice,  // on the device, after the device's stages before it
-    kStaged,    // on the device: one round of a layer's experts that travelled there
+enum class StageOrder : std::uint8_t {
+    kInTurn,  // after its device's stages before it
+    kBeside,  // the host's experts of a layer, while the layer's own device does its next stages
+    kStaged,  // in turn, and after the copies of one round of a layer's experts that travel
 };
 
 /// Operations that run together: the embedding, one layer, its experts in one place, or the output head.
 struct Stage {
-    std::string name;  // "embed", "blk.3", "blk.3 cold", "output"
-    StageKind kind = StageKind::kOnHost;
+    std::string name;         // "embed", "blk.3", "blk.3 cold", "output"
+    DeviceId device = kHost;  // that runs it
+    StageOrder order = StageOrder::kInTurn;
     std::vector<Operation> operations;
-    std::vector<std::uint32_t> after;  // stages of the other side that it waits for
+    std::vector<std::uint32_t> after;  // stages of other devices that it waits for
     std::uint32_t layer = 0;
     std::uint32_t round = 0;  // kStaged: counted over all layers
 };

@@ -182,8 +182,8 @@ __device__ inline Eight load(const std::byte* cache, std::uint32_t row_bytes, Ca
     return Eight::load({cache + std::size_t{key} * row_bytes, type, head_dim, first});
 }
 
-/// kBatch: keys whose loads a lane has on their way together. Long, as its arrays stay in registers from the first key to
-/// the last sum.
+/// kBatch: keys whose loads a lane has on their way together. Long, as its arrays stay in registers from the first key
+/// to the last sum.
 template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch>
 __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush push) {
     begin_kernel();

@@ -20,14 +20,13 @@ protected:
         std::fill_n(numbers(), kCols, 1.0f);
     }
     float* numbers() { return reinterpret_cast<float*>(block_.host().data()); }
-    Stage stage(const std::string& name, StageKind kind, std::vector<std::uint32_t> after = {}) {
-        auto* data = kind == StageKind::kOnDevice ? reinterpret_cast<float*>(block_.address()) : numbers();
+    Stage stage(const std::string& name, DeviceId device, std::vector<std::uint32_t> after = {}) {
+        auto* data = device != kHost ? reinterpret_cast<float*>(block_.address()) : numbers();
         const RowsView x{data, kCols};
-        return {.name = name, .kind = kind, .operations = {AddArgs{x, x, x}}, .after = std::move(after)};
+        return {.name = name, .device = device, .operations = {AddArgs{x, x, x}}, .after = std::move(after)};
     }
     std::vector<Stage> there_and_back() {
-        return {stage("a", StageKind::kOnDevice), stage("b", StageKind::kOnHost, {0}),
-                stage("c", StageKind::kOnDevice, {1}), stage("d", StageKind::kOnHost, {2})};
+        return {stage("a", DeviceId{1}), stage("b", kHost, {0}), stage("c", DeviceId{1}, {1}), stage("d", kHost, {2})};
     }
     Executor executor(std::vector<Stage> program) {
         return Executor(

@@ -130,10 +130,7 @@ TEST(LayerProgram, AStageWaitsOnlyForEarlierOnesOfTheOtherSide) {
     for (std::uint32_t seed = 0; seed < 40; ++seed) {
         const Plan plan = placed_plan(Recorded::description(), kSizes, Placing::kRandom, seed);
         const Recorded recorded(plan);
-        const auto on_device = [&](std::size_t i) {
-            const StageKind kind = recorded.stages()[i].kind;
-            return kind == StageKind::kOnDevice || kind == StageKind::kStaged;
-        };
+        const auto on_device = [&](std::size_t i) { return recorded.stages()[i].device != kHost; };
         for (std::size_t i = 0; i < recorded.stages().size(); ++i)
             for (const std::uint32_t before : recorded.stages()[i].after) {
                 EXPECT_LT(before, i) << seed;
