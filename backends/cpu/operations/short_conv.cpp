@@ -17,29 +17,31 @@ void run(const Context& context, const ShortConvArgs& args) {
     context.team.for_each((n_embd + kChannels - 1) / kChannels, [&](std::uint32_t piece) {
         const std::uint32_t begin = piece * kChannels;
         const std::uint32_t end = std::min(n_embd, begin + kChannels);
-        const auto gated = [&](std::uint32_t token, std::uint32_t c) {
-            const float* bcx = args.bcx.data + std::size_t{token} * 3 * n_embd;
-            return bcx[c] * bcx[2 * std::size_t{n_embd} + c];
-        };
-        // s of a row counted over the window and then the step's own rows.
-        const auto counted = [&](std::uint32_t row, std::uint32_t c) {
-            if (row >= ring.n_past) return gated(row - ring.n_past, c);
-            return sequence.position + row < ring.n_past ? 0.0f : slot(row)[c];
-        };
+        const auto bcx_of = [&](std::uint32_t token) { return args.bcx.data + std::size_t{token} * 3 * n_embd; };
         for (std::uint32_t t = 0; t < n_tokens; ++t) {
-            const float* gate = args.bcx.data + std::size_t{t} * 3 * n_embd + n_embd;
             float* out = args.out.data + std::size_t{t} * n_embd;
-            for (std::uint32_t c = begin; c < end; ++c) {
-                const float* taps = args.taps + std::size_t{c} * args.l_cache;
-                float sum = 0;
-                for (std::uint32_t j = 0; j < args.l_cache; ++j) sum += taps[j] * counted(t + j, c);
-                out[c] = gate[c] * sum;
+            std::fill(out + begin, out + end, 0.0f);
+            // Rows are counted over the window and then the step's own.
+            for (std::uint32_t j = 0; j < args.l_cache; ++j) {
+                const std::uint32_t row = t + j;
+                const float* taps = args.taps + j;
+                if (row >= ring.n_past) {
+                    const float *b = bcx_of(row - ring.n_past), *x = b + 2 * std::size_t{n_embd};
+                    for (std::uint32_t c = begin; c < end; ++c)
+                        out[c] += taps[std::size_t{c} * args.l_cache] * (b[c] * x[c]);
+                } else if (sequence.position + row >= ring.n_past) {
+                    const float* past = slot(row);
+                    for (std::uint32_t c = begin; c < end; ++c) out[c] += taps[std::size_t{c} * args.l_cache] * past[c];
+                }  // before the sequence's beginning: zeros
             }
+            const float* gate = bcx_of(t) + n_embd;
+            for (std::uint32_t c = begin; c < end; ++c) out[c] *= gate[c];
         }
         const std::uint32_t n_kept = ring.n_kept(n_tokens);
         for (std::uint32_t i = 0; i < n_kept; ++i) {
             float* const kept = slot(ring.n_past + i);
-            for (std::uint32_t c = begin; c < end; ++c) kept[c] = gated(n_tokens - n_kept + i, c);
+            const float *b = bcx_of(n_tokens - n_kept + i), *x = b + 2 * std::size_t{n_embd};
+            for (std::uint32_t c = begin; c < end; ++c) kept[c] = b[c] * x[c];
         }
     });
 }
