@@ -24,7 +24,7 @@ struct ConvRing {
     constexpr std::uint32_t slot(std::uint32_t window, std::uint32_t i) const { return (window + i) % n_slots; }
     /// How many of a step's rows must stay.
     constexpr std::uint32_t least_accepted(std::uint32_t n_rows) const {
-        return n_rows <= n_slots - n_past ? 0 : n_rows - (n_slots - 2 * n_past);
+        return n_past == 0 || n_rows <= n_slots - n_past ? 0 : n_rows - (n_slots - 2 * n_past);
     }
     /// Where the window begins after a step of n_rows, of which the first n_accepted, not less than the least, stay.
     constexpr std::uint32_t after(std::uint32_t window, std::uint32_t n_rows, std::uint32_t n_accepted) const {
