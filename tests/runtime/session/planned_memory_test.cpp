@@ -19,13 +19,15 @@ TEST(PlannedMemory, IsWhatTheSessionAllocates) {
         const ModelDescription description = describe_shape(shape);
         for (const SessionSizes& sizes :
              {SessionSizes{.n_ctx = 100, .n_batch = 7, .n_outputs = 1},
-              SessionSizes{.n_ctx = 513, .n_batch = 128, .n_outputs = 5, .kv = {DType::kQ8_0, DType::kF32}}}) {
+              SessionSizes{
+                  .n_ctx = 513, .n_batch = 128, .n_outputs = 5, .n_rewind = 8, .kv = {DType::kQ8_0, DType::kF32}}}) {
             Ledger ledger;
             const Model model = Model::random(description, make_host_plan(description, sizes), 1, ledger);
             const Session session(model,
                                   {.n_ctx = sizes.n_ctx,
                                    .n_batch = sizes.n_batch,
                                    .n_outputs = sizes.n_outputs,
+                                   .n_rewind = sizes.n_rewind,
                                    .n_threads = 2,
                                    .kv = sizes.kv},
                                   ledger);
