@@ -29,13 +29,13 @@ void Session::in_steps(std::span<const std::int32_t> tokens, std::size_t most, O
 
 std::span<const float> Session::append(std::span<const std::int32_t> tokens) {
     std::span<const float> last;
-    in_steps(tokens, options_.n_batch, Outputs::kLast,
+    in_steps(tokens, runner_.options().n_batch, Outputs::kLast,
              [&](std::size_t, std::span<const float> logits) { last = logits; });
     return last;
 }
 
 void Session::append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink) {
-    in_steps(tokens, options_.n_outputs, Outputs::kAll, sink);
+    in_steps(tokens, runner_.options().n_outputs, Outputs::kAll, sink);
 }
 
 }  // namespace lfm

@@ -22,10 +22,7 @@ class Session {
 public:
     /// As Runner's constructor.
     Session(const Model& model, const SessionOptions& options, Ledger& ledger)
-        : model_(model),
-          options_(checked(options)),
-          runner_(model, options, ledger),
-          sequence_(runner_.pool(), options.n_ctx) {}
+        : runner_(model, options, ledger), sequence_(runner_.pool(), options.n_ctx) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
@@ -41,8 +38,8 @@ public:
     void append_all(std::span<const std::int32_t> tokens, const LogitsSink& sink);
 
     std::uint32_t position() const { return static_cast<std::uint32_t>(tokens().size()); }
-    std::uint32_t n_ctx() const { return options_.n_ctx; }
-    std::uint32_t n_vocab() const { return model_.hyper().n_vocab; }
+    std::uint32_t n_ctx() const { return runner_.options().n_ctx; }
+    std::uint32_t n_vocab() const { return runner_.model().hyper().n_vocab; }
     /// Every token of the sequence so far.
     std::span<const std::int32_t> tokens() const { return sequence_.tokens(); }
 
@@ -52,7 +49,7 @@ public:
     /// A new session continues another's sequence, which fits its context. It is computed anew when tokens are appended
     /// next. Checkpoints of the other one may be restored here.
     void continue_from(SessionHistory history) {
-        sequence_.assign(std::move(history.tokens));
+        sequence_.assign(history.tokens);
         wishes_ = std::move(history.wishes);
     }
 
@@ -81,8 +78,6 @@ private:
     template <typename Take>
     void in_steps(std::span<const std::int32_t> tokens, std::size_t most, Outputs outputs, const Take& take);
 
-    const Model& model_;
-    const SessionOptions options_;
     Runner runner_;
     Sequence sequence_;
     StepWishes wishes_;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <atomic>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -45,6 +44,8 @@ public:
     Runner(const Runner&) = delete;
     Runner& operator=(const Runner&) = delete;
 
+    const SessionOptions& options() const { return options_; }
+    const Model& model() const { return model_; }
     StatePool& pool() { return pool_; }
 
     /// One step, of up to n_batch tokens that follow the sequence, which is first computed as far as its tokens reach.

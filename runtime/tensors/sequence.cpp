@@ -38,7 +38,7 @@ void Sequence::clear() {
     n_computed_ = 0;
 }
 
-void Sequence::assign(std::vector<std::int32_t> tokens) {
+void Sequence::assign(std::span<const std::int32_t> tokens) {
     clear();
     tokens_.insert(tokens_.end(), tokens.begin(), tokens.end());
 }

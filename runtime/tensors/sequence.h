@@ -52,7 +52,7 @@ public:
 
     void clear();
     /// Another's tokens, to be computed here.
-    void assign(std::vector<std::int32_t> tokens);
+    void assign(std::span<const std::int32_t> tokens);
     std::vector<std::int32_t> take_tokens() { return std::exchange(tokens_, {}); }
 
     /// All tokens are computed. A device must be idle.

@@ -57,6 +57,7 @@ StatePool::StatePool(const HyperParameters& hyper, const SessionSizes& sizes)
 void StatePool::give_back() {
     kv_.clear();
     rings_.clear();
+    seen_.clear();
     kv_buffer_ = HostBuffer();
     ring_buffer_ = HostBuffer();
     device_kv_ = DeviceArena();
@@ -111,12 +112,17 @@ void StatePool::place_rings(const StatePlaces& places, Ledger& ledger) {
     device_copy_.resize(n_there * ring_floats());
     float* here = ring_buffer_.as<float>().data();
     float* there = reinterpret_cast<float*>(device_rings_.address());
+    float* copy = device_copy_.data();
     rings_.assign(hyper_.n_layer, nullptr);
+    seen_ = rings_;
     for (std::uint32_t i = 0; i < hyper_.n_layer; ++i) {
         if (!is_conv(hyper_, i)) continue;
         float*& next = on_device(places, i) ? there : here;
-        rings_[i] = next;
+        rings_[i] = seen_[i] = next;
         next += ring_floats();
+        if (!on_device(places, i)) continue;
+        seen_[i] = copy;
+        copy += ring_floats();
     }
 }
 
@@ -126,27 +132,20 @@ void StatePool::take_page() {
 }
 
 void StatePool::read_windows(std::uint32_t window, std::span<float> to) {
-    auto* const first = reinterpret_cast<const float*>(device_rings_.address());
     if (!device_copy_.empty())
         device_->download(std::as_writable_bytes(std::span(device_copy_)), device_rings_.address());
     float* next = to.data();
-    for (const float* ring : rings_) {
-        if (ring == nullptr) continue;
-        const bool there = !device_copy_.empty() && ring >= first && ring < first + device_copy_.size();
-        const float* rows = there ? device_copy_.data() + (ring - first) : ring;
-        for (std::uint32_t i = 0; i < ring_.n_past; ++i)
-            next = std::copy_n(rows + ring_.slot(window, i) * n_embd_, n_embd_, next);
-    }
+    for (const float* ring : seen_)
+        for (std::uint32_t i = 0; ring != nullptr && i < ring_.n_past; ++i)
+            next = std::copy_n(ring + ring_.slot(window, i) * n_embd_, n_embd_, next);
 }
 
 void StatePool::write_windows(std::span<const float> from) {
-    auto* const first = reinterpret_cast<float*>(device_rings_.address());
     const std::size_t n_window = ring_.n_past * n_embd_;
     const float* next = from.data();
-    for (float* ring : rings_) {
+    for (float* ring : seen_) {
         if (ring == nullptr) continue;
-        const bool there = !device_copy_.empty() && ring >= first && ring < first + device_copy_.size();
-        std::copy_n(next, n_window, there ? device_copy_.data() + (ring - first) : ring);
+        std::copy_n(next, n_window, ring);
         next += n_window;
     }
     if (device_copy_.empty()) return;

@@ -68,6 +68,7 @@ private:
     std::vector<float> device_copy_;  // of device_rings_, on its way
     std::vector<KvView> kv_;          // [n_layer], empty for conv layers
     std::vector<float*> rings_;       // [n_layer], null for attention layers
+    std::vector<float*> seen_;        // [n_layer]: the ring itself on the host, else its place in device_copy_
 };
 
 /// Throws Error{kUsage} for a type that a cache cannot have, or whose blocks do not divide the model's heads.

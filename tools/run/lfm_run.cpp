@@ -14,6 +14,7 @@
 #include "tools/common/model_options.h"
 #include "tools/common/stop_signals.h"
 #include "tools/common/suspend_signal.h"
+#include "tools/common/trace_output.h"
 #include "tools/run/answer_output.h"
 #include "tools/run/chat.h"
 #include "tools/run/device_text.h"
@@ -125,21 +126,18 @@ int run(const RunOptions& options) {
     const auto start = Clock::now();
     if (options.action == RunAction::kHelp) return write_stdout(run_help()), 0;
     if (options.action == RunAction::kVersion) return write_stdout(version_text("lfm-run") + "\n"), 0;
-    std::optional<OutputFile> trace_file;
-    if (options.trace_file) trace_file.emplace(*options.trace_file, files_read(options));
+    const auto inputs = options.trace_file ? files_read(options) : std::vector<std::string>();
+    TraceOutput trace(options.trace_file, inputs, "lfm-run " + model_path(options));
     const Console console("lfm-run", options.verbosity);
     const std::optional<std::string> prompt = find_prompt(options, console);
     install_stop_signals();
     install_suspend_signal();
     Ledger ledger;
     try {
-        RunModel model(options, console, ledger);
+        RunModel model(options, console, ledger, trace.trace());
         const int code =
             prompt ? answer_once(options, model, *prompt, console, start) : run_chat(options, model, ledger, console);
-        if (trace_file) {
-            trace_file->write(model.trace_json());
-            trace_file->keep();
-        }
+        trace.keep();
         return code;
     } catch (const Error& error) {
         if (error.code() != ErrorCode::kInterrupted) throw;

@@ -104,26 +104,28 @@ std::string_view confidence_text(Confidence confidence) {
 
 }  // namespace
 
+std::string model_path(const RunOptions& options) { return options.model ? *options.model : shipped_model(); }
+
 std::vector<std::string> files_read(const RunOptions& options) {
     std::vector<std::string> files = profile_files(options.device.profiles);
-    files.push_back(options.model ? *options.model : shipped_model());
+    files.push_back(model_path(options));
     for (const auto& file : {options.file, options.plan_file, options.use.counts_file})
         if (file) files.push_back(*file);
     return files;
 }
 
 RunModel::Opened RunModel::open(const RunOptions& options, const Console& console) {
-    const std::string path = options.model ? *options.model : shipped_model();
+    const std::string path = model_path(options);
     GgufFile file = open_model_file(path);
     ModelDescription description = describe_file(file, options.allow_unknown, console);
     PlannedRun planned = plan_run(options, description, console);
     return {path, std::move(file), std::move(description), std::move(planned)};
 }
 
-RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger)
-    : RunModel(options, console, ledger, open(options, console)) {}
+RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Trace* trace)
+    : RunModel(options, console, ledger, trace, open(options, console)) {}
 
-RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Opened opened)
+RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Trace* trace, Opened opened)
     : console_(console),
       ledger_(ledger),
       path_(std::move(opened.path)),
@@ -135,11 +137,7 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
       chat_format_(options.chat_format.value_or(recognised_.format)),
       file_sampling_(read_sampling(*file_)),
       generation_(make_generation(options, description_.hyper.name, file_sampling_, recognised_.think_start)) {
-    if (options.trace_file) {
-        constexpr std::size_t kMostEvents = std::size_t{1} << 18;  // 16 MiB: some thousand steps
-        trace_.emplace("lfm-run " + path_, kMostEvents);
-        planned_.session.trace = &*trace_;
-    }
+    planned_.session.trace = trace;
     const auto begin = std::chrono::steady_clock::now();
     {
         const std::string copying = copying_text();

@@ -20,16 +20,17 @@
 
 namespace lfm::tools {
 
+std::string model_path(const RunOptions& options);  // also of the shipped one
 /// The model, also the shipped one, and the other files that the options name: what no output may replace.
 std::vector<std::string> files_read(const RunOptions& options);
 
 /// Not movable: the session refers to the model.
 class RunModel {
 public:
-    /// Opens, checks, plans and reads the model into memory, with progress on the console. Console and ledger outlive
-    /// it. Throws Error{kInvalidModel} for any file that cannot be used, Error{kInterrupted} when the stop flag goes
-    /// up.
-    RunModel(const RunOptions& options, const Console& console, Ledger& ledger);
+    /// Opens, checks, plans and reads the model into memory, with progress on the console. Console, ledger and trace,
+    /// which may be null, outlive it. Throws Error{kInvalidModel} for any file that cannot be used, Error{kInterrupted}
+    /// when the stop flag goes up.
+    RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Trace* trace);
     RunModel(const RunModel&) = delete;
     RunModel& operator=(const RunModel&) = delete;
 
@@ -46,8 +47,6 @@ public:
     /// Between answers: moves to another split when what was learnt says that it repays. Throws as the constructor
     /// does; then the model is gone.
     void resplit();
-    /// What ran when, for Perfetto; of the steps that found room. Empty without --trace.
-    std::string trace_json() const { return trace_ ? trace_->json() : std::string(); }
     /// Empty: the host alone computes.
     const std::string& device_name() const { return planned_.device.name; }
     std::uint32_t n_threads() const { return planned_.session.n_threads; }
@@ -55,7 +54,7 @@ public:
 
 private:
     struct Opened;  // the file, before its bytes move into the model
-    RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Opened opened);
+    RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Trace* trace, Opened opened);
     static Opened open(const RunOptions& options, const Console& console);
     PlacedOptions placing(ProgressLine& progress);
     std::string copying_text() const { return "copying to " + device_name(); }
@@ -72,7 +71,6 @@ private:
     ChatFormat chat_format_;
     FileSampling file_sampling_;
     GenerationOptions generation_;
-    std::optional<Trace> trace_;
     SuspendBetweenSteps between_steps_;
     std::optional<PlacedSession> placed_;
     std::vector<std::string> said_;  // of the device's remarks

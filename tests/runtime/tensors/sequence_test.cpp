@@ -16,8 +16,7 @@ constexpr const char* kShape = "lfm2,n_layer=4,n_embd=64,n_head=2,n_head_kv=1,n_
 
 class SequenceTest : public testing::Test {
 protected:
-    explicit SequenceTest(std::uint32_t n_rewind = 3)
-        : pool_(model_.hyper, {.n_ctx = 64, .n_batch = 16, .n_rewind = n_rewind}) {
+    SequenceTest() : pool_(model_.hyper, {.n_ctx = 64, .n_batch = 16, .n_rewind = 3}) {
         pool_.place({}, ledger_);
         sequence_.emplace(pool_, 64);
     }
