@@ -59,7 +59,7 @@ StreamMode ExpertStreams::begin_step(const StepParams& params) {
     for (std::uint32_t round = 0; round < layout.n_rounds(); ++round) {
         if (regions_[round].empty()) continue;  // its map is clear
         regions_[round].clear();
-        std::fill_n(in_.rows.bridge_for_host().slot_of[round], layout.n_expert, -1);
+        std::fill_n(in_.rows.bridge(kHost).slot_of[round], layout.n_expert, -1);
     }
     const auto any = [](const auto& list, const auto& test) { return std::ranges::any_of(list, test); };
     if (n_tokens_ > longest_on_demand_ && any(ahead_, [](const auto& experts) { return !experts.empty(); }))
@@ -90,7 +90,7 @@ void ExpertStreams::decide(std::uint32_t layer) {
     const std::uint32_t round = layout.first_round[layer];
     if (mode_ != StreamMode::kOnDemand || !active(layer, round)) return;
     const std::uint32_t n_used = in_.plan.model.n_expert_used;
-    const ExpertChoice& choice = in_.rows.bridge_for_host().choices[layer - in_.plan.model.n_layer_dense];
+    const ExpertChoice& choice = in_.rows.bridge(kHost).choices[layer - in_.plan.model.n_layer_dense];
     std::ranges::fill(counts_, 0u);
     for (std::uint32_t i = 0; i < n_tokens_ * n_used; ++i) ++counts_[static_cast<std::uint32_t>(choice.ids[i])];
     cold_.clear();
@@ -119,7 +119,7 @@ void ExpertStreams::stage(std::uint32_t layer, std::uint32_t round, std::uint32_
     const ExpertSlot from = in_.weights.on_host({LayerId{layer}, expert});
     auto* to = const_cast<std::byte*>(layout.slots) + slot * layout.slot_bytes;
     for (const CopyRegion& region : sizes.copy(to, from)) regions.push_back(region);
-    in_.rows.bridge_for_host().slot_of[round][expert] = static_cast<std::int32_t>(slot);
+    in_.rows.bridge(kHost).slot_of[round][expert] = static_cast<std::int32_t>(slot);
     layout.travelling(layer)[expert] = static_cast<std::int32_t>(slot);
 }
 

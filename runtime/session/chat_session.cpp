@@ -23,7 +23,7 @@ std::optional<std::span<const std::int32_t>> tokens_after(std::span<const std::i
 }  // namespace
 
 ChatSession::ChatSession(Session& session, const Tokenizer& tokenizer, ChatSettings settings)
-    : session_(session), tokenizer_(tokenizer), settings_(std::move(settings)), generator_(session, tokenizer) {
+    : session_(&session), tokenizer_(tokenizer), settings_(std::move(settings)) {
     if (settings_.generation.think_start == ThinkStart::kInside)
         n_opening_ = tokenizer.encode("<think>", SpecialTokens::kAsTokens).size();
 }
@@ -63,7 +63,7 @@ Generation ChatSession::regenerate(const SegmentSink& sink) {
 /// Forgets the oldest turns, each a message and its answer, until the prompt leaves room for an answer. Returns how
 /// many.
 std::uint32_t ChatSession::drop_oldest(std::vector<std::int32_t>& prompt) {
-    const std::uint32_t n_ctx = session_.n_ctx();
+    const std::uint32_t n_ctx = session_->n_ctx();
     const std::uint32_t room = std::min(settings_.generation.n_predict.value_or(n_ctx), n_ctx / 4);
     std::uint32_t n_dropped = 0;
     for (; prompt.size() + room > n_ctx && messages_.size() > 2; ++n_dropped) {
@@ -80,7 +80,7 @@ Generation ChatSession::answer(const SegmentSink& sink) {
     std::vector<std::int32_t> prompt = render_prompt(messages_);
     const std::uint32_t n_dropped = settings_.on_full == OnFull::kDropOldest ? drop_oldest(prompt) : 0;
     const std::vector<std::int32_t> tokens = rewind(prompt);
-    const std::uint32_t n_reused = session_.position();
+    const std::uint32_t n_reused = session_->position();
     std::span<const float> logits;
     try {
         logits = prefill(tokens);
@@ -89,9 +89,9 @@ Generation ChatSession::answer(const SegmentSink& sink) {
         return {.end = EndReason::kInterrupted};
     }
     const double prompt_seconds = std::chrono::duration<double>(Clock::now() - begin).count();
-    const std::uint32_t n_prompt = session_.position();
+    const std::uint32_t n_prompt = session_->position();
 
-    Generation generation = generator_.generate(logits, settings_.generation, sink);
+    Generation generation = Generator(*session_, tokenizer_).generate(logits, settings_.generation, sink);
     ++settings_.generation.sampling.seed;
     generation.stats.n_prompt = n_prompt;
     generation.stats.n_reused = n_reused;
@@ -130,7 +130,7 @@ std::vector<std::int32_t> ChatSession::render_prompt(std::span<const Message> me
 
 /// Brings the session to the furthest place from which it can reach the prompt. Returns the tokens still to append.
 std::vector<std::int32_t> ChatSession::rewind(std::span<const std::int32_t> prompt) {
-    std::vector<std::int32_t> held(session_.tokens().begin(), session_.tokens().end());
+    std::vector<std::int32_t> held(session_->tokens().begin(), session_->tokens().end());
     const auto unappended = std::exchange(unappended_, std::nullopt);
     if (unappended) held.push_back(*unappended);
     if (const auto rest = tokens_after(held, prompt); rest && !rest->empty()) {
@@ -140,12 +140,12 @@ std::vector<std::int32_t> ChatSession::rewind(std::span<const std::int32_t> prom
     }
     for (; !marks_.empty(); marks_.pop_back()) {
         const Checkpoint& state = marks_.back().state;
-        const auto rest = tokens_after(session_.tokens().first(state.position), prompt);
+        const auto rest = tokens_after(session_->tokens().first(state.position), prompt);
         if (!rest) continue;
-        session_.restore(state);
+        session_->restore(state);
         return {rest->begin(), rest->end()};
     }
-    session_.reset();
+    session_->reset();
     return {prompt.begin(), prompt.end()};
 }
 
@@ -156,15 +156,15 @@ std::span<const float> ChatSession::prefill(std::span<const std::int32_t> tokens
     const auto head = tokens.first(tokens.size() - n_tail);
     std::span<const float> logits;
     if (!head.empty()) {
-        logits = session_.append(head);
+        logits = session_->append(head);
         set_mark(logits);
     }
-    return n_tail > 0 ? session_.append(tokens.last(n_tail)) : logits;
+    return n_tail > 0 ? session_->append(tokens.last(n_tail)) : logits;
 }
 
 void ChatSession::set_mark(std::span<const float> logits) {
     if (marks_.size() == kMaxMarks) marks_.erase(marks_.begin());
-    marks_.push_back({session_.checkpoint(), {logits.begin(), logits.end()}});
+    marks_.push_back({session_->checkpoint(), {logits.begin(), logits.end()}});
 }
 
 }  // namespace lfm

@@ -36,6 +36,9 @@ public:
     /// Session and tokenizer outlive it; nobody else appends to the session.
     ChatSession(Session& session, const Tokenizer& tokenizer, ChatSettings settings);
 
+    /// Goes on with another session that continues the first one's sequence: the model was placed anew.
+    void continue_on(Session& session) { session_ = &session; }
+
     /// Answers a user's message. On Error{kContextFull}, any other error, and an interruption before the first token,
     /// the message is forgotten and the chat is as before. A partial answer is kept.
     Generation ask(std::string_view message, const SegmentSink& sink);
@@ -69,10 +72,9 @@ private:
     std::span<const float> prefill(std::span<const std::int32_t> tokens);
     void set_mark(std::span<const float> logits);
 
-    Session& session_;
+    Session* session_;
     const Tokenizer& tokenizer_;
     ChatSettings settings_;
-    Generator generator_;
     std::vector<Message> messages_;
     std::vector<Mark> marks_;                 // by position
     std::optional<std::int32_t> unappended_;  // the chat's last token, when the session does not hold it

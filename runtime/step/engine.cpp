@@ -71,7 +71,7 @@ void Engine::run(const std::atomic<bool>* stop) {
     if (device_ == nullptr) return;
     totals_.streamed += streams_->travelled();
     const CacheHits before = residency_.hits();
-    residency_.end_step(rows_.host().choices, params_.n_tokens);
+    residency_.end_step(rows_.of(kHost).choices, params_.n_tokens);
     // A simulated host takes the time that was planned.
     if (adaptation_ == Adaptation::kOn && params_.n_tokens == 1 && clock_ == nullptr) learn(before);
 }

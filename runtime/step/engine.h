@@ -53,7 +53,7 @@ public:
     void run(const std::atomic<bool>* stop);
 
     /// Logits and choices of the last step.
-    const Activations& rows() const { return rows_.host(); }
+    const Activations& rows() const { return rows_.of(kHost); }
     const Executor& executor() const { return *executor_; }
     const ExpertResidency& residency() const { return residency_; }
     const RegisteredExperts& registered() const { return registered_; }

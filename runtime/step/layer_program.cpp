@@ -34,10 +34,8 @@ private:
     void wait_for(std::uint32_t stage) { stages_.back().after.push_back(stage); }
     std::uint32_t current() const { return static_cast<std::uint32_t>(stages_.size() - 1); }
     Operations& operations() { return stages_.back().operations; }
-    const Activations& rows(DeviceId side) const { return side == kHost ? in_.rows.host() : in_.rows.device(); }
-    const BridgeRows& bridge(DeviceId side) const {
-        return side == kHost ? in_.rows.bridge_for_host() : in_.rows.bridge_for_device();
-    }
+    const Activations& rows(DeviceId side) const { return in_.rows.of(side); }
+    const BridgeRows& bridge(DeviceId side) const { return in_.rows.bridge(side); }
 
     void add_layer(std::uint32_t layer);
     void add_attention(const Activations& a, std::uint32_t layer, const AttentionWeights& weights);
@@ -62,14 +60,22 @@ void Builder::begin(const std::string& name, DeviceId side, std::uint32_t layer)
     stages_.push_back({.name = name, .device = side, .layer = layer});
 }
 
-/// Begins a stage; when the side changes `hidden` comes along.
+/// Begins a stage. When the side changes, `hidden` crosses by a stage of its own on each device at the edge, which
+/// copies; the host works on the shared rows themselves.
 void Builder::go_to(DeviceId side, const std::string& name, std::uint32_t layer) {
     if (side == side_) return begin(name, side, layer);
-    if (side_ != kHost) operations().push_back(copy(rows(side_).hidden, bridge(side_).hidden));
+    if (side_ != kHost) {
+        begin(name + " edge", side_, layer);
+        operations().push_back(copy(rows(side_).hidden, bridge(side_).hidden));
+    }
     const std::uint32_t before = current();
+    if (side != kHost) {
+        begin(name + " edge", side, layer);
+        wait_for(before);
+        operations().push_back(copy(bridge(side).hidden, rows(side).hidden));
+    }
     begin(name, side, layer);
-    wait_for(before);
-    if (side != kHost) operations().push_back(copy(bridge(side).hidden, rows(side).hidden));
+    if (side == kHost) wait_for(before);
     side_ = side;
 }
 

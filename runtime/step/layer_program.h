@@ -20,9 +20,10 @@ enum class StageOrder : std::uint8_t {
     kStaged,  // in turn, and after the copies of one round of a layer's experts that travel
 };
 
-/// Operations that run together: the embedding, one layer, its experts in one place, or the output head.
+/// Operations that run together: the embedding, one layer, its experts in one place, an edge between devices, or the
+/// output head.
 struct Stage {
-    std::string name;         // "embed", "blk.3", "blk.3 cold", "output"
+    std::string name;         // "embed", "blk.3", "blk.3 cold", "blk.4 edge", "output"
     DeviceId device = kHost;  // that runs it
     StageOrder order = StageOrder::kInTurn;
     std::vector<Operation> operations;
@@ -41,8 +42,8 @@ struct LayerProgramInputs {
     const ExpertTable& experts;
 };
 
-/// embed, then each layer, then the output head; with rows carried over where the plan changes sides. A stage's
-/// operations name addresses of the side it runs on.
+/// embed, then each layer, then the output head, with an edge where the plan goes on elsewhere. A stage's operations
+/// name addresses of the side it runs on.
 std::vector<Stage> make_layer_program(const LayerProgramInputs& inputs);
 
 }  // namespace lfm

@@ -66,11 +66,13 @@ BridgeRows carve_bridge(Carver& carver, const HyperParameters& hyper, Activation
 
 StepRows::StepRows(const HyperParameters& hyper, ActivationSizes sizes, std::uint32_t n_maps, Device* device,
                    Ledger& ledger) {
+    sides_.resize(device == nullptr ? 1 : device->id().value + std::size_t{1});
+    Side& host = sides_[kHost.value];
     Carver measuring;
     carve(measuring, hyper, sizes, Logits::kHere);
     host_buffer_ = HostBuffer(ledger, Purpose::kActivations, measuring.used());
     Carver on_host(host_buffer_.bytes());
-    host_ = carve(on_host, hyper, sizes, Logits::kHere);
+    host.rows = carve(on_host, hyper, sizes, Logits::kHere);
     if (device == nullptr) return;
 
     Carver measuring_device, measuring_bridge;
@@ -79,15 +81,16 @@ StepRows::StepRows(const HyperParameters& hyper, ActivationSizes sizes, std::uin
     device_block_ = device->allocate(MemoryKind::kOwn, Purpose::kActivations, measuring_device.used());
     bridge_block_ = device->allocate(MemoryKind::kShared, Purpose::kStaging, measuring_bridge.used());
     Carver on_device({device_block_.address(), device_block_.size()});
-    device_ = carve(on_device, hyper, sizes, Logits::kElsewhere);
+    Side& other = sides_[device->id().value];
+    other.rows = carve(on_device, hyper, sizes, Logits::kElsewhere);
     Carver shared_host(bridge_block_.host());
-    bridge_host_ = carve_bridge(shared_host, hyper, sizes, n_maps);
+    host.bridge = carve_bridge(shared_host, hyper, sizes, n_maps);
     Carver shared_device({bridge_block_.address(), bridge_block_.size()});
-    bridge_device_ = carve_bridge(shared_device, hyper, sizes, n_maps);
-    for (std::int32_t* slot_of : bridge_host_.slot_of) std::fill_n(slot_of, hyper.n_expert, -1);
-    host_.hidden = bridge_host_.hidden;
-    host_.logits = bridge_host_.logits;
-    host_.choices = bridge_host_.choices;
+    other.bridge = carve_bridge(shared_device, hyper, sizes, n_maps);
+    for (std::int32_t* slot_of : host.bridge.slot_of) std::fill_n(slot_of, hyper.n_expert, -1);
+    host.rows.hidden = host.bridge.hidden;
+    host.rows.logits = host.bridge.logits;
+    host.rows.choices = host.bridge.choices;
 }
 
 }  // namespace lfm

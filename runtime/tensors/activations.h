@@ -1,7 +1,7 @@
 // The rows that flow between operations, for the largest step: on the host, on a device, and shared by both.
 #pragma once
 
-#include <optional>
+#include <vector>
 
 #include "backends/device.h"
 #include "memory/host_buffer.h"
@@ -46,16 +46,19 @@ public:
     /// `n_maps`: how many maps of staged experts the bridge holds. `device` may be null. Throws Error{kShortfall}.
     StepRows(const HyperParameters& hyper, ActivationSizes sizes, std::uint32_t n_maps, Device* device, Ledger& ledger);
 
-    const Activations& host() const { return host_; }
-    const Activations& device() const { return device_; }
-    const BridgeRows& bridge_for_host() const { return bridge_host_; }
-    const BridgeRows& bridge_for_device() const { return bridge_device_; }
+    /// The rows that operations of the host, or of a device, work on.
+    const Activations& of(DeviceId side) const { return sides_[side.value].rows; }
+    /// The shared rows, at the addresses by which this side knows them.
+    const BridgeRows& bridge(DeviceId side) const { return sides_[side.value].bridge; }
 
 private:
+    struct Side {
+        Activations rows;
+        BridgeRows bridge;
+    };
     HostBuffer host_buffer_;
     DeviceBlock device_block_, bridge_block_;
-    Activations host_, device_;
-    BridgeRows bridge_host_, bridge_device_;
+    std::vector<Side> sides_;  // by DeviceId
 };
 
 }  // namespace lfm

@@ -16,7 +16,7 @@
 #include "backends/sim/sim_device.h"
 #include "memory/error.h"
 #include "planner/model/shape.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/placed.h"
 #include "tests/nmse.h"
 #include "tests/runtime/random_placement.h"
 

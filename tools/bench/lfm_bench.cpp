@@ -77,7 +77,7 @@ void check_profile(const std::vector<BenchResult>& results, std::uint32_t n_thre
         this_machine({.console = console, .probe = {}, .devices = {}});
 }
 
-BenchSetup make_setup(const BenchOptions& options, const PlacedSession& placed, const DeviceChoice& device) {
+BenchSetup make_setup(const BenchOptions& options, const Placed& placed, const DeviceChoice& device) {
     const ModelDescription& model = placed.model().description();
     const SessionOptions& session = options.session;
     BenchSetup setup;
@@ -156,13 +156,13 @@ int run_bench(const BenchOptions& options) {
     if (options.routing && model.hyper.n_expert > 0) routing = RoutingTrace::open(*options.routing, model.hyper);
     const std::optional<Routing> expected = expected_of(options, model.hyper);
     Ledger ledger;
-    PlacedSession placed = open_placed({.model = model,
-                                        .device = device,
-                                        .session = session,
-                                        .routing = expected,
-                                        .load = loader(options, model, ledger),
-                                        .weights = weight_memory(options)},
-                                       console, ledger);
+    Placed placed = open_placed({.model = model,
+                                 .device = device,
+                                 .session = session,
+                                 .routing = expected,
+                                 .load = loader(options, model, ledger),
+                                 .weights = weight_memory(options)},
+                                console, ledger);
     SuspendBetweenSteps between_steps;
     placed.session().set_step_watcher(&between_steps);
     const bool on_device = placed.device() != nullptr;

@@ -6,14 +6,14 @@
 
 #include "memory/host_buffer.h"
 #include "runtime/experts/routing_trace.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/placed.h"
 #include "tools/bench/options.h"
 #include "tools/bench/report.h"
 
 namespace lfm::tools {
 
 struct BenchInputs {
-    PlacedSession& placed;
+    Placed& placed;
     const BenchOptions& options;
     std::optional<RoutingTrace> routing;  // nothing: the router chooses
     BenchTime time = BenchTime::kMeasured;

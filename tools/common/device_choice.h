@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "runtime/machine/devices.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/placed.h"
 #include "tools/common/command_line.h"
 #include "tools/common/console.h"
 
@@ -67,7 +67,7 @@ std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceC
 /// Whose memory the device's is: a simulated one has the host's.
 DeviceMemory memory_of(const DeviceChoice& choice);
 
-/// What a PlacedSession needs of it. `sizes` in `session`.
+/// What a PlaceRequest needs of it. `sizes` in `session`.
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice);
 
 }  // namespace lfm::tools

@@ -16,7 +16,7 @@ struct PlacedModel::Opened {
 
 namespace {
 
-void note_device(const PlacedSession& placed, const DeviceChoice& device, const Console& console) {
+void note_device(const Placed& placed, const DeviceChoice& device, const Console& console) {
     if (placed.device() == nullptr) return;
     const ModelSummary& model = placed.plan().model;
     const std::uint32_t n_experts = (model.n_layer - model.n_layer_dense) * model.n_expert;
@@ -37,25 +37,25 @@ void check_ram(const ModelDescription& model, const SessionOptions& session, Byt
                         std::to_string(session.n_ctx) + " tokens of context, there is " + format_bytes(budget));
 }
 
-PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger) {
+Placed open_placed(const OpenRequest& request, const Console& console, Ledger& ledger) {
     const DeviceChoice& device = request.device;
     if (!device.open && device.ram_budget) check_ram(request.model, request.session, *device.ram_budget);
     ProgressLine progress(console, "copying to " + device.name);
-    PlacedOptions options{.model = request.model,
-                          .session = request.session,
-                          .plan = planning_for(device),
-                          .open = nullptr,
-                          .load = request.load,
-                          .progress =
-                              [&](Bytes done, Bytes total) {
-                                  progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
-                              },
-                          .note = [&](const std::string& text) { console.note(text); },
-                          .weights = request.weights,
-                          .device_memory = memory_of(device)};
-    if (device.open) options.open = [&](const DeviceOptions& wanted) { return device.open(wanted, ledger); };
-    if (auto* planning = std::get_if<Planning>(&options.plan)) planning->request.routing = request.routing;
-    return PlacedSession(options, ledger);
+    PlaceRequest wanted{.model = request.model,
+                        .session = request.session,
+                        .plan = planning_for(device),
+                        .open = nullptr,
+                        .load = request.load,
+                        .progress =
+                            [&](Bytes done, Bytes total) {
+                                progress.update(static_cast<double>(done.value) / static_cast<double>(total.value));
+                            },
+                        .note = [&](const std::string& text) { console.note(text); },
+                        .weights = request.weights,
+                        .device_memory = memory_of(device)};
+    if (device.open) wanted.open = [&](const DeviceOptions& options) { return device.open(options, ledger); };
+    if (auto* planning = std::get_if<Planning>(&wanted.plan)) planning->request.routing = request.routing;
+    return place(wanted, ledger);
 }
 
 std::vector<std::string> files_read(const po::variables_map& values) {

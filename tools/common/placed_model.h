@@ -13,7 +13,7 @@ namespace lfm::tools {
 
 using ModelLoader = std::function<Model(const Plan& plan, const DeviceLoad& to)>;
 
-struct PlacedRequest {
+struct OpenRequest {
     const ModelDescription& model;
     const DeviceChoice& device;
     SessionOptions session;
@@ -27,7 +27,7 @@ void check_ram(const ModelDescription& model, const SessionOptions& session, Byt
 
 /// Plans, loads, and says on the console where the plan could not be followed. Throws Error{kShortfall} with the
 /// figures when a budget is too small, and what loading throws.
-PlacedSession open_placed(const PlacedRequest& request, const Console& console, Ledger& ledger);
+Placed open_placed(const OpenRequest& request, const Console& console, Ledger& ledger);
 
 /// Opens the file anew for every attempt to load it. `model` and `ledger` outlive the loader.
 ModelLoader file_loader(const std::string& path, const ModelDescription& model, Ledger& ledger);
@@ -43,7 +43,7 @@ public:
 
     const Model& model() const { return placed_.model(); }
     Session& session() { return placed_.session(); }
-    const PlacedSession& placed() const { return placed_; }
+    const Placed& placed() const { return placed_; }
     const DeviceChoice& device() const { return device_; }
     /// Says that the device was lost, if it was.
     void note_loss(const Console& console) const;
@@ -55,7 +55,7 @@ private:
 
     Ledger ledger_;
     const DeviceChoice device_;
-    PlacedSession placed_;
+    Placed placed_;
 };
 
 }  // namespace lfm::tools

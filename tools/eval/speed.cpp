@@ -24,7 +24,7 @@ void EvalSpeed::add(std::uint32_t n_tokens) {
 std::string EvalSpeed::text() const {
     std::string text = std::to_string(n_tokens_) + " tokens";
     if (seconds_ > 0) text += " at " + per_second(static_cast<double>(n_tokens_), seconds_);
-    const PlacedSession& placed = placed_.placed();
+    const Placed& placed = placed_.placed();
     if (placed.device() == nullptr || placed.session().loss()) return text;
     const DeviceChoice& device = placed_.device();
     text += " (" + device.name + ")";

@@ -119,7 +119,7 @@ private:
             if (generation.stats.n_prompt > 0) console_.detail(timing_text(generation.stats, model_, std::nullopt));
             warn_of_trouble();
             model_.say_slower_ways();
-            if (!stop_flag()) model_.resplit();
+            if (!stop_flag() && model_.resplit()) chat_.continue_on(model_.session());
         } catch (const Error& error) {
             output.finish();
             if (error.code() != ErrorCode::kContextFull) throw;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <filesystem>
 #include <random>
 #include <sstream>
@@ -142,7 +143,7 @@ RunModel::RunModel(const RunOptions& options, const Console& console, Ledger& le
     {
         const std::string copying = copying_text();
         ProgressLine progress(console, copying);
-        placed_.emplace(placing(progress), ledger);
+        placed_.emplace(place(request(progress), ledger));
     }
     {
         ProgressLine progress(console, "loading");
@@ -164,29 +165,39 @@ void RunModel::say_slower_ways() {
     }
 }
 
-void RunModel::resplit() {
+bool RunModel::resplit() {
     const std::string copying = copying_text();
     ProgressLine progress(console_, copying);
-    placed_->resplit(placing(progress), ledger_);
+    PlaceRequest wanted = request(progress);
+    const auto better = splits_.look(*placed_, wanted);
+    if (!better) return false;
+    const auto speed = [](double seconds) { return std::to_string(std::lround(1 / seconds)); };
+    console_.note("another split repays: " + speed(better->split.then) + " instead of " + speed(better->split.now) +
+                  " tokens a second predicted; moving to it");
+    wanted.plan = better->planning;
+    Placed old = std::move(*placed_);
+    placed_.reset();
+    placed_.emplace(place_anew(std::move(old), better->split.plan, wanted, ledger_));
+    return true;
 }
 
-PlacedOptions RunModel::placing(ProgressLine& progress) {
-    PlacedOptions placing{.model = description_,
-                          .session = planned_.session,
-                          .plan = planned_.plan,
-                          .open = nullptr,
-                          .load =
-                              [this](const Plan& plan, const DeviceLoad& to) {
-                                  GgufFile taken = file_ ? std::move(*file_) : open_model_file(path_);
-                                  file_.reset();
-                                  return Model::load(std::move(taken), description_, plan, ledger_, to);
-                              },
-                          .progress = [&progress](Bytes done, Bytes total) { advance(progress, done, total); },
-                          .note = [this](const std::string& text) { console_.note(text); },
-                          .device_memory = memory_of(planned_.device)};
+PlaceRequest RunModel::request(ProgressLine& progress) {
+    PlaceRequest request{.model = description_,
+                         .session = planned_.session,
+                         .plan = planned_.plan,
+                         .open = nullptr,
+                         .load =
+                             [this](const Plan& plan, const DeviceLoad& to) {
+                                 GgufFile taken = file_ ? std::move(*file_) : open_model_file(path_);
+                                 file_.reset();
+                                 return Model::load(std::move(taken), description_, plan, ledger_, to);
+                             },
+                         .progress = [&progress](Bytes done, Bytes total) { advance(progress, done, total); },
+                         .note = [this](const std::string& text) { console_.note(text); },
+                         .device_memory = memory_of(planned_.device)};
     if (planned_.device.open)
-        placing.open = [this](const DeviceOptions& options) { return planned_.device.open(options, ledger_); };
-    return placing;
+        request.open = [this](const DeviceOptions& options) { return planned_.device.open(options, ledger_); };
+    return request;
 }
 
 void RunModel::say_what_was_chosen(const RunOptions& options) const {

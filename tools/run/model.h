@@ -8,8 +8,9 @@
 #include "memory/ledger.h"
 #include "runtime/chat/chat_template.h"
 #include "runtime/session/generator.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/placed.h"
 #include "runtime/session/session.h"
+#include "runtime/session/split_watch.h"
 #include "runtime/step/trace.h"
 #include "runtime/tensors/model.h"
 #include "runtime/text/tokenizer.h"
@@ -41,12 +42,12 @@ public:
     const GenerationOptions& generation() const { return generation_; }
     const Model& model() const { return placed_->model(); }
     Session& session() { return placed_->session(); }
-    const PlacedSession& placed() const { return *placed_; }
+    const Placed& placed() const { return *placed_; }
     /// With -v: where the device goes a slower way than it could, as far as it was not said before.
     void say_slower_ways();
-    /// Between answers: moves to another split when what was learnt says that it repays. Throws as the constructor
-    /// does; then the model is gone.
-    void resplit();
+    /// Between answers: moves to another split when what was learnt says that it repays. Returns whether: then
+    /// session() is another one, which continues the sequence. Throws as the constructor does; then the model is gone.
+    bool resplit();
     /// Empty: the host alone computes.
     const std::string& device_name() const { return planned_.device.name; }
     std::uint32_t n_threads() const { return planned_.session.n_threads; }
@@ -56,7 +57,7 @@ private:
     struct Opened;  // the file, before its bytes move into the model
     RunModel(const RunOptions& options, const Console& console, Ledger& ledger, Trace* trace, Opened opened);
     static Opened open(const RunOptions& options, const Console& console);
-    PlacedOptions placing(ProgressLine& progress);
+    PlaceRequest request(ProgressLine& progress);
     std::string copying_text() const { return "copying to " + device_name(); }
     void say_what_was_chosen(const RunOptions& options) const;
 
@@ -72,7 +73,8 @@ private:
     FileSampling file_sampling_;
     GenerationOptions generation_;
     SuspendBetweenSteps between_steps_;
-    std::optional<PlacedSession> placed_;
+    std::optional<Placed> placed_;
+    SplitWatch splits_;
     std::vector<std::string> said_;  // of the device's remarks
     double load_seconds_ = 0;
 };

@@ -37,7 +37,7 @@ protected:
     }
     std::uint32_t round() const { return staging_->layout().first_round[kLayer]; }
     bool host_leaves_alone(std::uint32_t expert) { return staging_->layout().travelling(kLayer)[expert] >= 0; }
-    void route(std::vector<std::int32_t> ids) { std::ranges::copy(ids, rows_->bridge_for_host().choices[0].ids); }
+    void route(std::vector<std::int32_t> ids) { std::ranges::copy(ids, rows_->bridge(kHost).choices[0].ids); }
 
     const ModelDescription description_ = describe_shape(
         "lfm2moe,n_layer=2,n_layer_dense=1,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=32,n_expert=8,"

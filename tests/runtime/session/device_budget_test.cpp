@@ -6,7 +6,7 @@
 
 #include "memory/error.h"
 #include "planner/model/shape.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/placed.h"
 #include "tests/device_kinds.h"
 #include "tests/scaled_plan.h"
 #if LFM_HAVE_VULKAN
@@ -92,16 +92,16 @@ protected:
     /// What was not planned comes as `notes`.
     RunAt run(Bytes budget, std::string& notes) {
         Ledger ledger;
-        PlacedSession placed(
-            {.model = description_,
-             .session = {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2},
-             .plan = Planning{machine_, {.sizes = kSizes, .vram_budget = budget}},
-             .open = [&](const DeviceOptions& options) { return kind().open(options, ledger); },
-             .load = [&](const Plan& plan,
-                         const DeviceLoad& to) { return Model::random(description_, plan, 5, ledger, to); },
-             .progress = {},
-             .note = [&](const std::string& note) { notes += note + '\n'; }},
-            ledger);
+        Placed placed =
+            place({.model = description_,
+                   .session = {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2},
+                   .plan = Planning{machine_, {.sizes = kSizes, .vram_budget = budget}},
+                   .open = [&](const DeviceOptions& options) { return kind().open(options, ledger); },
+                   .load = [&](const Plan& plan,
+                               const DeviceLoad& to) { return Model::random(description_, plan, 5, ledger, to); },
+                   .progress = {},
+                   .note = [&](const std::string& note) { notes += note + '\n'; }},
+                  ledger);
         RunAt result{.budget = budget, .planned = placed.plan().used(kDevice), .text = text(placed.session())};
         result.n_experts = placed.plan().n_experts_on(kDevice);
         if (placed.device() != nullptr) result.peak = placed.device()->peak();

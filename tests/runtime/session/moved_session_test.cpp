@@ -6,7 +6,7 @@
 #include "memory/error.h"
 #include "planner/model/shape.h"
 #include "planner/plan/resplit.h"
-#include "runtime/session/placed_session.h"
+#include "runtime/session/split_watch.h"
 #include "tests/device_kinds.h"
 #include "tests/nmse.h"
 #include "tests/scaled_plan.h"
@@ -30,7 +30,7 @@ class MovedSession : public testing::TestWithParam<DeviceKind> {
 protected:
     void SetUp() override {
         if (const std::string why = kind().absence(); !why.empty()) GTEST_SKIP() << why;
-        placed_.emplace(options(), ledger_);
+        placed_.emplace(place(request(), ledger_));
         ASSERT_TRUE(placed_->plan().uses_device());
     }
     const DeviceKind& kind() const { return GetParam(); }
@@ -39,8 +39,8 @@ protected:
         const Bytes budget = budget_at(share, description_, machine_, kSizes);
         return std::get<Plan>(make_plan(description_, machine_, {.sizes = kSizes, .vram_budget = budget}));
     }
-    PlacedOptions options() { return options(budget_at(0.3, description_, machine_, kSizes)); }
-    PlacedOptions options(Bytes budget) {
+    PlaceRequest request() { return request(budget_at(0.3, description_, machine_, kSizes)); }
+    PlaceRequest request(Bytes budget) {
         return {.model = description_,
                 .session = {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2},
                 .plan = Planning{machine_, {.sizes = kSizes, .vram_budget = budget}},
@@ -54,6 +54,13 @@ protected:
                                const DeviceLoad& to) { return Model::random(description_, plan, 5, ledger_, to); },
                 .progress = {},
                 .note = [this](const std::string& note) { notes_ += note + '\n'; }};
+    }
+
+    void move_to(const Plan& plan) { move_to(plan, request()); }
+    void move_to(const Plan& plan, const PlaceRequest& wanted) {
+        Placed old = std::move(*placed_);
+        placed_.reset();
+        placed_.emplace(place_anew(std::move(old), plan, wanted, ledger_));
     }
 
     /// Appends the next n tokens here and to a session on the host alone: the same logits.
@@ -71,7 +78,8 @@ protected:
     Session host_{host_model_, {.n_ctx = kSizes.n_ctx, .n_batch = kSizes.n_batch, .n_threads = 2}, host_ledger_};
     std::string notes_;
     int n_refused_ = 0;
-    std::optional<PlacedSession> placed_;
+    std::optional<Placed> placed_;
+    SplitWatch splits_;
 };
 
 TEST_P(MovedSession, GoesOnWhereverItsModelIs) {
@@ -79,20 +87,20 @@ TEST_P(MovedSession, GoesOnWhereverItsModelIs) {
     for (std::uint32_t i = 0; i < 3; ++i) go_on(1);
     const Plan larger = plan_at(0.8);
     EXPECT_NE(larger.experts, placed_->plan().experts);
-    placed_->move_to(larger, options(), ledger_);
+    move_to(larger);
     EXPECT_EQ(placed_->plan().experts, larger.experts);
     EXPECT_LE(placed_->device()->peak(), larger.vram_budget);
     go_on(1);
     const Checkpoint mark = placed_->session().checkpoint();
     const Checkpoint host_mark = host_.checkpoint();
     go_on(20);
-    placed_->move_to(make_host_plan(description_, kSizes), options(), ledger_);
+    move_to(make_host_plan(description_, kSizes));
     EXPECT_EQ(placed_->device(), nullptr);
     // Before anything is computed anew: back to where it was on the device.
     placed_->session().restore(mark);
     host_.restore(host_mark);
     go_on(3);
-    placed_->move_to(larger, options(), ledger_);
+    move_to(larger);
     go_on(17);
     EXPECT_EQ(notes_, "");
 }
@@ -100,12 +108,12 @@ TEST_P(MovedSession, GoesOnWhereverItsModelIs) {
 TEST_P(MovedSession, TakesLessWhenTheDeviceRefuses) {
     go_on(5);
     n_refused_ = 1;
-    placed_->move_to(plan_at(0.8), options(), ledger_);
+    move_to(plan_at(0.8));
     EXPECT_NE(notes_.find("planned again"), std::string::npos) << notes_;
     EXPECT_NE(placed_->device(), nullptr);
     go_on(5);
     n_refused_ = 100;
-    placed_->move_to(plan_at(0.8), options(), ledger_);
+    move_to(plan_at(0.8));
     EXPECT_NE(notes_.find("the CPU alone computes"), std::string::npos) << notes_;
     EXPECT_EQ(placed_->device(), nullptr);
     go_on(5);
@@ -113,9 +121,9 @@ TEST_P(MovedSession, TakesLessWhenTheDeviceRefuses) {
 
 TEST_P(MovedSession, LeavesNothingBehind) {
     go_on(5);
-    placed_->move_to(plan_at(0.8), options(), ledger_);
+    move_to(plan_at(0.8));
     const auto lines = ledger_.lines();
-    for (int i = 0; i < 3; ++i) placed_->move_to(plan_at(0.8), options(), ledger_);
+    for (int i = 0; i < 3; ++i) move_to(plan_at(0.8));
     const auto lines_after = ledger_.lines();
     ASSERT_EQ(lines.size(), lines_after.size());
     for (std::size_t i = 0; i < lines.size(); ++i) EXPECT_EQ(lines[i].bytes, lines_after[i].bytes);
@@ -123,7 +131,7 @@ TEST_P(MovedSession, LeavesNothingBehind) {
 
 TEST_P(MovedSession, StaysWithoutAReason) {
     go_on(5);
-    EXPECT_FALSE(placed_->resplit(options(), ledger_)) << "nothing was learnt yet";
+    EXPECT_FALSE(splits_.look(*placed_, request())) << "nothing was learnt yet";
     go_on(5);
 }
 
@@ -143,16 +151,20 @@ TEST_P(MovedSession, MovesWhenTheHostIsSlowerThanItsProfile) {
     while (faster < 1e6 && !is_split(plan_with(faster))) faster *= 1.5;
     const Plan plan = plan_with(faster);
     ASSERT_TRUE(is_split(plan)) << "no such profile";
-    placed_.emplace(options(plan.vram_budget), ledger_);
+    placed_.emplace(place(request(plan.vram_budget), ledger_));
     go_on(4);
     for (std::uint32_t i = 0; i < CostLearner::kWarmUp + CostLearner::kLearnedSteps; ++i) go_on(1);
     ASSERT_TRUE(placed_->session().engine().learnt());
     std::cout << "the host takes " << *placed_->session().engine().learnt()->host_factor << " times as long\n";
-    EXPECT_TRUE(placed_->resplit(options(plan.vram_budget), ledger_));
-    EXPECT_NE(notes_.find("another split repays"), std::string::npos) << notes_;
+    PlaceRequest wanted = request(plan.vram_budget);
+    const auto better = splits_.look(*placed_, wanted);
+    ASSERT_TRUE(better);
+    EXPECT_LT(better->split.then, better->split.now);
+    wanted.plan = better->planning;
+    move_to(better->split.plan, wanted);
     EXPECT_GT(placed_->plan().n_experts_on(kDevice), plan.n_experts_on(kDevice));
     go_on(5);
-    EXPECT_FALSE(placed_->resplit(options(plan.vram_budget), ledger_)) << "not twice";
+    EXPECT_FALSE(splits_.look(*placed_, wanted)) << "not twice";
 }
 
 INSTANTIATE_TEST_SUITE_P(Devices, MovedSession, testing::ValuesIn(kDeviceKinds), kind_name);

@@ -74,16 +74,16 @@ TEST_F(DeviceLoss, LossWhileLoadingEndsOnTheHost) {
         SCOPED_TRACE("call " + std::to_string(i) + " of " + std::to_string(n));
         const Watchdog watchdog("call " + std::to_string(i));
         std::string notes;
-        PlacedSession placed(
-            {.model = description_,
-             .session = options(),
-             .plan = plan_,
-             .open = [&](const DeviceOptions&) { return device({.lose_at_call = i}); },
-             .load = [&](const Plan& plan,
-                         const DeviceLoad& to) { return Model::random(description_, plan, 3, ledger_, to); },
-             .progress = {},
-             .note = [&](const std::string& text) { notes += text; }},
-            ledger_);
+        Placed placed =
+            place({.model = description_,
+                   .session = options(),
+                   .plan = plan_,
+                   .open = [&](const DeviceOptions&) { return device({.lose_at_call = i}); },
+                   .load = [&](const Plan& plan,
+                               const DeviceLoad& to) { return Model::random(description_, plan, 3, ledger_, to); },
+                   .progress = {},
+                   .note = [&](const std::string& text) { notes += text; }},
+                  ledger_);
         EXPECT_NE(notes.find("lost on demand"), std::string::npos) << notes;
         EXPECT_EQ(placed.device(), nullptr);
         EXPECT_LE(nmse(run(placed.session()), on_host()), 1e-9);

@@ -126,6 +126,25 @@ TEST(LayerProgram, ThePlannerCountsTheSame) {
     EXPECT_EQ(split.of(name + " join"), "+");
 }
 
+TEST(LayerProgram, AnEdgeIsAStageOfTheDevice) {
+    const ModelDescription& model = Recorded::description();
+    Plan plan = make_host_plan(model, kSizes);
+    plan.layers[1] = plan.layers[2] = kDevice;
+    for (std::size_t e = 2 * model.hyper.n_expert; e < 3 * model.hyper.n_expert; ++e) plan.experts[e] = kDevice;
+    const Recorded recorded(plan);
+    std::vector<std::string> names;
+    for (const Stage& stage : recorded.stages()) names.push_back(stage.name);
+    ASSERT_EQ(names, (std::vector<std::string>{"embed", "blk.0", "blk.1 edge", "blk.1", "blk.2", "blk.3 edge", "blk.3",
+                                               "blk.4", "blk.5", "output"}));
+    EXPECT_EQ(recorded.of("blk.1 edge"), "=");
+    EXPECT_EQ(recorded.of("blk.3 edge"), "=");
+    for (const std::size_t edge : {2, 5}) EXPECT_EQ(recorded.stages()[edge].device, kDevice);
+    EXPECT_EQ(recorded.stages()[2].after, std::vector<std::uint32_t>{1}) << "waits for the host's layer";
+    EXPECT_EQ(recorded.stages()[6].after, std::vector<std::uint32_t>{5}) << "the host waits for the edge";
+    EXPECT_TRUE(recorded.stages()[3].after.empty()) << "in turn behind the edge";
+    EXPECT_EQ(recorded.of("blk.1").size(), home_operations(model.layers[1]));
+}
+
 TEST(LayerProgram, AStageWaitsOnlyForEarlierOnesOfTheOtherSide) {
     for (std::uint32_t seed = 0; seed < 40; ++seed) {
         const Plan plan = placed_plan(Recorded::description(), kSizes, Placing::kRandom, seed);
