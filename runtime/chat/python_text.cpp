@@ -85,7 +85,7 @@ std::string repr_character(std::string_view character, char quote) {
     return escaped(code < 0x100 ? "\\x%02x" : code < 0x10000 ? "\\u%04x" : "\\U%08x", code);
 }
 
-/// Single quotes, unless only double ones spare an escape.
+/// In single quotes; in double ones when the text has single quotes and no double ones.
 std::string repr_string(std::string_view text) {
     const char quote = text.find('\'') != text.npos && text.find('"') == text.npos ? '"' : '\'';
     std::string out(1, quote);

@@ -9,7 +9,7 @@ namespace lfm {
 /// One decode step. Seconds.
 struct MeasuredStep {
     double total = 0;
-    double experts = 0;          // the host's, beside the device
+    double experts = 0;          // of the host computing its experts
     double experts_planned = 0;  // the same experts by the machine profile
 };
 
@@ -18,11 +18,12 @@ struct Learnt {
     double tokens_per_second = 0;
     /// What the host takes for its experts, as a multiple of what the machine profile says; nothing when it had none.
     std::optional<double> host_factor;
-    /// By what the times that are decided by must be multiplied, given all that was learnt before. 1: leave them.
+    /// Factor for the host's times that decisions use, on top of all earlier factors. 1: leave them.
     double change = 1;
 };
 
-/// Answers once every kLearnedSteps steps; the first steps, which touch memory for the first time, do not count.
+/// Gives a result every kLearnedSteps steps; the first kWarmUp steps, which touch memory for the first time, do not
+/// count.
 class CostLearner {
 public:
     static constexpr std::uint32_t kWarmUp = 8, kLearnedSteps = 100;

@@ -137,7 +137,7 @@ ExpertCache::Changes ExpertCache::end_step(std::uint32_t n_tokens) {
 
 ExpertCache::Outlook ExpertCache::outlook(const Layer& layer, std::uint32_t visible_after) {
     const UseForecast& forecast = layer.forecast;
-    // As if of four hints half had come true.
+    // The prior: two of four hints have come true.
     const double share = (layer.n_kept + 2) / (layer.n_hinted + 4);
     const double resident = 1 + forecast.extra_after_use(1);
     return {.resident = forecast.extra_weights(1),
@@ -162,11 +162,11 @@ ExpertCache::Worth ExpertCache::worth(const Layer& layer, const Outlook& outlook
 
 double ExpertCache::gain(const Worth& in, const Worth& out, double independent_tokens) const {
     const double soon = options_.hit_seconds * (in.soon - out.soon);
-    // Also where `in` is better in the long run: not before `out` has served.
+    // Not even where `in` is the more frequent one: `out` is wanted sooner.
     if (soon <= 0) return 0;
     const double difference = in.long_run - out.long_run;
     const double lasting = options_.hit_seconds * options_.horizon;
-    // Most pairs are out of the question without a square root.
+    // Rules out most pairs without computing a square root.
     if (soon + lasting * std::max(0.0, difference) <= options_.fetch_seconds) return 0;
     const double variance = in.long_run * (1 - in.long_run) + out.long_run * (1 - out.long_run);
     const double noise = options_.confidence * std::sqrt(std::max(0.0, variance) / independent_tokens);
@@ -182,7 +182,7 @@ void ExpertCache::propose(std::uint32_t moe_layer) {
     for (std::size_t e = 0; e < n_expert; ++e) worths_[e] = worth(layer, view, e);
     // Those pinned, and those in a slot, are no candidates.
     for (std::size_t e = 0; e < n_expert; ++e) expert_taken_[e] = layer.pinned[e] || layer.slot_of[e] >= 0;
-    // What is still on its way stays until it was there.
+    // A slot keeps an expert that has not yet been usable in a step.
     for (std::size_t s = 0; s < layer.slots.size(); ++s) slot_taken_[s] = layer.slots[s].usable_from > step_;
     const std::size_t most = std::min<std::size_t>(options_.most_fetches, layer.slots.size());
     for (std::size_t i = 0; i < most; ++i) {
@@ -194,8 +194,8 @@ void ExpertCache::propose(std::uint32_t moe_layer) {
     }
 }
 
-/// Of all that pay, the one that is wanted soonest: others can come later. In place of the expert that is worth least
-/// soon, or least in the long run; an empty slot comes before both.
+/// Of all fetches that pay, the one with the largest S(e) - S(v): others can come later. It evicts the expert that is
+/// worth least soon, or least in the long run; an empty slot comes before both.
 std::optional<ExpertFetch> ExpertCache::best_fetch(const Layer& layer, const Outlook& view) const {
     const auto worth_of = [&](std::size_t slot) {
         const std::int32_t expert = layer.slots[slot].expert;

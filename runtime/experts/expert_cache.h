@@ -10,9 +10,10 @@
 //   L = hit_seconds H (f(e) - f(v) - noise)                              where e is the more frequent one
 //   L = -min(fetch_seconds, hit_seconds H (f(v) - f(e) - noise))         where v is: it will be fetched again
 //
-// with H the horizon and `noise` as many standard deviations of the counts' difference as `confidence` says. Of those
-// whose G exceeds `margin` hits, a layer takes the largest S(e) - S(v) first; over all layers the largest G go first.
-// So recency counts as far as it pays for the bus, and routing without skew or memory fetches next to nothing.
+// with H the horizon and `noise` as many standard deviations of f(e) - f(v) as `confidence` says; a difference below
+// the noise counts as 0. Of the fetches whose G exceeds `margin` hits, a layer takes the largest S(e) - S(v) first;
+// over all layers the largest G go first. So recency counts as far as it pays for the bus, and routing without skew or
+// memory fetches next to nothing.
 #pragma once
 
 #include <cstdint>
@@ -36,7 +37,7 @@ struct ExpertCacheOptions {
     ForecastOptions forecast;
 };
 
-/// One MoE layer at first.
+/// What a cache begins with in one MoE layer.
 struct CacheLayer {
     std::vector<double> use;            // [n_expert]: chance that a token uses each
     std::vector<std::uint16_t> pinned;  // on the device for good, outside of the slots
@@ -56,7 +57,7 @@ struct ExpertFetch {
     double gain = 0;            // seconds
 };
 
-/// Uses, an expert once for each token that uses it.
+/// Numbers of uses: an expert counts once for each token that uses it.
 struct CacheHits {
     std::uint64_t pinned = 0, cached = 0, missed = 0;
 
@@ -73,35 +74,35 @@ public:
     /// experts that do not exist or are pinned twice.
     ExpertCache(std::vector<CacheLayer> layers, const ExpertCacheOptions& options);
 
-    /// Numbers of steps that have ended; the coming one has this number.
+    /// Number of steps that have ended; the coming one has this number.
     std::uint64_t step() const { return step_; }
     std::uint32_t n_layer() const { return static_cast<std::uint32_t>(layers_.size()); }
 
     bool is_pinned(std::uint32_t moe_layer, std::uint16_t expert) const { return layers_[moe_layer].pinned[expert]; }
     /// Where the coming step finds it; nothing: not in a slot, or still on its way.
     std::optional<std::uint32_t> slot_of(std::uint32_t moe_layer, std::uint16_t expert) const;
-    /// With those on their way.
+    /// Including those whose expert is still on its way.
     std::span<const CacheSlot> slots(std::uint32_t moe_layer) const { return layers_[moe_layer].slots; }
 
-    /// What the present step's tokens used, once a layer.
+    /// What the present step's tokens used. Call once per layer and step.
     void add_uses(std::uint32_t moe_layer, std::span<const ExpertUse> uses);
-    /// Experts that the next step is likely to use, by whatever evidence. How far hints are trusted is measured.
+    /// Experts that the next step is likely to use. How far hints are trusted depends on how many came true.
     void hint(std::uint32_t moe_layer, std::span<const std::uint16_t> experts);
 
     /// What changed between the step that ended and the coming one. Valid until the next call.
     struct Changes {
-        std::span<const ExpertFetch> begun;    // those they evict are gone at once
+        std::span<const ExpertFetch> begun;    // the experts they evict are gone at once
         std::span<const ExpertFetch> arrived;  // usable from the coming step on; without `evicted` and `gain`
     };
     Changes end_step(std::uint32_t n_tokens);
 
-    /// Between steps. Fewer: those of the highest numbers go, with what they hold or are being filled with. What is
-    /// used while a layer has none is not learnt from.
+    /// Between steps. When there are fewer than before, the slots with the highest numbers go, with what they hold or
+    /// are being filled with. Uses are not learnt from while a layer has no slots.
     void set_slots(std::uint32_t moe_layer, std::uint32_t n_slots);
-    /// Instead of those pinned so far. What is pinned now leaves its slot.
+    /// Replaces those pinned so far. An expert that is pinned leaves its slot. Throws as the constructor.
     void set_pinned(std::uint32_t moe_layer, std::span<const std::uint16_t> experts);
 
-    /// Seconds as in the options; what was learnt about them meanwhile.
+    /// Replaces the two values of the options by measured ones.
     void set_costs(double hit_seconds, double fetch_seconds) {
         options_.hit_seconds = hit_seconds;
         options_.fetch_seconds = fetch_seconds;
@@ -119,7 +120,7 @@ private:
         std::vector<CacheSlot> slots;        // capacity n_expert
         std::vector<std::int32_t> slot_of;   // [n_expert]; -1: none
         std::vector<ExpertUse> uses;         // of the present step; capacity n_expert
-        std::vector<char> hinted, promised;  // [n_expert]: for the next step; for the present one, when it began
+        std::vector<char> hinted, promised;  // [n_expert]: hinted for the next step; for the present one
         double n_hinted = 0, n_kept = 0;     // decayed: hints, and those that were used
     };
     struct Worth {
@@ -131,7 +132,7 @@ private:
         double memory = 0, independent_tokens = 0;
         double hint = 0, hint_resident = 0, hint_fetched = 0;  // share that comes true; uses that follow
     };
-    /// Whether its uses are learnt from: without slots, or fetches into them, nobody asks what comes.
+    /// Whether its uses are learnt from: without slots, or without fetches into them, no forecast is needed.
     bool follows(const Layer& layer) const { return options_.most_fetches > 0 && !layer.slots.empty(); }
     static Outlook outlook(const Layer& layer, std::uint32_t visible_after);
     static Worth worth(const Layer& layer, const Outlook& outlook, std::size_t expert);
@@ -149,8 +150,8 @@ private:
     CacheHits hits_, recent_, present_;
     std::vector<CacheHits> window_;                // [options_.window]
     std::vector<ExpertFetch> proposed_, arrived_;  // room for the most that a step can bring
-    std::vector<Worth> worths_;                    // [n_expert]: of the layer in hand
-    std::vector<char> expert_taken_, slot_taken_;  // [n_expert]: by earlier proposals for the layer in hand
+    std::vector<Worth> worths_;                    // [n_expert]: of the layer being decided
+    std::vector<char> expert_taken_, slot_taken_;  // [n_expert]: by earlier proposals for that layer
 };
 
 }  // namespace lfm

@@ -7,19 +7,19 @@
 namespace lfm {
 namespace {
 
-/// A copy that begins after a step goes on beside the next one; the step after that finds the expert.
+/// A copy that begins after a step runs beside the next one; the step after that finds the expert.
 constexpr std::uint32_t kVisibleAfter = 2;
-/// Of the bus's time in a step, what filling slots may take.
+/// The share of a step's time in which the bus may fill slots.
 constexpr double kShareOfStep = 0.5;
 constexpr std::uint32_t kMostFetches = 64;  // after one step
 
-/// What a hit saves and a fetch costs, of the first layer that has experts.
+/// What a hit saves and a fetch costs, by the times of the first layer that has experts.
 ExpertCacheOptions cache_options(const ExpertResidency::Inputs& in) {
     ExpertCacheOptions options{.hit_seconds = 1, .fetch_seconds = 0.25, .most_fetches = 1};
     for (const ExpertTimes& times : in.times) {
         if (times.host <= 0) continue;
         options.hit_seconds = std::max(times.host - times.device, 0.0);
-        // Beside other work a copy costs what it takes from the host's reading.
+        // Beside other work a copy costs the time by which it slows down the host's reading.
         options.fetch_seconds = times.copy * std::max(times.host_while_copying / times.host - 1, 0.05);
         const double step = in.plan.decode_time.total();
         const double copies = times.copy > 0 ? kShareOfStep * step / (times.copy_latency + times.copy) : 0;
@@ -58,7 +58,7 @@ ExpertResidency::~ExpertResidency() {
     }
 }
 
-/// The plan's order is all that is known of the frequencies: they are taken to fall evenly.
+/// The plan's order is all that is known of the frequencies: they are taken as equal, but for what keeps that order.
 void ExpertResidency::make_cache() {
     const ModelSummary& model = in_.plan.model;
     std::vector<CacheLayer> layers;
@@ -152,7 +152,7 @@ void ExpertResidency::forget(std::uint32_t layer, std::uint32_t first_slot) {
 Bytes ExpertResidency::fit_budget() {
     Bytes given_up;
     if (!cache_) return given_up;
-    // Devices keep memory that is given back until nothing is under way.
+    // Devices do not free memory before all their work is done.
     for (const Fetch& fetch : on_their_way_) in_.device->wait(fetch.copied);
     const Bytes before = in_.device->allocated();
     for (std::uint32_t layer = in_.plan.model.n_layer; layer-- > in_.plan.model.n_layer_dense;) {

@@ -24,7 +24,7 @@ public:
         const Plan& plan;
         const Weights& weights;
         Device* device;                           // null: everything is on the host
-        const std::vector<ExpertTimes>& times;    // [n_layer]; empty: equal costs are assumed
+        const std::vector<ExpertTimes>& times;    // [n_layer]; empty: fixed costs are assumed
         Adaptation adaptation = Adaptation::kOn;  // kOff: the slots keep what they begin with
         std::uint32_t n_threads = 1;              // that fill the slots
     };
@@ -36,7 +36,7 @@ public:
     ExpertResidency(const ExpertResidency&) = delete;
     ExpertResidency& operator=(const ExpertResidency&) = delete;
 
-    /// The one source of truth; changes in end_step and fit_budget only.
+    /// Where each expert is. Changes in end_step and fit_budget only.
     const ExpertTable& table() const { return table_; }
 
     /// After a step, while the device is idle: counts hits, drops what the cache evicts, starts the copies of what
@@ -44,7 +44,7 @@ public:
     /// steps; waits for copies that are late. `choices` [n_moe_layer]: of the step, as the host sees them.
     void end_step(const std::vector<ExpertChoice>& choices, std::uint32_t n_tokens);
 
-    /// The costs of hits and fetches anew, after the times were learnt.
+    /// Computes the costs of hits and fetches again, after Inputs::times have changed.
     void learn_times();
 
     /// Between steps: gives up slots, the last layers' first, until what is allocated is within the device's present
@@ -53,9 +53,9 @@ public:
 
     CacheHits hits() const { return cache_ ? cache_->hits() : CacheHits{}; }
     CacheHits recent_hits() const { return cache_ ? cache_->recent_hits() : CacheHits{}; }
-    /// Over the bus into slots, so far.
+    /// How much end_step has copied into slots so far.
     Bytes fetched() const { return fetched_; }
-    /// Into the slots at the begin.
+    /// What the constructor copied into the slots.
     const Uploaded& uploaded() const { return uploaded_; }
 
 private:

@@ -92,7 +92,10 @@ void ExpertStreams::decide(std::uint32_t layer) {
     const std::uint32_t n_used = in_.plan.model.n_expert_used;
     const ExpertChoice& choice = in_.rows.bridge(kHost).choices[layer - in_.plan.model.n_layer_dense];
     std::ranges::fill(counts_, 0u);
-    for (std::uint32_t i = 0; i < n_tokens_ * n_used; ++i) ++counts_[static_cast<std::uint32_t>(choice.ids[i])];
+    for (std::uint32_t i = 0; i < n_tokens_ * n_used; ++i) {
+        const auto expert = static_cast<std::uint32_t>(choice.ids[i]);
+        if (expert < counts_.size()) ++counts_[expert];  // a device that fails may have written another
+    }
     cold_.clear();
     std::uint32_t n_hot = 0;
     for (std::uint32_t e = 0; e < counts_.size(); ++e) {

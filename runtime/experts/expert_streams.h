@@ -1,4 +1,5 @@
-// Which of the host's experts travel to the device in a step, and in which round. Decisions are the planner's.
+// Which of the host's experts travel to the device in a step, and in which round (staging.h). How many follows from the
+// plan (n_streamed) or from the planner's split_misses.
 #pragma once
 
 #include <cstdint>
@@ -40,10 +41,10 @@ public:
     void decide(std::uint32_t layer);
     /// What must be copied for a round.
     std::span<const CopyRegion> regions(std::uint32_t round) const;
-    /// Bytes that travelled since the last begin_step.
+    /// Bytes and experts that travel in the step of the last begin_step.
     Bytes travelled() const;
     std::uint32_t n_travelled() const;
-    /// Other times for the decisions to come. Between steps.
+    /// Replaces the times for later decisions. Between steps.
     void set_times(std::vector<ExpertTimes> times);
 
 private:

@@ -35,6 +35,7 @@ class RoutingTrace {
 public:
     /// Throws Error{kUnsupportedModel} for a model without experts.
     RoutingTrace(const HyperParameters& hyper, const SyntheticRouting& synthetic);
+    /// Throws Error{kInvalidInput} when there is no token.
     explicit RoutingTrace(RecordedRouting recorded);
 
     /// Throws what reading the file throws.

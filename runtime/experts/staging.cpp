@@ -17,7 +17,7 @@ bool has_experts_elsewhere(const Plan& plan, std::uint32_t layer) {
 
 Staging::Staging(const Plan& plan, const Weights& weights, Device* device) {
     layout_.first_round.assign(plan.model.n_layer + 1, 0);
-    // Nothing travels within a step where that would disturb the work.
+    // Nothing travels within a step where the device cannot copy and compute at once.
     if (device == nullptr || !device->limits().copies_beside_work) return;
     layout_.n_per_round = plan.n_staged / 2;
     for (std::uint32_t i = 0; i < plan.model.n_layer; ++i) {

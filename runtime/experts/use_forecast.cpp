@@ -24,7 +24,7 @@ void UseForecast::add_step(std::span<const ExpertUse> uses, std::uint32_t n_toke
     if (n_tokens == 0) return;
     std::ranges::fill(now_, 0);
     for (const ExpertUse& use : uses) now_[use.expert] += static_cast<double>(use.n_tokens) / n_tokens;
-    // Within a step of many tokens nobody says which followed which.
+    // Within a step of many tokens it is not known which followed which.
     if (n_tokens == 1 && last_was_one_token_) learn();
     last_was_one_token_ = n_tokens == 1;
     const double kept_long = n_tokens == 1 ? long_decay_ : std::pow(long_decay_, n_tokens);
@@ -54,7 +54,7 @@ void UseForecast::learn() {
     fit();
 }
 
-/// Least squares with the prior as so many tokens more, under a, b >= 0 and a + b < 1.
+/// Least squares with the prior as a ridge, under a, b >= 0 and a + b < 1.
 void UseForecast::fit() {
     const double xx = xx_ + ridge_, zz = zz_ + ridge_, xy = xy_ + ridge_ * options_.locality;
     const double determinant = xx * zz - xz_ * xz_;  // > 0, thanks to the ridge

@@ -14,12 +14,12 @@ namespace lfm {
 
 struct ExpertUse {
     std::uint16_t expert = 0;
-    std::uint32_t n_tokens = 0;  // of the step, that used it
+    std::uint32_t n_tokens = 0;  // of the step's tokens, how many used it
 };
 
 struct ForecastOptions {
-    double long_half_life = 512;  // tokens, of f and of the fit
-    double short_half_life = 4;   // tokens, of m
+    double long_half_life = 512;  // tokens; of f and of the fit
+    double short_half_life = 4;   // tokens; of m
     double prior_tokens = 64;     // how many the frequencies given at first count as
     double prior_steps = 8;       // how many the locality given at first counts as
     double locality = 0;          // a, at first

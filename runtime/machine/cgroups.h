@@ -13,9 +13,9 @@ struct CgroupFolder {
     int version;  // 1 or 2
 };
 
-/// Of every group around this process that `controller` ("cpu", "memory") can limit, of both versions, inner ones
-/// first. Not all are there: in a container the process is told the host's names, and the innermost group is the root
-/// folder. `root` stands for "/" (tests have their own).
+/// The folders of every group around this process that `controller` ("cpu", "memory") can limit, of both versions,
+/// inner ones first. Not all exist: in a container the process sees the host's group names, while its own group is
+/// mounted as the root folder. `root` stands for "/" (tests have their own).
 std::vector<CgroupFolder> cgroup_folders(std::string_view controller, const std::string& root = "");
 
 }  // namespace lfm

@@ -9,7 +9,7 @@
 namespace lfm {
 namespace {
 
-/// Of one group; a period of 0 and what is no number say nothing.
+/// The quota of one group, in processors; nothing unless both numbers are positive.
 std::optional<double> quota_of(double quota, double period) {
     if (!(quota > 0 && period > 0)) return std::nullopt;
     return quota / period;
@@ -18,7 +18,7 @@ std::optional<double> quota_of(double quota, double period) {
 /// Version 2: "200000 100000", or "max 100000".
 std::optional<double> quota_2(const std::string& folder) {
     std::ifstream file(folder + "cpu.max");
-    double quota = 0, period = 100'000;  // the kernel's own, where the file has no second number
+    double quota = 0, period = 100'000;  // the kernel's default, where the file has no second number
     if (!(file >> quota)) return std::nullopt;
     if (double read = 0; file >> read) period = read;
     return quota_of(quota, period);

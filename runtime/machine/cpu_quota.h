@@ -7,11 +7,11 @@
 
 namespace lfm {
 
-/// Processors' worth of time, as in 1.5: the least that any of the groups around this process allows, in version 1 or 2
-/// of cgroups. Nothing: no group has a quota. `root` stands for "/" (tests have their own).
+/// Processor time as a number of processors, such as 1.5: the least that any of the groups around this process allows,
+/// in version 1 or 2 of cgroups. Nothing: no group has a quota. `root` stands for "/" (tests have their own).
 std::optional<double> cpu_quota(const std::string& root = "");
 
-/// Threads that a quota keeps busy, of `n_cores`: rounded up, at least one.
+/// How many threads, one per core, a quota keeps busy: rounded up, at least one, at most `n_cores`.
 std::uint32_t threads_within(std::optional<double> quota, std::uint32_t n_cores);
 
 }  // namespace lfm

@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::array<const char*, 8> kNames{"auto", "cpu", "cuda", "hip", "vulkan", "sim", "emulated32", "emulated64"};
 
-/// Those that list devices; the first of a card that has one is taken where none is named.
+/// The backends that list devices. Where the user names none, the first one with a usable card is taken.
 constexpr std::array kListing{BackendName::kCuda, BackendName::kHip, BackendName::kVulkan, BackendName::kEmulated32,
                               BackendName::kEmulated64};
 
@@ -99,7 +99,7 @@ Listed list_module(BackendName backend) {
 
 Listed list(BackendName backend) { return backend == BackendName::kVulkan ? list_vulkan() : list_module(backend); }
 
-/// For programs, until cards have shown the same bits with it.
+/// Off unless the environment asks for it, until runs on real cards have shown that the results are the same.
 bool asks_for_early_start() {
     const char* const value = std::getenv("LFM_EARLY_START");
     return value != nullptr && std::string_view(value) == "1";

@@ -12,8 +12,8 @@
 
 namespace lfm {
 
-/// The last two: kernels of GPUs on the CPU, with warps of 32 and 64 threads. There only where tests are built, and
-/// only when asked for by name.
+/// The last two emulate GPU kernels on the CPU, with warps of 32 and 64 threads. They exist only where tests are built,
+/// and are used only when asked for by name.
 enum class BackendName : std::uint8_t { kAuto, kCpu, kCuda, kHip, kVulkan, kSim, kEmulated32, kEmulated64 };
 
 /// "auto", "cpu", "cuda", "hip", "vulkan", "sim", "emulated32", "emulated64".
@@ -22,16 +22,16 @@ const char* backend_text(BackendName name);
 
 struct FoundDevice {
     BackendName backend = BackendName::kAuto;
-    std::uint32_t index = 0;  // among its backend's
-    /// Name, backend, kind of memory, memory, free memory where the driver tells it, context; no figures.
+    std::uint32_t index = 0;  // among its backend's devices
+    /// Name, backend, kind of memory, memory, free memory where the driver tells it, context; no measured figures.
     DeviceProfile description;
     std::string driver;
     std::string why_unusable;  // empty: usable
     bool emulated = false;     // computes on the CPU: used only when asked for by name
 };
 
-/// Those of one backend, or of all (kAuto), where a card that several drivers show appears once. Empty for kCpu and
-/// kSim, and where there is no driver.
+/// The devices of one backend, or of all but the two emulations (kAuto); a card that several drivers show appears once.
+/// Empty for kCpu and kSim, and where there is no driver.
 std::vector<FoundDevice> find_devices(BackendName backend);
 
 struct DeviceOptions {

@@ -56,7 +56,7 @@ CgroupMemory cgroup_memory(const std::string& root) {
         const auto limit = number_in(folder.path + files.limit);
         if (!limit) continue;
         const Bytes used{number_in(folder.path + files.used).value_or(0)};
-        // A wide group may be nearly used up by others.
+        // A group with a higher limit may have less left, because other processes use it.
         const Bytes left = difference({*limit}, difference(used, droppable(folder.path, files)));
         if (!memory.left || left < *memory.left) memory.left = left;
         if (!memory.limit || *limit < memory.limit->value) {

@@ -8,14 +8,14 @@
 
 namespace lfm {
 
-/// Installed, as the kernel counts it; a lower limit of the cgroup replaces it. 0 when neither is known.
+/// Installed memory as the kernel counts it, or the limit of the cgroup if that is lower. 0 when neither is known.
 Bytes installed_memory();
 
-/// That can be taken now without swapping, within the limits of the cgroups around this process. Pages of files count:
-/// they are dropped when memory is asked for.
+/// Memory that can be taken now without swapping, within the limits of the cgroups around this process. Cached pages of
+/// files count as available: the kernel drops them when memory is asked for.
 Bytes available_memory();
 
-/// Limit and use of a cgroup, the tightest of those around it. `root` stands for "/" (tests have their own).
+/// Limit and use of the cgroup with the lowest limit around this process. `root` stands for "/" (tests have their own).
 struct CgroupMemory {
     std::optional<Bytes> limit;
     Bytes used;

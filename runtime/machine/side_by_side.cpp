@@ -14,7 +14,7 @@ namespace lfm {
 
 namespace {
 
-/// A favour: where it is refused, the scheduler places the thread.
+/// Not essential: where it is refused, the scheduler places the thread.
 void stay_on(std::uint32_t processor) {
     cpu_set_t set;
     CPU_ZERO(&set);
@@ -31,7 +31,7 @@ double seconds_side_by_side(std::uint32_t n_threads, const std::function<void(st
     std::atomic<bool> started = false;
     const std::vector<std::uint32_t> processors = n_threads > 1 ? core_processors() : std::vector<std::uint32_t>{};
     std::vector<std::jthread> threads;
-    const struct Opening {  // also when no further thread can be started: those that wait must end
+    const struct Opening {  // also when a thread cannot be started: those that wait must end
         std::atomic<bool>& gate;
         ~Opening() { gate = true; }
     } opening{started};

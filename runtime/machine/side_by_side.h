@@ -1,4 +1,5 @@
-// Plain threads at once, timed: for yardsticks, which must not depend on the scheduler they judge.
+// Times plain threads that run at once: for reference figures, which must not depend on the scheduler that is compared
+// with them.
 #pragma once
 
 #include <cstdint>
@@ -6,9 +7,9 @@
 
 namespace lfm {
 
-/// Runs work(0) … work(n_threads - 1), each on a new thread and, as far as there are, a core of its own: a scheduler
-/// leaves new threads on one core for some milliseconds. Returns the seconds from when all were there until the
-/// last was done. Starting the threads is left out: many do little work in less time than it takes to start them.
+/// Runs work(0) … work(n_threads - 1), each on a new thread and, as far as there are enough, a core of its own: the
+/// system's scheduler may leave new threads on one core for some milliseconds. Returns the seconds from when all are
+/// ready until the last is done. Starting the threads is left out: it can take longer than the work.
 /// `work` must not throw.
 double seconds_side_by_side(std::uint32_t n_threads, const std::function<void(std::uint32_t)>& work);
 

@@ -23,7 +23,7 @@ struct Topology {
     }
 };
 
-/// A processor (one of its threads) of each core of the fastest kind among those this process may run on.
+/// One logical processor of each core that this process may run on, of the fastest kind only.
 std::vector<std::uint32_t> fast_cores(hwloc_topology_t topology) {
     hwloc_const_cpuset_t allowed = hwloc_topology_get_allowed_cpuset(topology);
     const std::unique_ptr<hwloc_bitmap_s, void (*)(hwloc_bitmap_t)> usable(hwloc_bitmap_dup(allowed),

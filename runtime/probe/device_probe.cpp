@@ -73,7 +73,7 @@ public:
         Read& read = known->second;
         if (is_new) {
             record_read(read, memory, 1);
-            run(read.program);  // what is slow at first
+            run(read.program);  // the first run is slower
             const double times = kLongEnough / run(read.program);
             const double most = 1.0 * kMostPasses * static_cast<double>(memory.size() / (kRowBytes * kMatrixRows) + 1);
             const auto n_matrices = static_cast<std::uint32_t>(std::clamp(times, 1.0, most));
@@ -121,7 +121,7 @@ public:
     }
 
 private:
-    /// Where kernels do not wait: the host waits, then hands the next program over.
+    /// For devices that cannot wait for the host by themselves: the host waits, then hands the next program over.
     double meeting_by_caller_seconds(std::uint32_t count) {
         const auto meet = [&](ProgramId program) {
             const Point end = device_->submit(program, {});
@@ -136,7 +136,7 @@ private:
 
     struct Read {
         Program program;
-        std::size_t bytes = 0;  // by the program
+        std::size_t bytes = 0;  // that the program reads
     };
     struct Download {
         StepParams step;
@@ -160,7 +160,7 @@ private:
         read.program = device_->record(operations, one_token_);
     }
 
-    /// Rows of equal length, as many as a step may have.
+    /// As rows of equal length, not more than a step may have.
     void record_download(Download& download, std::size_t size) {
         const std::size_t n_rows = std::max<std::size_t>(size / kCopyRowBytes, 1);
         const auto n_cols = static_cast<std::uint32_t>(std::max<std::size_t>(size / n_rows / sizeof(float), 1));

@@ -27,15 +27,15 @@ public:
     std::byte* take(std::size_t size) override;
     void write(std::byte* to, std::span<const std::byte> from) override;
     DeviceProfile description() override { return description_; }
-    /// A token through F32 matrices that the memory is taken for, of a slow device through the first of them; at least
-    /// a row of 8 KiB, else Error{kUsage}.
+    /// Times products of one token with the memory, read as F32 matrices; on a slow device with the first of them only.
+    /// Throws Error{kUsage} for less than a row of 8 KiB.
     double read_seconds(std::span<const std::byte> memory) override;
     bool registers_memory() override;
     /// To the device: the copy lane. From it: a recorded copy into pinned memory, or a download. Throws Error{kUsage}
-    /// for a size of 0 or beyond kLargestProbeCopy.
+    /// for a size of 0 or beyond kLargestProbeCopy, and for kRegistered without registers_memory().
     double copy_seconds(const CopyTest& test) override;
-    /// Between the device's reaching a point and its reaching the next one, which waited for the host, lies one
-    /// operation of one row. 1 to 1024, else Error{kUsage}.
+    /// In each handshake the host signals a device that waits, and the device runs an operation of one row and reaches
+    /// the next point. Throws Error{kUsage} for a `count` outside of 1 to 1024.
     double handshake_seconds(std::uint32_t count) override;
 
 private:

@@ -27,7 +27,7 @@ public:
 
     /// Prepared for kProbeLimits; lives as long as the place.
     virtual Backend& backend() = 0;
-    /// The same when it is a device, whose work is enqueued; null: it does what it is asked at once.
+    /// The same backend when it is a device, whose work is enqueued. Null: operations run when they are called.
     virtual Device* device() { return nullptr; }
     /// Lives as long as the place. Throws Error{kShortfall} when refused.
     virtual std::byte* take(std::size_t size) = 0;
@@ -56,8 +56,8 @@ public:
     virtual double read_seconds(std::span<const std::byte> memory) = 0;
     /// Whether copies to the device from pages registered with its driver can be measured.
     virtual bool registers_memory() { return false; }
-    /// Seconds of one copy between a host buffer and device memory, both the device's affair. Called from one thread
-    /// at a time, not always the same.
+    /// Seconds of one copy between a host buffer and device memory, both of which the implementation provides. Called
+    /// from one thread at a time, not always the same.
     virtual double copy_seconds(const CopyTest& test) = 0;
     /// Seconds of `count` handshakes within a recorded step: the host waits for the device and starts it again.
     virtual double handshake_seconds(std::uint32_t count) = 0;
@@ -78,12 +78,12 @@ struct ProbeOptions {
 
 struct ProbeResult {
     MachineProfile machine;
-    /// What a user should know: figures that moved, devices left out.
+    /// What a user should know: figures that varied much, devices left out.
     std::vector<std::string> remarks;
 };
 
 /// Blocks for the time of the options. A device that fails is left out, with a remark. Throws Error{kInterrupted} soon
-/// after `stop` became true, Error{kUsage} for a number of threads that cannot be.
+/// after `stop` became true, Error{kUsage} for more than 1024 threads.
 ProbeResult probe_machine(const ProbeOptions& options, std::span<ProbedDevice* const> devices);
 
 /// The identity that probe_machine's profile would have, without measuring.

@@ -19,12 +19,12 @@ double copy_gb_per_s(ProbedDevice& device, CopyDirection direction, HostPages pa
            device.copy_seconds({.direction = direction, .pages = pages, .size = kLargestProbeCopy}) * 1e-9;
 }
 
-/// A card's caches hold what a processor's do not: a type's weights are to be larger than they are.
+/// A card's caches may be larger than a processor's, and the weights of each type should be larger than the caches.
 std::size_t memory_for(const ProbeShare& share, ProbedDevice& device, const DeviceProfile& profile) {
     const std::uint64_t free = profile.free.value_or(profile.memory).value;
     const std::uint64_t wanted = profile.memory_kind == DeviceMemory::kOwn ? 2 * share.memory : share.memory;
     std::uint64_t memory = std::min<std::uint64_t>(wanted, free / 4);
-    // It is one block, with some rows beside it.
+    // It is allocated as one block, together with some rows.
     if (device.device() != nullptr) memory = std::min(memory, device.device()->limits().largest_block.value / 4 * 3);
     return memory;
 }
@@ -35,7 +35,7 @@ struct BothSides {
     double host = 0;
 };
 
-/// The host reads its memory once; copies to the device go on all the while, and whole ones count.
+/// The host reads its memory once; copies to the device are repeated until it is done, and all of them count.
 BothSides read_while_copying(ProbedDevice& device, std::span<const std::byte> memory, std::uint32_t n_threads) {
     BothSides both;
     std::exception_ptr failure;
@@ -101,7 +101,7 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
                  kRegistered);
     add_copy("copies to pinned memory", profile.d2h_pinned_gb_per_s, kDeviceToHost, kPinned);
     add_copy("copies to pageable memory", profile.d2h_pageable_gb_per_s, kDeviceToHost, kPageable);
-    BothSides both;  // two figures of one measurement: the second trial gives what the first one saw
+    BothSides both;  // two figures of one measurement: the second trial returns what the first one measured
     trials.push_back({"copies while the host reads", "GB/s", &profile.h2d_while_host_reads_gb_per_s, [&] {
                           both = read_while_copying(device, host.bytes(), share.n_threads);
                           return both.bus;

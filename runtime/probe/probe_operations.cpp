@@ -14,12 +14,12 @@ constexpr std::uint32_t kWidth = 2048;  // n_embd
 constexpr std::uint32_t kHeads = 32, kKvHeads = 8, kHeadDim = 64;
 constexpr std::uint32_t kGemmRows = 2048, kMostGemmRows = 8192;
 constexpr std::uint32_t kMostCaches = 4, kMostTimes = 32;
-// A device that takes longer for one piece of work than a sample is to take gets less of it.
+// What a device gets at least, when its usual piece of work takes longer than a sample should.
 constexpr std::uint32_t kFewRows = 1024, kFewPositions = 2048;
-constexpr double kSlow = 4;  // samples: the attention of a long context is worth them
+constexpr double kSlow = 4;  // times a sample's length: attention over a long context is worth that
 constexpr std::size_t kPositionBytes = std::size_t{2} * kKvHeads * kHeadDim * 2;  // key and value in f16
 
-constexpr std::uint32_t kRowStep = 64;                      // rows come in multiples: no kernel meets a ragged end
+constexpr std::uint32_t kRowStep = 64;                      // rows come in multiples: no kernel has a remainder
 constexpr std::size_t kMatrixBytes = std::size_t{8} << 20;  // about [2048 → 7168] in Q4_0, an FFN matrix of LFM2-8B
 constexpr std::size_t kPieceBytes = std::size_t{4} << 20;   // random weights that are written again and again
 constexpr int kLayers = 24;
@@ -60,7 +60,7 @@ void ProbeOperations::lay_out() {
     }
     const std::size_t cache_bytes = n_caches_ * n_positions_ * kPositionBytes;
     const std::size_t share = (setup_.memory - std::min(cache_bytes, setup_.memory)) / weights_.size();
-    // A piece of work is at least 64 rows of many tokens: every thread gets one, within reason.
+    // With many tokens a thread takes at least 64 rows at once: enough for every thread, up to kMostGemmRows.
     const std::uint32_t least_gemm = std::min(kRowStep * setup_.n_threads, kMostGemmRows);
     largest_gemm_ = std::max(kGemmRows, least_gemm);
     for (auto& [type, weights] : weights_) {
@@ -73,7 +73,7 @@ void ProbeOperations::lay_out() {
         cache_ = carver.take<std::byte>(cache_bytes);
         const std::size_t big = carver.used();
         x_ = carver.take<float>(std::size_t{kProbeLimits.n_batch} * kWidth);
-        // More than any matrix of matvec gives.
+        // More than the product of any matvec matrix needs.
         y_ = carver.take<float>(std::size_t{kProbeLimits.n_batch} * largest_gemm_);
         normed_ = carver.take<float>(kWidth);
         norm_ = carver.take<float>(kWidth);
@@ -123,7 +123,7 @@ MatmulArgs ProbeOperations::multiply(RowsView x, const WeightView& weight) const
     return {.x = x, .outputs = {MatmulOutput{weight, {y_, weight.n_out}}}, .n_outputs = 1};
 }
 
-/// Stages are a device's when the place is one: then they are enqueued, a step at a time, as a model's are.
+/// When the place is a device, the stages run there: they are enqueued, a step at a time, as a model's are.
 std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<Stage> program, const StepParams& params) {
     if (on_device())
         for (Stage& stage : program) stage.device = setup_.place.device()->id();
@@ -165,7 +165,7 @@ void ProbeOperations::record_gemm(Weights& weights) {
     };
     const std::uint32_t least = std::min({kRowStep * setup_.n_threads, kMostGemmRows, weights.n_rows});
     record(least, 1);
-    if (on_device()) weights.gemm->run(setup_.stop);  // what is slow at first
+    if (on_device()) weights.gemm->run(setup_.stop);  // the first run is slower
     const double seconds = seconds_of([&] { weights.gemm->run(setup_.stop); });
     const std::uint32_t n_rows =
         to_step(least * setup_.longest_sample / seconds, least, std::min(largest_gemm_, weights.n_rows));
@@ -196,7 +196,7 @@ void ProbeOperations::record_attention() {
         last_of_.position = n_positions - 1;
         return seconds_of([&] { attention_->run(setup_.stop); });
     };
-    run_with(kRowStep);  // what is slow at first
+    run_with(kRowStep);  // the first run is slower
     const std::uint32_t some = std::min(kFewPositions, n_positions_);
     n_attended_ = to_step(some * kSlow * setup_.longest_sample / run_with(some), some, n_positions_);
     const std::uint32_t times = times_for(run_with(n_attended_));
@@ -224,7 +224,7 @@ void ProbeOperations::record_layers() {
         program.push_back({.name = "layer", .operations = {norm, matmul, matmul, add, norm, matmul, matmul, add}});
     layers_ = make_executor(std::move(program), one_token_);
     if (!on_device()) return;
-    layers_->run(setup_.stop);  // what is slow at first
+    layers_->run(setup_.stop);  // the first run is slower
     layers_times_ = std::min(layers_times_, times_for(seconds_of([&] { layers_->run(setup_.stop); })));
 }
 

@@ -32,7 +32,8 @@ public:
 
     /// Gigabytes of weights a second: one token through all weights of this type (a slow type: part of them).
     double matvec_gb_per_s(DType type);
-    /// Two operations per multiply-add: 512 tokens through [2048 → 2048], or fewer rows where that takes too long.
+    /// Two operations per multiply-add: 512 tokens through [2048 → 2048]. Fewer rows where that takes too long, more
+    /// rows for more than 32 threads.
     double gemm_gflop_per_s(DType type);
     /// Gigabytes of an f16 key/value cache a second: one token at the end of 32768 positions (fewer where memory is
     /// scarce), 32 heads, 8 of keys and values.
@@ -45,7 +46,7 @@ public:
     /// Everything that was filled with weights and cache.
     std::span<const std::byte> memory() const { return memory_; }
 
-    /// Trials for all of it, into `matvec` and so on.
+    /// Trials of all these figures, and where their results go.
     struct Figures {
         TypeFigures& matvec;
         TypeFigures& gemm;
@@ -72,8 +73,8 @@ private:
     void record_gemm(Weights& weights);
     void record_attention();
     std::unique_ptr<Executor> make_attention(std::uint32_t times);
-    /// How often work that takes so long is done within a sample: on a device handing over a step takes as long as
-    /// little work does.
+    /// How often work of this duration is repeated within a sample: on a device, handing over a step can take as long
+    /// as a small piece of work.
     std::uint32_t times_for(double seconds) const;
     void record_layers();
     void report(std::size_t done);
@@ -86,7 +87,7 @@ private:
     StepSequence last_of_;  // which last_token_ belongs to
     std::map<DType, Weights> weights_;
     std::uint32_t n_positions_ = 0;
-    std::uint32_t n_caches_ = 1;         // devices': together more than their own caches hold
+    std::uint32_t n_caches_ = 1;         // on devices: together more than the device's caches hold
     std::uint32_t n_attended_ = 0;       // positions; of a slow device fewer
     std::uint32_t attention_times_ = 1;  // in a sample
     std::uint32_t layers_times_ = 16;    // likewise

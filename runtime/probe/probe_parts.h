@@ -16,14 +16,15 @@ struct ProbeShare {
     ProbeEffort effort = ProbeEffort::kQuick;
     std::uint32_t n_threads = 1;  // of the host
     std::size_t memory = 0;
-    TrialTime time;  // progress: nothing
+    TrialTime time;  // without progress
     std::function<void(std::string_view step, double share_done)> progress;
 };
 
-/// All that needs no measuring.
+/// The host's profile without measured figures.
 HostProfile describe_host(std::uint32_t n_threads);
 
-/// Measures into `host`; returns remarks. Throws what a stop or a lack of memory throws.
+/// Measure into `host` and `profile`; return remarks. Throw Error{kInterrupted} after a stop, Error{kShortfall} when
+/// memory is refused, and what the device throws.
 std::vector<std::string> probe_host(const ProbeShare& share, HostProfile& host);
 std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& device, DeviceProfile& profile);
 

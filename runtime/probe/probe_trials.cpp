@@ -14,7 +14,7 @@ constexpr std::size_t kEnoughRounds = 5;
 constexpr double kNoisySpread = 0.1;
 constexpr std::size_t kMostRemarks = 4;
 
-/// Of sorted values; between two of them the straight line.
+/// Of sorted values, with linear interpolation between two of them.
 double quantile(std::span<const double> sorted, double share) {
     const double at = share * static_cast<double>(sorted.size() - 1);
     const auto below = static_cast<std::size_t>(at);
@@ -22,7 +22,7 @@ double quantile(std::span<const double> sorted, double share) {
     return sorted[below] + (at - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-/// Takes every trial's samples of one round; false when time ran out within it.
+/// Runs all trials in rounds and keeps their samples.
 class Rounds {
 public:
     Rounds(std::span<const Trial> trials, const TrialTime& time)
@@ -40,6 +40,7 @@ public:
     std::vector<double>& samples(std::size_t trial) { return samples_[trial]; }
 
 private:
+    /// Takes every trial's samples of one round; false when time ran out within it.
     bool run_one(ProbeClock::time_point end) {
         int most = 1;
         for (const Trial& trial : trials_) most = std::max(most, trial.per_round);

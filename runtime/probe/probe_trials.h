@@ -25,15 +25,15 @@ struct Trial {
 };
 
 struct TrialTime {
-    ProbeClock::time_point end;       // no further round after it, if there were enough,
-    ProbeClock::time_point last_end;  // and none in any case; only the first round is never cut short
+    ProbeClock::time_point end;       // no further sample after it, if there were enough rounds,
+    ProbeClock::time_point last_end;  // and none in any case, except in the first round
     const std::atomic<bool>* stop = nullptr;
     std::function<void(double share_done)> progress;
 };
 
 /// One round that does not count, then rounds until time is up. Returns remarks on figures whose quartiles lie more
 /// than a tenth of the median apart: the worst of them, and how many there are. Throws Error{kInterrupted} when `stop`
-/// became true, Error{kInvalidInput} for samples that cannot be.
+/// became true, Error{kInvalidInput} for samples that are not positive, finite numbers.
 std::vector<std::string> run_trials(std::span<const Trial> trials, const TrialTime& time);
 
 /// Throws Error{kInterrupted} when `stop` became true.
@@ -48,7 +48,7 @@ double seconds_of(Work&& work) {
     return passed.count() > 1e-9 ? passed.count() : 1e-9;
 }
 
-/// For people: "0.42", "12.3", "840".
+/// For messages: "0.42", "12.3", "840".
 std::string three_figures(double value);
 
 }  // namespace lfm

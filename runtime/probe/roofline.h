@@ -1,5 +1,5 @@
 // Matmul on the CPU beside what the machine gives in the same moments: for few tokens how fast it reads memory, for
-// many how fast it multiplies on registers.
+// many how fast it multiplies in registers.
 #pragma once
 
 #include <atomic>
@@ -23,11 +23,11 @@ struct RooflineMatrix {
 struct RooflineResult {
     RooflineMatrix matrix;
     std::uint32_t n_tokens = 0;
-    // One token: bytes of weights a second, and of a plain read loop. More: operations a second (two per
-    // multiply-add), and those of the type's multiply_stream; limit 0 for plain loops.
+    // Fewer than cpu::kFewestUnpacked tokens: bytes of weights a second, and of a plain read loop. More: operations a
+    // second (two per multiply-add), and those of the type's multiply_stream; limit 0 for plain loops.
     double rate = 0;
     double limit = 0;
-    double share = 0;  // median of the ratios of neighbours in time; 0: no limit
+    double share = 0;  // median of rate / limit, each measured in succession; 0: no limit
 };
 
 struct RooflineOptions {
@@ -35,13 +35,13 @@ struct RooflineOptions {
     std::vector<std::uint32_t> batches;     // tokens at once, at least 1 each
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
     std::uint32_t n_threads = 1;
-    std::uint32_t repetitions = 5;      // at least 1; each a median's sample
-    std::size_t memory = 512ull << 20;  // of weights for one token: more than caches hold
+    std::uint32_t repetitions = 5;      // at least 1; samples of each median
+    std::size_t memory = 512ull << 20;  // of weights for few tokens: more than caches hold
     const std::atomic<bool>* stop = nullptr;
 };
 
-/// The matrices that `model` multiplies by whole, each once; of experts one. Without those under a megabyte in it,
-/// whose time is not that of a matmul.
+/// The matrices that `model` multiplies by, each type and shape once, of experts that of one. Leaves out an embedding
+/// that is only looked up, and matrices under 1 MiB, whose time is not that of a matmul.
 std::vector<RooflineMatrix> roofline_matrices(const ModelDescription& model);
 
 /// Blocks; calls `done` with each result. Throws Error{kShortfall} when memory is refused, Error{kInterrupted} when

@@ -33,14 +33,14 @@ struct Activations {
 /// Rows that cross between host and device, in memory that both see.
 struct BridgeRows {
     RowsView hidden;                     // [n_batch, n_embd]
-    RowsView normed;                     // [n_batch, n_embd]: the input of experts elsewhere
-    RowsView others;                     // [n_batch, n_embd]: the sum of experts elsewhere
+    RowsView normed;                     // [n_batch, n_embd]: the input of experts on the other side
+    RowsView others;                     // [n_batch, n_embd]: the sum of experts on the other side
     RowsView logits;                     // [n_outputs, n_vocab]
     std::vector<ExpertChoice> choices;   // as in Activations
     std::vector<std::int32_t*> slot_of;  // [n_map][n_expert]: StagedExperts::slot_of
 };
 
-/// Everything a step's rows stand in. With a device the host's `hidden`, `logits` and `choices` are the bridge's.
+/// The memory of a step's rows. With a device the host's `hidden`, `logits` and `choices` are the bridge's.
 class StepRows {
 public:
     /// `n_maps`: how many maps of staged experts the bridge holds. `device` may be null. Throws Error{kShortfall}.
@@ -48,7 +48,7 @@ public:
 
     /// The rows that operations of the host, or of a device, work on.
     const Activations& of(DeviceId side) const { return sides_[side.value].rows; }
-    /// The shared rows, at the addresses by which this side knows them.
+    /// The shared rows, at the addresses that are valid on this side.
     const BridgeRows& bridge(DeviceId side) const { return sides_[side.value].bridge; }
 
 private:

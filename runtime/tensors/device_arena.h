@@ -1,4 +1,4 @@
-// Device memory for many pieces: their sizes first, then as few blocks as the device allows, then their addresses.
+// Device memory for many pieces: first their sizes are added, then a few large blocks are taken that hold them all.
 #pragma once
 
 #include <cstddef>

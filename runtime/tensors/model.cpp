@@ -20,7 +20,7 @@
 namespace lfm {
 namespace {
 
-/// Whole pages only. Returns how many bytes.
+/// Whole pages only. Returns the number of bytes given back.
 Bytes give_back_pages(const std::byte* from, std::size_t size) {
     const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
     const auto begin = (reinterpret_cast<std::uintptr_t>(from) + page - 1) / page * page;
@@ -33,7 +33,7 @@ Bytes give_back_pages(const std::byte* from, std::size_t size) {
     return {end - begin};
 }
 
-/// The place of a description's tensors in another file would be anywhere.
+/// Throws unless the file has every tensor where the description says.
 void require_described(const GgufFile& file, const ModelDescription& description) {
     for (const TensorRef* tensor : all_tensors(description)) {
         const GgufTensor* found = file.find_tensor(tensor->name);
@@ -45,7 +45,7 @@ void require_described(const GgufFile& file, const ModelDescription& description
     }
 }
 
-/// The first tensor with bytes at `offset` or behind it.
+/// The first tensor with bytes at `offset` or after it.
 const TensorRef* tensor_from(const ModelDescription& description, std::uint64_t offset) {
     const TensorRef* first = nullptr;
     for (const TensorRef* tensor : all_tensors(description))
@@ -100,7 +100,7 @@ void Model::upload(const DeviceLoad& to) {
     if (device_ != nullptr) uploaded_ = lfm::upload(*device_, weights_->uploads(), to.n_threads, to.progress);
 }
 
-/// Gives back the file's pages of what the device holds now. A hint to the system, which may keep them cached.
+/// Gives back the file's pages of what was copied to the device. A hint to the system, which may keep them cached.
 Bytes Model::drop_uploaded() const {
     Bytes dropped;
     if (device_ == nullptr) return dropped;

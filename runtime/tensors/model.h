@@ -16,7 +16,7 @@
 
 namespace lfm {
 
-/// The device that the plan names, which outlives the model, and what is called as bytes are copied there.
+/// The device that the plan names, which outlives the model, and a callback for the progress of copying to it.
 struct DeviceLoad {
     Device* device = nullptr;
     LoadProgress progress;
@@ -31,10 +31,11 @@ public:
     /// changes meanwhile.
     static Model load(GgufFile file, const ModelDescription& description, const Plan& plan, Ledger& ledger,
                       const DeviceLoad& to = {});
-    /// Random weights of the described shapes in memory of our own, where all of them stay. `plan` as for load.
+    /// Random weights of the described shapes, in memory that the model owns and keeps, also when it copies them to the
+    /// device. `plan` as for load.
     static Model random(const ModelDescription& description, const Plan& plan, std::uint64_t seed, Ledger& ledger,
                         const DeviceLoad& to = {});
-    /// Weights that nobody reads: addresses without memory, but for vectors. For studies of time.
+    /// Weights that nobody reads: addresses whose pages are never written, except for vectors. For simulated time.
     static Model absent(const ModelDescription& description, const Plan& plan, Ledger& ledger, const DeviceLoad& to);
 
     const ModelDescription& description() const { return description_; }
@@ -54,7 +55,7 @@ public:
     std::optional<Error> file_error() const;
 
     /// Brings all pages of the weights that the host computes with into memory, so that the first token does not wait
-    /// for the disk. Reports progress. Does nothing for weights that already are in memory of our own or would not fit.
+    /// for the disk. Reports progress. Does nothing for weights that are not a file's, or that would not fit.
     void read_ahead(const LoadProgress& progress) const;
 
 private:

@@ -29,7 +29,7 @@ constexpr std::array<const char*, 14> kSpecials{"<|pad|>",
                                                 "<|tool_response_start|>",
                                                 "<|tool_response_end|>"};
 
-// The plain form, in the words that the demo model has too (recognised exactly: see chat_template.cpp).
+// The plain format, the same text as in the demo model (recognised exactly: see chat_template.cpp).
 constexpr const char* kTemplate = R"({{- bos_token -}}
 {%- for message in messages -%}
     {{- "<|im_start|>" + message["role"] + "\n" + message["content"] + "<|im_end|>\n" -}}

@@ -86,7 +86,7 @@ void fill_block(DType type, float spread, Random& random, std::byte* at) {
         case DType::kQ5_K: put_f16(at, d), put_f16(at + 2, 15.5f * d); break;
         case DType::kQ6_K: put_f16(at + 208, d); break;
         case DType::kMXFP4: {
-            // Levels spread over 6.5 units; the nearest power of two.
+            // The levels' spread is about 6.5 units; the scale is the nearest power of two.
             const int exponent = static_cast<int>(std::lround(std::log2(spread / 6.5f))) + 128;
             *at = static_cast<std::byte>(std::clamp(exponent, 0, 254));
             break;
@@ -97,8 +97,8 @@ void fill_block(DType type, float spread, Random& random, std::byte* at) {
 
 constexpr std::size_t kPiece = std::size_t{1} << 20;  // bytes filled by one task
 
-/// Matrices copy blocks out of a pool of random ones, each piece from another place on: as good as random for speed and
-/// arithmetic, at the speed of memory.
+/// Random blocks that matrices are filled with, each run of them from a random place in the pool: as good as random for
+/// speed and arithmetic, and as fast as copying.
 class Pool {
 public:
     Pool(DType type, float spread, std::uint64_t seed) : block_bytes_(dtype_info(type).block_bytes) {
@@ -108,11 +108,11 @@ public:
             fill_block(type, spread, random, blocks_.data() + at);
     }
 
-    /// `to` begins at a block.
+    /// `to` begins at a block boundary.
     void copy(std::span<std::byte> to, std::uint64_t seed) const {
         Random random(seed);
         while (!to.empty()) {
-            // Runs of about a page, each from a random block on.
+            // Runs of about a page, each starting at a random block.
             const std::size_t n_blocks = blocks_.size() / block_bytes_;
             const std::size_t from = random.next() % n_blocks * block_bytes_;
             const std::size_t run =
@@ -144,7 +144,7 @@ void fill_tensor(const TensorRef& tensor, std::span<std::byte> data, std::uint64
         Random random(seed);
         return fill_vector(tensor, data.data(), random);
     }
-    // Small embeddings keep tied logits small; other rows divide by their length.
+    // Small embeddings keep tied logits small; other rows divide by the root of their length.
     const bool embedding = tensor.name == "token_embd.weight";
     const float spread = embedding ? 0.05f : 1.0f / std::sqrt(static_cast<float>(tensor.dims[0]));
     const Pool pool(tensor.type, spread, seed);

@@ -10,16 +10,16 @@
 
 namespace lfm {
 
-/// Bytes from the first tensor's beginning to the last one's end.
+/// Bytes from the beginning of the data section to the end of its last tensor.
 std::uint64_t data_section_size(const ModelDescription& model);
 
 /// Fills every tensor at its offset in `data` with valid blocks whose values are small enough for a forward pass to
-/// stay finite: about 1/sqrt(row length) for matrices, around one for norms. Every page gets its own content.
+/// stay finite: about 1/sqrt(row length) for matrices, around one for norms. Writes every page.
 /// Repeatable by seed, whatever the number of threads.
 void fill_random(const ModelDescription& model, std::span<std::byte> data, std::uint64_t seed);
 
 using TensorSink = std::function<void(const TensorRef& tensor, std::span<const std::byte> data)>;
-/// The same bytes, tensor by tensor in the order of all_tensors: in memory is one at a time.
+/// The same bytes, tensor by tensor in the order of all_tensors: only one is in memory at a time.
 void random_tensors(const ModelDescription& model, std::uint64_t seed, const TensorSink& sink);
 
 /// A matrix alone, as fill_random makes it.

@@ -10,13 +10,13 @@ namespace {
 
 using Range = std::span<const std::byte>;
 
-/// Into slots, or for one step.
+/// Whether experts of the layer may be copied to the device: into slots, or for one step.
 bool may_travel(const Plan& plan, const Device& device, std::uint32_t layer) {
     if (layer < plan.model.n_layer_dense || plan.layers[layer] == kHost) return false;
     return plan.n_slots[layer] > 0 || (plan.n_staged > 1 && device.limits().copies_beside_work);
 }
 
-/// In order, neighbours as one.
+/// The matrices of all experts that may travel, by address, with adjacent ones merged.
 std::vector<Range> ranges_of(const Plan& plan, const Weights& weights, const Device& device) {
     std::vector<Range> parts;
     for (std::uint32_t layer = 0; layer < plan.model.n_layer; ++layer) {

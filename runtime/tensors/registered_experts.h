@@ -11,11 +11,11 @@ namespace lfm {
 
 class RegisteredExperts {
 public:
-    /// Registers nothing when `device` is null or would not gain by it, when no expert may travel, or when they are
-    /// more than the system has memory for. Never more than the plan leaves in RAM: whole pages only.
+    /// Registers nothing when `device` is null or would not gain by it, when no expert may travel, or when those that
+    /// may are larger than the available memory. Only experts that the plan leaves in RAM, and of them whole pages.
     RegisteredExperts(const Plan& plan, const Weights& weights, Device* device);
 
-    /// Of the experts that may travel, and what the driver accepted of them. Both 0: nothing was asked.
+    /// The size of the experts that may travel, and how much of it the driver accepted. Both 0: nothing was asked.
     Bytes wanted() const { return wanted_; }
     Bytes registered() const { return registered_; }
 

@@ -1,4 +1,4 @@
-// One sequence: its tokens, and how far its state in the pool has come.
+// One sequence: its tokens, and how many of them its state in the pool covers.
 #pragma once
 
 #include <cstdint>
@@ -11,17 +11,17 @@
 
 namespace lfm {
 
-/// A place to return to: the rings' windows, copied. Keys and values before `position` stay where they are.
+/// A position to return to, with a copy of the rings' windows. Keys and values before `position` stay where they are.
 struct Checkpoint {
     std::uint32_t position = 0;
     std::vector<float> windows;  // of all conv layers
 };
 
-/// Move-only; the pool outlives it. What steps have computed is in the pool: when that has lost it (StatePool::n_lost)
-/// it is to be computed again from the tokens.
+/// Move-only; the pool outlives it. What steps have computed is in the pool: when the pool has lost it
+/// (StatePool::n_lost), it must be computed again from the tokens.
 class Sequence {
 public:
-    /// Throws Error{kShortfall} when the pool has no page. Room for n_ctx tokens is taken.
+    /// Reserves room for n_ctx tokens. Throws Error{kShortfall} when the pool has no free page.
     Sequence(StatePool& pool, std::uint32_t n_ctx);
     Sequence(Sequence&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)),
@@ -42,23 +42,24 @@ public:
     }
 
     std::span<const std::int32_t> tokens() const { return tokens_; }
-    /// Of the first tokens: how many the next step follows.
+    /// How many of the first tokens are computed: the position of the next step's first token.
     std::uint32_t n_computed() const { return n_lost_ == pool_->n_lost() ? n_computed_ : 0; }
-    /// As many rows as a step's, from its first on.
+    /// Describes the next step when all its n_rows rows are this sequence's.
     StepSequence next(std::uint32_t n_rows) const;
-    /// After a step of these tokens: the first n_accepted, all unless SessionSizes::n_rewind allows less, stay. Those
-    /// the sequence lacks are appended. Throws Error{kUsage} when more would be taken back than may be.
+    /// After a step of these tokens: the first n_accepted stay, the others are taken back, which is always possible for
+    /// up to SessionSizes::n_rewind of them. Those that stay and that tokens() lacks are appended. Throws Error{kUsage}
+    /// when more would be taken back than the ring of conv rows allows.
     void commit(std::span<const std::int32_t> step, std::uint32_t n_accepted);
 
     void clear();
-    /// Another's tokens, to be computed here.
+    /// Replaces the tokens by those of another sequence, none of them computed yet.
     void assign(std::span<const std::int32_t> tokens);
     std::vector<std::int32_t> take_tokens() { return std::exchange(tokens_, {}); }
 
-    /// All tokens are computed. A device must be idle.
+    /// Of the present position. All tokens must be computed, and the device idle.
     Checkpoint checkpoint() const;
-    /// Forgets what comes after the checkpoint, which was taken of this sequence and since it was last cleared. Throws
-    /// Error{kInvalidInput} when the sequence is shorter.
+    /// Forgets what comes after the checkpoint, which must have been taken of this sequence after it was last cleared.
+    /// Throws Error{kInvalidInput} when the sequence is shorter.
     void restore(const Checkpoint& checkpoint);
 
 private:

@@ -149,7 +149,7 @@ void StatePool::write_windows(std::span<const float> from) {
         next += n_window;
     }
     if (device_copy_.empty()) return;
-    const auto bytes = std::as_bytes(std::span(device_copy_));  // beside the windows nothing matters
+    const auto bytes = std::as_bytes(std::span(device_copy_));  // what is outside the windows does not matter
     const CopyRegion region{device_rings_.address(), bytes.data(), bytes.size()};
     device_->upload({&region, 1});
 }

@@ -1,4 +1,4 @@
-// The memory of what sequences remember between steps: keys and values of attention layers, rings of conv rows. Each
+// The memory of what sequences keep between steps: keys and values of attention layers, rings of conv rows. Each
 // sequence has a page of them, on the host and on the device as the plan puts the layers. The pool has one page.
 #pragma once
 
@@ -23,27 +23,28 @@ struct StatePlaces {
 
 class StatePool {
 public:
-    /// Without memory. Throws Error{kUsage} when a type is not one a cache can have, or does not divide the head size.
+    /// Takes no memory yet. `hyper` outlives the pool. Throws what check_kv_types throws.
     StatePool(const HyperParameters& hyper, const SessionSizes& sizes);
     StatePool(const StatePool&) = delete;
     StatePool& operator=(const StatePool&) = delete;
 
-    /// Gives back what memory it has, then takes it anew, where sequences find nothing of theirs. Throws
-    /// Error{kShortfall}, what the device throws; then it has none.
+    /// Gives back the memory it has and takes new memory, in which the state of all sequences is lost. Throws
+    /// Error{kShortfall} and what the device throws; then the pool has no memory.
     void place(const StatePlaces& places, Ledger& ledger);
     void give_back();
-    /// How often it has lost what sequences had in it.
+    /// How often the pool has lost the state of its sequences.
     std::uint64_t n_lost() const { return n_lost_; }
 
     KvView kv(std::size_t layer) const { return kv_[layer]; }
     float* ring(std::size_t layer) const { return rings_[layer]; }
     ConvRing ring() const { return ring_; }
 
-    /// Of all conv layers' windows side by side.
+    /// The number of floats in the windows of all conv layers.
     std::size_t n_window_floats() const { return n_conv_ * ring_.n_past * n_embd_; }
-    /// The windows that begin at this slot, oldest row first, wherever they are. A device must be idle.
+    /// Copies the windows that begin at slot `window`, oldest row first, of the host's and the device's layers, to
+    /// [n_window_floats]. The device must be idle.
     void read_windows(std::uint32_t window, std::span<float> to);
-    /// To where windows begin at slot 0.
+    /// Writes windows that were read, so that they begin at slot 0.
     void write_windows(std::span<const float> from);
 
 private:
@@ -65,13 +66,13 @@ private:
     HostBuffer kv_buffer_, ring_buffer_;
     DeviceArena device_kv_;
     DeviceBlock device_rings_;
-    std::vector<float> device_copy_;  // of device_rings_, on its way
+    std::vector<float> device_copy_;  // of device_rings_, to read and write windows
     std::vector<KvView> kv_;          // [n_layer], empty for conv layers
     std::vector<float*> rings_;       // [n_layer], null for attention layers
     std::vector<float*> seen_;        // [n_layer]: the ring itself on the host, else its place in device_copy_
 };
 
-/// Throws Error{kUsage} for a type that a cache cannot have, or whose blocks do not divide the model's heads.
+/// Throws Error{kUsage} for a type that a cache cannot have, or whose block size does not divide the head size.
 void check_kv_types(KvTypes types, const HyperParameters& hyper);
 
 }  // namespace lfm

@@ -10,7 +10,7 @@
 namespace lfm {
 namespace {
 
-/// Copied between two reports of progress.
+/// Bytes copied between two reports of progress.
 constexpr std::uint64_t kReported = std::uint64_t{256} << 20;
 
 }  // namespace
@@ -22,7 +22,7 @@ Uploaded upload(Device& device, std::span<const CopyRegion> regions, std::uint32
     const tbb::global_control parallelism(tbb::global_control::max_allowed_parallelism, n_threads);
     tbb::task_arena arena(static_cast<int>(n_threads));
     const Workers workers = [&](std::size_t n, const std::function<void(std::size_t)>& work) {
-        // In order, so that a cold file is read from its begin to its end.
+        // In order, so that a cold file is read from its beginning to its end.
         std::atomic<std::size_t> next{0};
         const auto take = [&](std::uint32_t) {
             for (std::size_t i = next++; i < n; i = next++) work(i);

@@ -1,4 +1,4 @@
-// Weights to a device: by several threads, as page faults of a cold file and copying are what takes the time.
+// Copies weights to a device with several threads: page faults of a cold file and copying are what takes the time.
 #pragma once
 
 #include <cstdint>
@@ -25,7 +25,7 @@ struct Uploaded {
     }
 };
 
-/// Between steps. Blocks. `progress` may be empty, and may throw to end it.
+/// Between steps. Blocks. `progress` may be empty, and may throw to stop the copying.
 Uploaded upload(Device& device, std::span<const CopyRegion> regions, std::uint32_t n_threads,
                 const LoadProgress& progress);
 

@@ -54,7 +54,7 @@ public:
         vectors_.push_back({arena_.add(count * sizeof(float)), count * sizeof(float), &vector});
     }
 
-    /// Takes the memory, writes the addresses. Appends to `uploads`.
+    /// Takes the memory, writes the addresses into the views, and appends the copies to `uploads`.
     DeviceArena finish(Device& device, std::vector<CopyRegion>& uploads) {
         arena_.allocate(device, Purpose::kWeights);
         for (const Matrix& item : matrices_) {

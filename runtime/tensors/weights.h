@@ -56,7 +56,7 @@ struct ExpertSizes {
     ExpertSlot at(DeviceId holder, std::byte* address) const {
         return {holder, address, address + up_offset(), address + down_offset()};
     }
-    /// What brings an expert there.
+    /// The copies that bring the expert at `from` into the slot at `address`.
     std::array<CopyRegion, 3> copy(std::byte* address, const ExpertSlot& from) const {
         return {CopyRegion{address, from.gate, gate}, CopyRegion{address + up_offset(), from.up, up},
                 CopyRegion{address + down_offset(), from.down, down}};
@@ -64,11 +64,11 @@ struct ExpertSizes {
 };
 
 /// On the host, matrices are views into `data` (the mapped file, or memory of the same layout); vectors (norms, taps,
-/// biases) are copied to f32 once. What the plan puts on a device has an address there.
+/// biases) are copied to f32 once. Of what the plan puts on a device, the views hold the address there.
 class Weights {
 public:
     /// `data` outlives the result, as does `device`, which may be null when the plan is for the host alone; offsets of
-    /// `model` count from the beginning of `data`. Takes the device's memory; what must be copied there stands in
+    /// `model` count from the beginning of `data`. Takes the device's memory; what must be copied there is listed in
     /// uploads(). Throws Error{kInvalidModel} when a vector holds a number that is not finite, Error{kShortfall}.
     Weights(const ModelDescription& model, const Plan& plan, std::span<const std::byte> data, Ledger& ledger,
             Device* device);
@@ -85,7 +85,7 @@ public:
     const ExpertTable& experts() const { return experts_; }
     /// Zeros for dense layers.
     const ExpertSizes& expert_sizes(std::size_t layer) const { return expert_sizes_[layer]; }
-    /// Where the expert lies in `data`, wherever else it may be.
+    /// Where the expert lies in `data`, also when the plan puts it on the device.
     ExpertSlot on_host(ExpertId id) const;
 
 private:

@@ -7,7 +7,7 @@
 
 namespace lfm {
 
-/// Length of the longest end of `text` that is a beginning of `marker`, the whole marker excluded.
+/// Length of the longest suffix of `text` that is a prefix of `marker`, the whole marker excluded.
 inline std::size_t partial_match(std::string_view text, std::string_view marker) {
     if (marker.empty()) return 0;
     std::size_t length = std::min(text.size(), marker.size() - 1);

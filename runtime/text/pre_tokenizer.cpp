@@ -18,10 +18,10 @@ constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
 /// The published rules are
 ///   (?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}
 ///   | ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+
-/// Here repeats are possessive wherever giving back could not help, so that nothing is remembered for each character of
-/// a long pre-token, and `\s*[\r\n]+` takes lines one by one instead of running ahead and coming back.
+/// Here repeats are possessive wherever backtracking could not help, so that nothing is remembered for each character
+/// of a long pre-token, and `\s*[\r\n]+` takes lines one by one instead of running ahead and coming back.
 std::string pattern() {
-    // White_Space without CR and LF. PCRE2's own \s has U+180E too, which left White_Space in Unicode 6.3.
+    // White_Space without CR and LF. PCRE2's own \s matches U+180E too, which left White_Space in Unicode 6.3.
     const std::string blank =
         R"(\t\x0B\x0C \x{85}\x{A0}\x{1680}\x{2000}-\x{200A}\x{2028}\x{2029}\x{202F}\x{205F}\x{3000})";
     const std::string space = "\\r\\n" + blank;
@@ -78,7 +78,7 @@ void Pcre2Free::operator()(pcre2_real_match_data_8* match) const { pcre2_match_d
 
 PreTokenizer::PreTokenizer() : limits_(pcre2_match_context_create(nullptr)) {
     if (!limits_) throw std::bad_alloc();
-    // The limit is against rules that backtrack. These do not, but they count every line of a run of empty lines.
+    // The limit guards against rules that backtrack. These do not, but every line of a run of empty lines counts.
     pcre2_set_match_limit(limits_.get(), std::numeric_limits<std::uint32_t>::max());
     const std::string rules = pattern();
     int error = 0;
@@ -103,7 +103,7 @@ std::optional<std::string_view> PreTokens::next() {
     const std::string_view matched = subject_.substr(0, match_length());
     std::size_t length = matched.size();
     if (!repaired_.empty()) {
-        // Both sides have the same characters, only longer or shorter ones.
+        // text_ and the repaired text have equally many characters, but not of the same lengths.
         length = 0;
         for (const char byte : matched)
             if ((byte & 0xC0) != 0x80) length += character_length(text_.substr(length)).value_or(1);

@@ -37,7 +37,7 @@ public:
     /// `text` and `rules` outlive this.
     PreTokens(const PreTokenizer& rules, std::string_view text);
 
-    /// Nothing at the end. Throws kInvalidInput when PCRE2 gives up.
+    /// Nothing at the end. Throws kInvalidInput when PCRE2 reports an error.
     std::optional<std::string_view> next();
 
 private:

@@ -17,7 +17,7 @@ bool is_marker(const Vocabulary& vocabulary, std::int32_t id) {
 SpecialTokenIndex::SpecialTokenIndex(const Vocabulary& vocabulary) {
     for (std::int32_t id = 0; id < vocabulary.n_vocab(); ++id)
         if (vocabulary.is_special(id)) ids_.push_back(id);
-    // Of equal pieces the first is kept; a user-defined token, if there is one, before a control token.
+    // Of equal pieces the first of each kind is kept; a user-defined token sorts before a control token.
     const auto key = [&](std::int32_t id) { return std::pair(vocabulary.piece(id), vocabulary.is_control(id)); };
     std::ranges::stable_sort(ids_, {}, key);
     const auto repeated = std::ranges::unique(ids_, {}, key);
@@ -39,7 +39,7 @@ std::optional<SpecialTokenIndex::Match> SpecialTokenIndex::find(const Vocabulary
     return std::nullopt;
 }
 
-/// Of `range`, whose pieces share all but the last byte of `prefix`, those that have it too.
+/// Those of `range` that begin with `prefix`. All of them begin with `prefix` without its last byte.
 SpecialTokenIndex::Range SpecialTokenIndex::narrow(const Vocabulary& vocabulary, Range range,
                                                    std::string_view prefix) const {
     const auto byte_there = [&](std::int32_t id) {

@@ -13,11 +13,11 @@
 
 namespace lfm {
 
-/// What control tokens found in a text are. Text from users and tools must be kAsText, or it could forge chat turns.
-/// User-defined tokens are tokens either way, but for those that look like a control token ("<|call|>").
+/// How the spelling of a control token in a text is read. Text from users and tools must be kAsText, or it could forge
+/// chat turns. User-defined tokens are tokens either way, except those that look like a control token ("<|call|>").
 enum class SpecialTokens { kAsText, kAsTokens };
 
-/// How many bytes of a text, from a place in it on, may be read as control tokens.
+/// How many bytes of a text, from position `at` on, may be read as a control token.
 using ControlExtent = std::function<std::size_t(std::size_t at)>;
 
 /// Holds ids only: every call takes the vocabulary it was made from.
@@ -29,7 +29,7 @@ public:
         std::size_t begin;  // in the text
         std::int32_t id;
     };
-    /// The earliest one at or behind `from`, the longest of those that begin there.
+    /// The earliest one at or after `from`, the longest of those that begin there.
     std::optional<Match> find(const Vocabulary& vocabulary, std::string_view text, std::size_t from,
                               const ControlExtent& extent) const;
 

@@ -26,7 +26,7 @@ public:
 
     std::vector<Segment> push(std::string_view text);
 
-    /// What still waits.
+    /// The text that still waits.
     std::vector<Segment> finish();
 
 private:

@@ -17,7 +17,7 @@
 
 namespace lfm {
 
-/// What control tokens give when tokens become text.
+/// Whether control tokens show when tokens are decoded to text.
 enum class ControlPieces { kShown, kHidden };
 
 /// Owns all it needs; the file may go away. Const calls may run on several threads at once.
@@ -29,7 +29,7 @@ public:
     /// Never adds a BOS. Any bytes are text: what is no UTF-8 counts as a symbol, and decode() gives it back.
     /// O(n log n). Throws kInvalidInput for a text of 1 GiB or more, or with a byte the vocabulary cannot spell.
     std::vector<std::int32_t> encode(std::string_view text, SpecialTokens parse) const;
-    /// The same of a text with sources: control tokens are found in markup alone, tokens keep their ids. What stands
+    /// The same for a text with sources: control tokens are found in markup alone, tokens keep their ids. What lies
     /// between two tokens, markup and text together, is split as one text.
     std::vector<std::int32_t> encode(const MarkedText& text) const;
 

@@ -25,7 +25,7 @@ class Utf8Stream {
 public:
     std::string push(std::string_view bytes);
 
-    /// What still waits, as U+FFFD; the stream is empty afterwards.
+    /// U+FFFD when a character is still incomplete, otherwise nothing; the stream is empty afterwards.
     std::string finish();
 
 private:

@@ -13,7 +13,7 @@ namespace {
 // loading a damaged file stays quick and small.
 constexpr std::uint64_t kMaxTokens = 1 << 19;
 constexpr std::uint64_t kMaxTokenBytes = 64 << 20;    // of all tokens together
-constexpr std::uint64_t kMaxSpecialTokenBytes = 256;  // each is looked for at every position of a text
+constexpr std::uint64_t kMaxSpecialTokenBytes = 256;  // a text is compared with them at every position
 
 constexpr std::string_view kModelKey = "tokenizer.ggml.model";
 constexpr std::string_view kPreKey = "tokenizer.ggml.pre";

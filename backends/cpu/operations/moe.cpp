@@ -44,6 +44,7 @@ std::uint32_t group_by_expert(const Context& context, const ExpertFfnArgs& args)
     const std::uint32_t n_expert = args.experts->n_expert();
     const std::uint32_t n_pairs = context.step.n_tokens * args.n_expert_used;
     const auto held = [&](std::int32_t id) {
+        if (static_cast<std::uint32_t>(id) >= n_expert) return false;  // a device that fails may have written it
         const bool staged = args.staged.slot_of != nullptr && args.staged.slot_of[id] >= 0;
         if (args.set == ExpertSet::kStaged) return staged;
         return !staged && (*args.experts)[{args.layer, static_cast<std::uint32_t>(id)}].holder == context.self;

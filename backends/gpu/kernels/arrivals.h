@@ -9,8 +9,8 @@
 
 namespace lfm::gpu {
 
-/// Whether all n have arrived with this group: the others' writes are then seen by its threads. The whole group calls
-/// it, once for a `shared`.
+/// Whether this group is the last of n to arrive: its threads then see what the others wrote. The whole group calls it,
+/// at most once with the same `shared`.
 __device__ inline bool arrives_last(std::uint32_t* ticket, std::uint32_t n, std::uint32_t& shared) {
     fence_device();
     sync_group();

@@ -17,7 +17,7 @@ struct AttentionPush {
     const float* q;  // [n, n_head · head_dim]
     const std::byte *keys, *values;
     float* out;              // [n, n_head · head_dim]
-    QuantisedRows to;        // one token: its quantised form, of heads of a multiple of 32; null: not wanted
+    QuantisedRows to;        // one token: out's quantised form, of heads of a multiple of 32; null: not wanted
     float* parts;            // where one token's keys are shared out: partial results
     std::uint32_t* tickets;  // likewise, for each key/value head and group of those that share it
     std::uint32_t n_head_kv;
@@ -25,12 +25,13 @@ struct AttentionPush {
     std::uint32_t head_dim;                // a multiple of four
     std::uint32_t key_bytes, value_bytes;  // of one head at one position
     CacheType key_type, value_type;
-    float scale;             // of scores, for powers of two
+    float scale;             // log2(e) / sqrt(head_dim): softmax takes powers of two
     std::uint32_t n_splits;  // of one token's keys
     std::uint32_t tile_heads, tile_tokens;
 };
 
-/// Heads, keys and values lie at multiples of 16 bytes. Q8_0: at multiples of 4 bytes, two blocks or more a head.
+/// What a kernel requires of a cache. kF16: heads at multiples of 16 bytes. kQ8_0: heads at multiples of 4 bytes, of an
+/// even number of blocks. kAny: whatever operations/attention.cpp accepts.
 enum class CacheReads { kF16, kQ8_0, kAny };
 
 inline constexpr std::uint32_t kHeadsOfSplit = 4;

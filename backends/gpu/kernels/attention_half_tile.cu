@@ -1,6 +1,6 @@
 // Attention of many tokens with products of tiles of halves. A set of lanes takes 16 rows of the group's 64 and keeps
-// their queries, scores and results in registers; the keys go by a tile at a time, the next on its way while the
-// present one is worked on. Scores are the layout of A once they are weights: no exchange between the two products.
+// their queries, scores and results in registers; it goes through the keys a tile at a time, and the next one is loaded
+// meanwhile. Scores already lie as the second product takes its A, so lanes exchange nothing between the two products.
 #include <cmath>
 
 #include "backends/gpu/kernels/attention_rows.h"

@@ -16,7 +16,7 @@ struct AttentionRows {
 
     __device__ std::uint32_t n() const { return n_tokens * n_heads; }
     __device__ std::uint32_t token(std::uint32_t row) const { return first_token + row / n_heads; }
-    /// Of q and of the result.
+    /// Its index among the heads of q and of the result, [n, n_head].
     __device__ std::size_t head(std::uint32_t row) const {
         return std::size_t{token(row)} * n_head + first_head + row % n_heads;
     }

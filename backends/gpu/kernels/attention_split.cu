@@ -41,7 +41,7 @@ struct Running {
     float largest[kHeads];
 };
 
-/// Of heads that a group takes, which may end before the group does.
+/// Whether the group's head h exists: the last group may have fewer than kHeads.
 __device__ inline bool is_head(const AttentionPush& push, std::uint32_t h) {
     return group_index().z * kHeads + h < push.heads_share;
 }
@@ -53,7 +53,7 @@ __device__ inline PartWeight* part_weights(const AttentionPush& push) {
     return reinterpret_cast<PartWeight*>(push.parts + n_parts * push.head_dim);
 }
 
-/// Joins the teams: values of heads, a thread each.
+/// Joins the teams' results, a thread for each value of the heads.
 template <std::uint32_t kHeadDim>
 __device__ inline void write_joined(const AttentionPush& push, const Teams<kHeadDim>& teams) {
     for (std::uint32_t i = thread_index(); i < kHeads * kHeadDim; i += kSplitThreads) {
@@ -94,7 +94,7 @@ struct Joined {
     Floats4 sums[kRows][kFours];
 };
 
-/// So many of a column's parts a thread loads before it waits for one.
+/// How many parts of a column a thread loads before it waits for the first.
 constexpr std::uint32_t kPartsUnderWay = 8;
 
 /// Weights of the parts: a set of lanes for each head.
@@ -171,7 +171,7 @@ template <std::uint32_t kHeadDim>
 struct SplitShared {
     union {
         Teams<kHeadDim> teams;
-        Joined<kHeadDim> joined;  // once the teams are
+        Joined<kHeadDim> joined;  // after write_joined()
     };
     std::uint32_t is_last;
 };
@@ -196,7 +196,7 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
     float q[kHeads][kEight];
     Running running;
     for (std::uint32_t h = 0; h < kHeads; ++h) {
-        const std::uint32_t wanted = group_index().z * kHeads + h;  // a group beyond the last head repeats it
+        const std::uint32_t wanted = group_index().z * kHeads + h;  // those beyond the last head repeat it
         const std::uint32_t head =
             group_index().y * push.heads_share + (wanted < push.heads_share ? wanted : push.heads_share - 1);
         const auto eight = EightOfAny::load({reinterpret_cast<const std::byte*>(push.q + head * push.head_dim),
@@ -209,7 +209,7 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
         running.largest[h] = kLowest;
     }
 
-    if (begin >= end) return;  // not before: the queries need not wait for the position
+    if (begin >= end) return;  // not earlier, so that the loads of the queries do not wait for the position
 
     const std::byte* keys = push.keys + std::size_t{group_index().y} * push.key_bytes;
     const std::byte* values = push.values + std::size_t{group_index().y} * push.value_bytes;

@@ -2,7 +2,7 @@
 // share a key/value head, a row each, and goes through the keys a tile at a time with a running softmax.
 //
 // Scores: a thread takes a few rows and keys. Weights: neighbouring lanes share a row. Results: a thread takes four
-// rows and four columns. The tile of keys makes room for that of values once there are scores.
+// rows and four columns. The tile of values replaces that of keys once there are scores.
 #include <cmath>
 
 #include "backends/gpu/kernels/attention_rows.h"
@@ -44,7 +44,7 @@ __device__ inline void add(Floats4& sum, float weight, const Floats4& x) {
     sum = {sum.x + weight * x.x, sum.y + weight * x.y, sum.z + weight * x.z, sum.w + weight * x.w};
 }
 
-/// Keys or values first … into shared memory, zeros from `end` on.
+/// Loads keys or values from `first` on into shared memory, zeros from `end` on.
 template <std::uint32_t kHeadDim>
 __device__ inline void load_tile(Tile<kHeadDim>& tile, const CachedHead& head, std::uint32_t row_bytes,
                                  std::uint32_t first, std::uint32_t end) {

@@ -28,7 +28,7 @@ __device__ inline void halves_to_floats(std::uint32_t two, float& low, float& hi
 __device__ inline std::uint32_t two_halves(float low, float high) {
     return static_cast<std::uint32_t>(half_of_float(low)) | static_cast<std::uint32_t>(half_of_float(high)) << 16;
 }
-/// Of a signed byte plus 128.
+/// The value of a signed byte, given as that byte plus 128.
 __device__ inline float float_of_level(std::uint32_t byte) { return float_of_bits(0x4b000000u | byte) - 8388736.0f; }
 
 /// Halves, in one load.
@@ -48,8 +48,8 @@ struct EightHalves {
     }
 };
 
-/// Of a block of Q8_0, in words: every second block begins in the middle of one, and a word may reach into the next
-/// block, which there is where heads have an even number of them.
+/// Of a block of Q8_0, in words: every second block begins in the middle of a word, and the last word may reach into
+/// the next block, which exists because heads have an even number of blocks.
 struct EightLevels {
     std::uint32_t words[3], shift;
     std::uint16_t block_scale;
@@ -63,7 +63,7 @@ struct EightLevels {
                 *reinterpret_cast<const std::uint16_t*>(head.at + block * kBlockBytes)};
     }
     __device__ float scale() const { return float_of_half(block_scale); }
-    /// With the scale.
+    /// Multiplied with the scale.
     __device__ Words4 halves() const {
         float x[kEight];
         unpack(x);

@@ -16,7 +16,8 @@ struct ChoiceShared {
     std::uint32_t unordered;  // how many scores are NaN
 };
 
-/// The choice one by one, which is what NaN asks for: it is never larger, yet where it comes first it stays.
+/// Chooses one expert after another, which defines the choice where scores are NaN: a NaN is never larger than another
+/// score, and none is larger than it.
 __device__ inline void choose_serially(ChoiceShared& shared, std::uint32_t n_expert, std::uint32_t n_used) {
     for (std::uint32_t j = 0; j < n_used; ++j) {
         std::uint32_t best = n_expert;
@@ -29,7 +30,7 @@ __device__ inline void choose_serially(ChoiceShared& shared, std::uint32_t n_exp
     }
 }
 
-/// How many experts come before e.
+/// How many experts are chosen before e, if no score is NaN.
 __device__ inline std::uint32_t rank_of(const ChoiceShared& shared, std::uint32_t n_expert, std::uint32_t e) {
     const float mine = shared.score[e];
     std::uint32_t rank = 0;
@@ -40,8 +41,8 @@ __device__ inline std::uint32_t rank_of(const ChoiceShared& shared, std::uint32_
     return rank;
 }
 
-/// p = sigmoid(logit); the largest of p + bias, ties and NaN to the lower index; weights p / (their sum + 1e-6) ·
-/// scale. The whole group of kThreads calls it.
+/// p = sigmoid(logit); the largest of p + bias, ties and NaN to the lower index, or the experts that the step forces;
+/// weights p / (their sum + 1e-6) · scale. The whole group of kThreads calls it.
 template <std::uint32_t kThreads>
 __device__ inline void choose(const RoutePush& push, std::uint32_t token, ChoiceShared& shared) {
     const std::uint32_t n_expert = push.n_expert, n_used = push.n_expert_used;

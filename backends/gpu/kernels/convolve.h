@@ -15,13 +15,13 @@ struct RingView {
     std::uint32_t n_slots, n_past, n_embd;
     std::uint32_t window, position;
 
-    /// Of row i: the window's from 0 on, then what the step keeps.
+    /// A channel of row i: rows of the window from 0 on, then rows that the step keeps.
     __device__ float* at(std::uint32_t i, std::uint32_t channel) const {
         std::uint32_t slot = window + i;
         if (slot >= n_slots) slot -= n_slots;
         return rows + std::size_t{slot} * n_embd + channel;
     }
-    /// A row of the window; no load waits for the position.
+    /// A channel of the window's row i, 0 before the sequence's first token. The load does not wait for the position.
     __device__ float past(std::uint32_t i, std::uint32_t channel) const {
         const float kept = *at(i, channel);
         return position + i < n_past ? 0.0f : kept;
@@ -39,7 +39,7 @@ struct ConvolvedRow {
     RingView ring;
 };
 
-/// Of a channel that exists; its row goes to the ring.
+/// Convolves a channel, which exists, and writes its newest value to the ring.
 __device__ inline float convolve(const ConvolvedRow& row, std::uint32_t channel) {
     const std::uint32_t n = row.ring.n_embd, n_past = row.ring.n_past;
     const float now = row.bcx[channel] * row.bcx[2 * n + channel];

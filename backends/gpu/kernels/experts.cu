@@ -19,7 +19,7 @@ __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
     const std::uint32_t n_pairs = push.step->n_tokens * push.n_used;
     const auto expert_of = [&](std::uint32_t pair) {
         const std::uint32_t e = static_cast<std::uint32_t>(push.ids[pair]);
-        return e < n_expert && push.found[e].held != 0 ? e : kNoRow;  // not by its place: others add to that
+        return e < n_expert && push.found[e].held != 0 ? e : kNoRow;  // not from `place`: other threads add to it
     };
     for (std::uint32_t e = me; e < n_expert; e += kSortThreads) {
         const ExpertEntry entry = find_expert(push.source, e);
@@ -41,7 +41,7 @@ __global__ void __launch_bounds__(kSortThreads) sort(SortPush push) {
         push.begin[n_expert] = rows;
     }
     sync_group();
-    // Which of an expert's rows a token gets may differ from run to run; what is computed of it does not.
+    // Which of an expert's rows a token gets may differ from run to run; what is computed from it does not.
     for (std::uint32_t i = me; i < n_pairs; i += kSortThreads) {
         const std::uint32_t e = expert_of(i);
         const std::uint32_t row = e != kNoRow ? add_atomically(&shared.place[e], 1) : kNoRow;

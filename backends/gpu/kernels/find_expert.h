@@ -12,7 +12,7 @@ inline constexpr std::uint32_t kStagedExperts = 1;
 /// `held` says whether the expert belongs to the set.
 __device__ inline ExpertEntry find_expert(const ExpertSource& source, std::uint32_t id) {
     if (id >= source.n_expert) return {nullptr, nullptr, nullptr, 0};
-    const ExpertEntry entry = source.table[id];  // not after the slot: one trip to memory, not two
+    const ExpertEntry entry = source.table[id];  // loaded without waiting for the slot: one trip to memory, not two
     const std::int32_t slot = source.slot_of != nullptr ? source.slot_of[id] : -1;
     if (source.set == kStagedExperts) {
         if (slot < 0) return {nullptr, nullptr, nullptr, 0};

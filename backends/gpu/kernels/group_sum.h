@@ -12,8 +12,8 @@ struct GroupSums {
     float of_set[n_threads / kLanes];
 };
 
-/// The same for every thread, added in a fixed order. All threads of the group call it; `shared` is not used again
-/// before they have met.
+/// The sum of all threads' values, the same for every thread, added in a fixed order. All threads of the group call it,
+/// and sync_group() before they use `shared` again.
 template <std::uint32_t n_threads>
 __device__ inline float sum_of_group(float value, GroupSums<n_threads>& shared) {
     const float part = sum_of_lanes(value);

@@ -3,7 +3,7 @@
 //
 // Weights lie as in the file, at multiples of the largest power of two, up to 16 bytes, that divides their block
 // (backends/device/weight_check.h); loads are as wide as that allows. Where it is less than a word, words are loaded
-// whole and shifted: up to 4 bytes behind a block may be read, and are not used.
+// whole and shifted: up to 3 bytes before and behind a block may be read, and are not used.
 #pragma once
 
 #include <cstddef>
@@ -25,13 +25,15 @@ struct Item {
     Run low, high;
 };
 
-// A weight type says how an item is loaded and, apart from that, unpacked, so that several loads are under way at once:
+// A quantised weight type loads an item and unpacks it in two functions, so that several loads are under way at once:
 //     struct Raw; static Raw load(row, item); static Item unpack(raw, row, item);
-// Where levels of another form take fewer instructions, it says so for the kernels of one row of x:
+// It says how its items lie (RunOrder kOrder), whether a block of 32 columns has one scale and minimum or two (bool
+// kOneScale), and whether there are minima (bool kHasMin). Where levels of another form take fewer instructions, the
+// kernels of one row of x use that form:
 //     static constexpr Stored kLow, kHigh; static Item unpack_stored(raw, row, item);
 
-/// A run's levels are given as times · (level + raise), unsigned bytes. The sum of the 16 activations that they meet
-/// makes up for the raise, in integers.
+/// A run's levels are given as times · (level + raise), unsigned bytes. The raise is subtracted from the product,
+/// exactly, by means of the sum of the 16 activations.
 struct Stored {
     std::int32_t times, raise;
 };
@@ -46,11 +48,11 @@ __device__ inline Item load_item(const std::byte* row, std::uint32_t item) {
     return Weight::unpack(Weight::load(row, item), row, item);
 }
 
-/// How items lie in a row. The runs of an item, in units of 16 weights, are
+/// How items lie in a row: which runs of 16 weights belong to an item.
 enum class RunOrder : std::uint8_t {
-    kPlain,      // neighbours
-    kTwoApart,   // two apart, those of the next item between them
-    kFourApart,  // four apart, those of the next three items between them
+    kPlain,      // 0, 1 to item 0; 2, 3 to item 1
+    kTwoApart,   // 0, 2 to item 0; 1, 3 to item 1
+    kFourApart,  // 0, 4 to item 0; 1, 5 to item 1; 2, 6 to item 2; 3, 7 to item 3
 };
 
 struct RunPlaces {
@@ -125,7 +127,7 @@ __device__ inline Words4 each(const Words4& a, const Words4& b, const Function& 
     return result;
 }
 
-/// Of each byte below 128; offset below 128.
+/// Subtracts `offset`, below 128, from each byte, below 128.
 __device__ inline std::uint32_t subtract_from_each(std::uint32_t bytes, std::uint32_t offset) {
     return ((bytes | 0x80808080u) - offset * 0x01010101u) ^ 0x80808080u;
 }
@@ -138,18 +140,18 @@ __device__ inline Words4 low_nibbles(const Words4& bytes) {
 __device__ inline Words4 high_nibbles(const Words4& bytes) {
     return each(bytes, [](std::uint32_t word) { return word >> 4 & 0x0f0f0f0fu; });
 }
-/// The high ones, kUpperTimes as large.
+/// The high nibbles times kUpperTimes.
 __device__ inline Words4 upper_nibbles(const Words4& bytes) {
     return each(bytes,
                 [](std::uint32_t word) { return kUpperTimes == 16 ? word & 0xf0f0f0f0u : word >> 4 & 0x0f0f0f0fu; });
 }
 
-/// With fifth bits, 16 of them.
+/// Sixteen nibbles with a fifth bit each: bit i of `bits` belongs to nibble i.
 __device__ inline Words4 add_fifth_bits(const Words4& nibbles, std::uint32_t bits) {
     Words4 result;
 #pragma unroll
     for (std::uint32_t i = 0; i < 4; ++i) {
-        // Bits 0, 1, 2, 3 to 4, 12, 20, 28: a product that adds four copies, which do not meet.
+        // Bits 0, 1, 2, 3 to 4, 12, 20, 28: the product adds four copies that do not overlap.
         const std::uint32_t copies = (bits >> 4 * i & 15) * 0x02040810u;
         result.at[i] = nibbles.at[i] | (copies & 0x10101010u);
     }
@@ -160,7 +162,7 @@ __device__ inline Words4 add_fifth_bits(const Words4& nibbles, std::uint32_t bit
 struct LevelTable {
     std::uint32_t at[4];
 };
-/// Of each byte below 16, the table's.
+/// The table's byte for each byte of `indices`, below 16.
 __device__ inline std::uint32_t look_up(const LevelTable& table, std::uint32_t indices) {
     const std::uint32_t within = indices & 0x07070707u;
     const std::uint32_t lower = select_bytes(table.at[0], table.at[1], within);
@@ -175,8 +177,8 @@ __device__ inline Words4 look_up(const LevelTable& table, const Words4& indices)
 __device__ inline LevelTable iq4_table() { return {{0xbfad9881u, 0xf6eaddcfu, 0x26190d01u, 0x71594535u}}; }
 __device__ inline LevelTable mxfp4_table() { return {{0x03020100u, 0x0c080604u, 0xfdfeff00u, 0xf4f8fafcu}}; }
 
-/// Scales and minima of groups k and k + 1 of 32, k even, from a block's first four words: scale and minimum of all,
-/// then eight of each in 6 bits.
+/// Scales and minima of groups k and k + 1 of 32 weights, k even, from a block's first four words: the block's scale
+/// and minimum, then eight of each in 6 bits.
 struct SixBitScales {
     float scale[2], min[2];
 };

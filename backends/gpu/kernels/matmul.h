@@ -25,14 +25,14 @@ struct MatmulKernels {
     Kernel down;           // DownPush: one token's experts
     Kernel tile;           // TilePush: many rows, on quantised activations where weights are quantised
     Kernel tile_float;     // TilePush: on activations as they are
-    TileKernel tile_fast;  // TilePush: as `tile`, by platform/tiles.h. Of F32 weights the same kernel
+    TileKernel tile_fast;  // TilePush: as `tile`, by platform/tiles.h. Of F32 weights, and with HIP, the same kernel
     TileKernel tile_wide;  // the same with more rows of x a group: fewer instructions, fewer groups
     TileKernel tile_thin;  // TilePush: F32, F16 and BF16 weights of at most kMostThinRows rows; nothing rounded
     Kernel vector_conv;    // VectorConvPush; not of F32, F16 and BF16
     Kernel embed;          // EmbedPush
     Kernel route;          // RouteVectorPush of route.h; of F32, F16 and BF16 alone
 };
-/// Nothing: there are none for this type.
+/// Nothing when there are none for this type.
 std::optional<MatmulKernels> matmul_kernels(DType type);
 
 /// Rows of n activations: x [rows, n] f32; for quantised weights also q [rows, n] int8, scales [rows, n / 32] f32, and
@@ -58,7 +58,7 @@ inline constexpr std::uint32_t kVectorThreads = 256;
 inline constexpr std::uint32_t kVectorSets = kVectorThreads / 32;
 /// The widest input that a group can hold quantised.
 inline constexpr std::uint32_t kMostVectorInputs = 12288;
-/// Rows that a set of lanes multiplies at a time.
+/// Rows of weights that a team of sets multiplies at a time.
 inline constexpr std::uint32_t kVectorRows = 2;
 /// Columns that a lane multiplies at a time: of quantised weights, and of F32, F16 and BF16.
 inline constexpr std::uint32_t kItem = 32;
@@ -80,7 +80,7 @@ struct VectorPush {
 };
 
 /// The same for one weight and one row of x, which is there quantised; and the short convolution of what comes out.
-/// n_embd is a multiple of 32. Neither `out` nor `to` is a part of what is read quantised: other groups may still read.
+/// n_embd is a multiple of 32. `out` and `to` do not overlap the quantised input: other groups may still be reading it.
 struct VectorConvPush {
     const Step* step;
     Input input;
@@ -143,7 +143,7 @@ struct TilePush {
     std::uint32_t row_set;      // without experts
     std::uint32_t fewest_rows;  // without experts: else nothing is done
 };
-// Of `tile` and `tile_float`.
+// What a group of `tile` and `tile_float` takes at a time.
 inline constexpr std::uint32_t kTileRows = 64;
 inline constexpr std::uint32_t kTileTokens = 32;
 // Matrices of no more rows are too small for tiles of those sizes to keep a card busy.

@@ -39,7 +39,7 @@ __device__ inline std::int32_t dot_16(const Words4& a, const Words4& b, std::int
     return sum;
 }
 
-/// Sums of integers are exact.
+/// The product of an item with the activations that it meets. Sums of integers are exact.
 template <class Weight>
 __device__ inline float multiply(const Item& w, const InputItem& x) {
     if constexpr (Weight::kOrder == RunOrder::kPlain && Weight::kOneScale) {
@@ -64,7 +64,7 @@ __device__ inline std::int32_t dot_16_unsigned(const Words4& a, const Words4& b,
     return sum;
 }
 
-/// The same of levels in the form that a type stores them in.
+/// The same with levels as unpack_stored() gives them.
 template <class Weight>
 __device__ inline float multiply_stored(const Item& w, const InputItem& x) {
     constexpr Stored kLow = Weight::kLow, kHigh = Weight::kHigh;
@@ -102,12 +102,12 @@ __device__ inline float multiply_loaded(const typename Weight::Raw& raw, const s
         return multiply<Weight>(Weight::unpack(raw, row, item), x);
 }
 
-/// Four levels of a word as numbers.
+/// Level i of 16.
 __device__ inline float level_of(const Words4& levels, std::uint32_t i) {
     return static_cast<float>(signed_byte(levels.at[i / 4] >> 8 * (i % 4)));
 }
 
-/// Weights 32 · item … of a row of n; those of an item of quantised weights lie at runs_of. Beyond the row's end zeros.
+/// The 32 weights of an item of a row of n, zeros beyond the row's end; column_of() says which they are.
 /// is_wide: every eighth weight lies at a multiple of 16 bytes, and n is a multiple of 8.
 template <class Weight>
 __device__ inline void load_values(const std::byte* row, std::uint32_t item, std::uint32_t n, bool is_wide,
@@ -135,7 +135,7 @@ __device__ inline void load_values(const std::byte* row, std::uint32_t item, std
     }
 }
 
-/// The column of value i of those.
+/// The column of weight i of load_values().
 template <class Weight>
 __device__ inline std::uint32_t column_of(std::uint32_t item, std::uint32_t i) {
     if constexpr (Weight::kIsFloat) {

@@ -32,7 +32,7 @@ __global__ void __launch_bounds__(kThreads) meet(MeetPush push) {
     while (!is_reached(push.host, host) || !is_reached(push.copy, copy)) {
         pause();
         if (device_ticks() - begin < push.most_ticks) continue;
-        // A stopped process, a debugger, a host that is slow: whoever drives a display waits for this kernel.
+        // The process may be stopped, in a debugger or slow, and a display on this device waits for the kernel's end.
         *push.gave_up.here = 1;
         store_flag(push.gave_up.host, 1);
         break;

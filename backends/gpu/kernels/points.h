@@ -1,5 +1,5 @@
-// Where the device meets the host inside a step: flags in pinned memory that rise, which one side writes and the other
-// reads.
+// Where the device meets the host inside a step: flags in pinned memory whose values only rise. One side writes them,
+// the other reads them.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct BatchPoints {
     std::uint64_t reached;  // of the compute timeline, after it
 };
 
-/// What says that a kernel gave up waiting. Those after it in the step then wait no more.
+/// Where a kernel notes that it gave up waiting. Those after it in the step then do not wait.
 struct GaveUp {
     std::uint64_t* here;  // in the device's memory: every waiting kernel reads it
     std::uint64_t* host;  // a flag in pinned memory

@@ -8,7 +8,7 @@
 namespace lfm::gpu {
 namespace {
 
-/// The column of this thread's four values.
+/// The column of the first of this thread's four values.
 __device__ std::uint32_t first_column() { return 4 * (group_index().y * kQuantiseThreads + thread_index()); }
 
 /// Quantises values(column) … values(column + 3) of one row.

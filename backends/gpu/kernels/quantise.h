@@ -1,4 +1,4 @@
-// Activations to 8 bits in blocks of 32 for the kernels of many rows (those of few do it themselves).
+// Activations to 8 bits in blocks of 32 for the kernels of many rows (those of few can do it themselves).
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,8 @@ struct QuantisePush {
 };
 Kernel quantise_kernel();
 
-/// silu(gate) ⊙ up, as it is over `gate` or quantised, on the grid {rows, groups of columns}.
+/// silu(gate) ⊙ up, in f32 in the place of `gate` (gate_kernel) or quantised in `to` (gate_quantise_kernel), on the
+/// grid {rows, groups of columns}.
 struct GatePush {
     const std::uint32_t* n_rows;  // how many there are
     float* gate;                  // [rows, n_cols]

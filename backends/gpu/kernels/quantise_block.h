@@ -19,10 +19,10 @@ struct QuantisedFour {
 
 /// Divides by one number as the instruction would: rounded once. `by` is not zero, subnormal or beyond 2^120.
 ///
-/// The quotient by a reciprocal, put right twice by what is left over: if the reciprocal is rounded to nearest and the
+/// The quotient by a reciprocal, corrected twice by its remainder: if the reciprocal is rounded to nearest and the
 /// quotient within a unit of its last place, the last step rounds correctly (Markstein, "Computation of elementary
-/// functions on the IBM RISC System/6000 processor", 1990, theorem 5). What is left over must be exact, so small
-/// numbers are moved away from the subnormals first.
+/// functions on the IBM RISC System/6000 processor", 1990, theorem 5). The remainder must be exact, so small numbers
+/// are scaled away from the subnormals first.
 struct Divider {
     __device__ explicit Divider(float by)
         : factor(by < 0x1p-64f ? 0x1p64f : 1.0f), divisor(by * factor), reciprocal(1.0f / divisor) {}
@@ -50,7 +50,7 @@ struct BlockScale {
     }
     float scale;
     bool is_zero;
-    float stored;  // 0: all levels are; NaN: not all values were numbers
+    float stored;  // 0: all levels are 0; NaN: a value was not finite
     Divider divide;
 };
 
@@ -65,7 +65,7 @@ __device__ inline void load_four(const float* x, std::uint32_t column, bool want
     }
 }
 
-/// Four of 32 neighbouring values by each of eight neighbouring lanes. All lanes of the warp call it.
+/// Quantises 32 neighbouring values, four in each of eight neighbouring lanes. All lanes of the warp call it.
 __device__ inline QuantisedFour quantise_four(const float (&values)[4]) {
     std::uint32_t largest = 0;  // magnitudes as integers: the same order, and above all of them infinity and the NaNs
 #pragma unroll
@@ -89,7 +89,7 @@ __device__ inline QuantisedFour quantise_four(const float (&values)[4]) {
     return result;
 }
 
-/// Stores 32 neighbouring values, one by each lane, as block `block`. All lanes of the warp call it.
+/// Quantises 32 neighbouring values, one of each lane, and stores them as block `block`. All lanes of the warp call it.
 __device__ inline void store_quantised(float value, std::uint32_t block, bool wanted, std::byte* q, float* scales,
                                        std::uint32_t* sums) {
     std::uint32_t largest = bits_of_float(value) & 0x7fffffff;

@@ -13,8 +13,8 @@ constexpr std::uint32_t kRopeThreads = kHeadsOfGroup * kLanes;
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000, kHalfNaN = 0x7e00;
 
-/// A value of a row of keys or values into the cache. Q8_0: the lanes of a set hold 32 neighbours from a multiple of 32
-/// on. All lanes of the warp call it.
+/// Writes a value of a row of keys or values to the cache. Q8_0: the lanes of a set hold 32 neighbours from a multiple
+/// of 32 on. All lanes of the warp call it.
 __device__ inline void append(const KvAppendPush::Part& part, std::size_t position, std::uint32_t column, float value,
                               bool exists) {
     std::byte* row = part.cache + position * part.row_bytes;
@@ -43,7 +43,7 @@ __device__ inline void append(const KvAppendPush::Part& part, std::size_t positi
     }
 }
 
-/// A head of q, k or v as rope takes it.
+/// Head `of_all` of q and k, one after the other; `exists` is false beyond.
 struct RopeHead {
     __device__ RopeHead(const QkNormRopePush& push, std::uint32_t token, std::uint32_t of_all)
         : is_q(of_all < push.n_head),

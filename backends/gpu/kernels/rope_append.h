@@ -10,7 +10,7 @@
 
 namespace lfm::gpu {
 
-inline constexpr std::uint32_t kHeadsOfGroup = 8;  // of qk_norm_rope
+inline constexpr std::uint32_t kHeadsOfGroup = 8;  // of qk_norm_rope and rope_append
 struct QkNormRopePush {
     const Step* step;
     float *q, *k;
@@ -36,7 +36,7 @@ struct KvAppendPush {
 /// Columns along x, tokens along y, keys and values along z.
 Kernel kv_append_kernel();
 
-/// Both. Caches of Q8_0: heads of a multiple of 64. `k.x` is not read: the keys are rope's.
+/// Both. Caches of Q8_0: heads of a multiple of 64. `k.x` is not read: the keys are `rope.k`.
 struct RopeAppendPush {
     QkNormRopePush rope;
     KvAppendPush::Part k, v;

@@ -27,10 +27,10 @@ struct RoutePush {
 /// A group a token, along x.
 Kernel route_kernel();
 
-/// The router's product with one row of x, in f32, and then the choice: by the last group. On the grid {groups} as
-/// VectorPush has it.
+/// The router's product with one row of x, in f32, and then the choice: by the last group. On the grid {groups},
+/// which share out the rows as VectorPush's do.
 struct RouteVectorPush {
-    RoutePush route;  // with where the logits go
+    RoutePush route;  // its logits are those below
     float* logits;
     const float* x;
     const std::byte* router;

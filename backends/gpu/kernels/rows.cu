@@ -12,7 +12,7 @@
 namespace lfm::gpu {
 namespace {
 
-// What a thread moves at once.
+// Of one column, and of four.
 __device__ inline float square(float x) { return x * x; }
 __device__ inline float square(const Floats4& x) { return x.x * x.x + x.y * x.y + x.z * x.z + x.w * x.w; }
 
@@ -38,7 +38,7 @@ __device__ inline Floats4 each(const Floats4& a, const Floats4& b) {
     return {Function::of(a.x, b.x), Function::of(a.y, b.y), Function::of(a.z, b.z), Function::of(a.w, b.w)};
 }
 
-/// Row `row` of rows of n, which may not be there.
+/// Row `row` of rows of n; null where `rows` is.
 template <typename Wide, typename Float>
 __device__ inline Wide* row_of(Float* rows, std::uint32_t row, std::uint32_t n) {
     return rows != nullptr ? reinterpret_cast<Wide*>(rows) + std::size_t{row} * n : nullptr;
@@ -80,7 +80,7 @@ struct NormRow {
     Wide *sum, *out, *out_too;
 };
 
-/// So many of a row's values a thread keeps until the mean is known; those beyond are read again.
+/// How many of a row's values a thread keeps until the mean is known; those beyond are read again.
 constexpr std::uint32_t kKept = 4;
 
 template <typename Wide>
@@ -139,14 +139,14 @@ __global__ void __launch_bounds__(kRowThreads) by_elements(ElementsPush push) {
         each<Function>(reinterpret_cast<const Wide*>(push.a)[i], reinterpret_cast<const Wide*>(push.b)[i]);
 }
 
-/// An index into what is passed to a kernel would move it all to memory.
+/// Without an index: indexing a kernel's arguments makes compilers copy them to memory.
 __device__ inline CopyPush::Part part_of(const CopyPush& push, std::uint32_t i) {
     if (i == 0) return push.parts[0];
     if (i == 1) return push.parts[1];
     return i == 2 ? push.parts[2] : push.parts[3];
 }
 
-/// Bit by bit; into an output buffer: the rows that get logits.
+/// Copies rows bit by bit; with kOutputRows, those that get logits.
 template <typename Wide>
 __global__ void __launch_bounds__(kRowThreads) copy(CopyPush push) {
     begin_kernel();

@@ -11,11 +11,11 @@ namespace lfm::gpu {
 inline constexpr std::uint32_t kConvChannels = 64;  // of a group
 struct ShortConvPush {
     const Step* step;
-    const float* bcx;
-    const float* taps;
-    float* ring;
-    float* out;
-    QuantisedRows to;  // one token: out's quantised form too; null: not wanted
+    const float* bcx;   // [n, 3 · n_embd]
+    const float* taps;  // [n_embd, l_cache]
+    float* ring;        // [n_slots, n_embd]
+    float* out;         // [n, n_embd]
+    QuantisedRows to;   // one token: out's quantised form too; null: not wanted
     std::uint32_t n_embd, l_cache, n_slots;
     std::uint32_t n_run;  // tokens of a thread
 };

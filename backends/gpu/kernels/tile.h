@@ -33,7 +33,7 @@ __device__ inline const std::byte* tile_weight_row(const TilePush& push, const T
     row += group_index().x * kTileRows;
     return work.weight + std::size_t{row < push.n_out ? row : push.n_out - 1} * push.row_bytes;
 }
-/// The row of x of row `row`; the last for those beyond.
+/// The row of x for row `row` of the work; that of the last one for rows beyond.
 __device__ inline std::uint32_t tile_input_row(const TilePush& push, const TileWork& work, std::uint32_t row) {
     row = row < work.end ? row : work.end - 1;
     return push.token_of != nullptr ? push.token_of[row] : row;
@@ -166,7 +166,7 @@ __global__ void __launch_bounds__(kTileThreads) tile(TilePush push) {
     }
 }
 
-/// One item of columns at a time, as numbers.
+/// One item of columns at a time, in f32.
 struct FloatTileShared {
     float w[32][kTileRows];
     float x[32][kTileTokens];

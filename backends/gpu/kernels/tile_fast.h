@@ -1,6 +1,6 @@
 // Quantised weights times many rows of x by products of small matrices (platform/tiles.h). Each of a group's four sets
 // of lanes takes 32 weight rows and 32 or 64 rows of x of its tile. While one part of the columns is multiplied, the
-// next is on its way: activations by copies that pass by the registers, weights through them, for they are unpacked.
+// next is on its way: activations by copies that bypass the registers, weights through registers, as they are unpacked.
 #pragma once
 
 #include "backends/gpu/kernels/tile_stage.h"
@@ -8,13 +8,13 @@
 
 namespace lfm::gpu {
 
-/// Whether scales may be so large that their product with 1.5 · 2^23 is not a number.
+/// Whether scales may be so large that their product with 1.5 · 2^23 overflows.
 template <class Weight>
 inline constexpr bool kHasAnyScale = requires {
     Weight::kAnyScale;
 };
 
-/// A scale and what to add to its product with a sum's bits: less what the sum began at.
+/// scale.x times an integer sum that began at kSumBias, from its bits; scale.y is -kSumBiasValue · scale.x.
 template <class Weight>
 __device__ inline float scaled_sum(std::int32_t bits, const Floats2& scale) {
     const float sum = float_of_bits(static_cast<std::uint32_t>(bits));
@@ -33,7 +33,7 @@ struct SetPlaces {
 
     MatrixPlaces<WeightMatrices> w;
     MatrixPlaces<InputMatrices> x;
-    std::uint32_t row, token;  // this lane's first, as places of floats
+    std::uint32_t row, token;  // this lane's first ones, as offsets in bytes among floats
 };
 
 /// Scales and minima of this lane's four rows.
@@ -61,7 +61,8 @@ struct LaneScales {
     float min[Block::kRuns][4];
 };
 
-/// Adds what eight rows of x make of run s, or of both: bits of 16 weight rows each.
+/// Scales the integer sums `bits` of run s, or of the whole block where it has one scale, and adds them to the sums of
+/// the j-th eight rows of x.
 template <class Weight, std::uint32_t kEights>
 __device__ inline void add_products(SharedPlace x, std::uint32_t s, const LaneScales<Weight, kEights>& w,
                                     const std::int32_t (&bits)[2][2][4], std::uint32_t j, FastSums<kEights>& sums) {

@@ -1,9 +1,9 @@
 // F16 and BF16 weights times many rows of x by products of small matrices of 16 bits (platform/tiles.h), laid out as
-// tile_fast.h has its bytes. Weights pass by the registers where they lie at multiples of 16 bytes.
+// tile_fast.h has its bytes. Weights bypass the registers where they and x lie at multiples of 16 bytes.
 //
-// Activations beside F16 weights become halves: eleven bits, an error of 2e-8 of a product's NMSE. A power of two for
-// each row of x brings its largest value below a half's largest, so that none is lost to range. Beside BF16 weights
-// they become the sum of two of BF16, sixteen bits.
+// Activations beside F16 weights become halves: eleven bits, an NMSE of 2e-8 of the product. A power of two for each
+// row of x brings its largest value below a half's largest, so that none overflows. Beside BF16 weights they become the
+// sum of two BF16 numbers, sixteen bits.
 #pragma once
 
 #include "backends/gpu/kernels/tile_fast.h"
@@ -26,7 +26,7 @@ struct HalfTileShared {
     Floats2 x_scale[kHalfTileTokens];  // of each row: what it is multiplied with, and its inverse
 };
 
-/// What activations of a row are multiplied with, and its inverse: the largest comes to lie from 2^14 to 2^15.
+/// What activations of a row are multiplied with, and its inverse: the largest magnitude is then from 2^14 to 2^15.
 __device__ inline Floats2 half_scale(std::uint32_t largest_bits) {
     if (largest_bits >= 0x7f800000 || largest_bits == 0) return {1, 1};
     const std::uint32_t exponent = largest_bits >> 23, least = 15;  // so that neither is subnormal
@@ -34,7 +34,7 @@ __device__ inline Floats2 half_scale(std::uint32_t largest_bits) {
     return {float_of_bits((268 - counted) << 23), float_of_bits((counted - 14) << 23)};
 }
 
-/// Each set looks at every fourth row.
+/// Each set of lanes takes every fourth row of x.
 template <class Weight>
 __device__ inline void find_half_scales(HalfTileShared<Weight>& shared, const TilePush& push, const TileWork& work,
                                         std::uint32_t first, bool wide) {
@@ -67,10 +67,10 @@ struct HalfTileLoads {
     const std::byte* weights;
     const float* x;
     float x_scale;
-    std::uint32_t to_weights, to_input;  // the first 8 columns; the others change places with them
+    std::uint32_t to_weights, to_input;  // places of the first 8 columns; the other 8 lie at these ^ 16
 };
 
-/// Those of a row of x on their way through registers.
+/// A thread's columns of a row of x, on their way through registers.
 struct HalfTilePart {
     float x[16];
 };

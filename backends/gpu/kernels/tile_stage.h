@@ -12,7 +12,7 @@ namespace lfm::gpu {
 
 inline constexpr std::uint32_t kFastTileRows = 64;
 
-/// A set's products: [16 weight rows][8 rows of x][as platform/tiles.h has it].
+/// A lane's sums: [each 16 of the set's weight rows][each 8 of its rows of x][as platform/tiles.h has them].
 template <std::uint32_t kEights>
 using FastSums = float[2][kEights][4];
 
@@ -24,7 +24,7 @@ struct FastShare {
 
     __device__ FastShare()
         : row(lane_set() % 2 * 32), token(lane_set() / 2 * (kTokens / 2)), g(lane() / 4), t(lane() % 4) {}
-    /// How many of a tile's n rows of x are the set's, and those behind them.
+    /// How many of a tile's n rows of x there are from the set's first one on.
     __device__ std::uint32_t n_tokens(std::uint32_t n) const { return n > token ? n - token : 0; }
 
     std::uint32_t row, token;  // the first of each
@@ -55,8 +55,8 @@ __device__ inline void store_fast_sums(const TilePush& push, const TileWork& wor
         }
 }
 
-/// What belongs to a block of 32 columns besides its levels. Weights have two runs of 16 of their own where their
-/// scales differ. Sizes are such that what lanes store together in two blocks or runs lies in banks of their own.
+/// Where scales, minima and sums of a block of 32 columns lie. Weights have them for each run of 16 where the two runs
+/// of a block may differ. Sizes are such that what lanes store together in two blocks or runs lies in different banks.
 template <class Weight, std::uint32_t kEights>
 struct FastBlock {
     static constexpr std::uint32_t kTokens = FastShare<kEights>::kTokens;
@@ -93,15 +93,16 @@ struct FastTilePart {
     std::uint32_t x_sums[kEights / 4];
 };
 
-/// Of items, two a stage: which block of 32 columns stands in the same half of it.
+/// The two items of a stage cover two blocks of 32 columns: the block that stands in the same half of the stage as
+/// `item`.
 template <class Weight>
 __device__ inline std::uint32_t block_of_item(std::uint32_t item) {
     if constexpr (Weight::kOrder == RunOrder::kFourApart) return item / 4 * 4 + item / 2 % 2 + item % 2 * 2;
     return item;
 }
 
-/// What a thread brings of each stage: an item of a weight row, 16 columns of each 32nd row of x, the scale of a block
-/// of each 64th; all of one half of the stage. Where from, and to which places of a stage.
+/// Where a thread loads its part of each stage from, and where in the stage it goes: an item of a weight row, 16
+/// columns of every 32nd row of x, the scale of a block of every 64th; all of one half of the stage.
 template <class Weight, std::uint32_t kEights>
 struct FastTileLoads {
     using Shared = FastTileShared<Weight, kEights>;
@@ -120,7 +121,7 @@ struct FastTileLoads {
 #pragma unroll
         for (std::uint32_t i = 0; i < kScales; ++i)
             scales[i] = tile_input_row(push, work, first + scale_token + 64 * i) * n_blocks;
-        // Each half of a row is a block of 32 columns.
+        // In plain order an item is the block of its half; else its two runs belong to different blocks.
         const std::uint32_t to_block = Shared::kBlocks + (kIsPlain ? half * Block::kBytes : 0);
         const std::uint32_t to_run = kIsPlain || Weight::kOneScale ? 0 : half;
         to_weights = kept(sizeof(Words4) * place_of_part(place_of_weight_row(row), kIsPlain ? 2 * half : half));
@@ -132,7 +133,7 @@ struct FastTileLoads {
             kept(Shared::kBlocks + half * Block::kBytes + Block::kInputScales + sizeof(float) * scale_token);
     }
     const std::byte* weights;
-    std::uint32_t levels[kLevels], scales[kScales];  // the first of a row: which of all activations'
+    std::uint32_t levels[kLevels], scales[kScales];  // of a row's first ones: indices into all activations'
     std::uint32_t to_weights, to_scale, to_min, to_levels, to_input_scale;
 };
 
@@ -173,7 +174,7 @@ __device__ inline void store_scale(SharedPlace stage, const FastTileLoads<Weight
     if constexpr (Weight::kHasMin) store_shared(stage + loads.to_min + to_block, run.min);
 }
 
-/// What was started comes to its place.
+/// Unpacks what start_part() loaded, stores it in the stage, and waits for this thread's copies.
 template <class Weight, std::uint32_t kEights>
 __device__ inline void finish_part(const FastTilePart<Weight, kEights>& part, SharedPlace stage,
                                    const FastTileLoads<Weight, kEights>& loads, std::uint32_t item) {
@@ -181,8 +182,8 @@ __device__ inline void finish_part(const FastTilePart<Weight, kEights>& part, Sh
     const Item w = Weight::unpack(part.w, loads.weights, item);
     store_shared(stage + loads.to_weights, w.low.level);
     store_shared(stage + (loads.to_weights ^ sizeof(Words4) * (loads.kIsPlain ? 1 : 2)), w.high.level);
-    // The runs of an item are of one block, with one scale, or of both. Where they are of both and runs of a block have
-    // one scale, both items of the stage know them.
+    // The runs of an item belong to one block, with one scale, or to both. Where they belong to both and a block has
+    // one scale, both items of the stage have the same scales, and the first one stores them.
     if (loads.kIsPlain || !Weight::kOneScale || item % 2 == 0) {
         store_scale(stage, loads, 0, w.low);
         if (!loads.kIsPlain) store_scale(stage, loads, 1, w.high);

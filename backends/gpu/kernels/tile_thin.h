@@ -13,7 +13,7 @@ inline constexpr std::uint32_t kThinTileRows = 16;
 inline constexpr std::uint32_t kThinTileTokens = 8;
 
 struct ThinTileShared {
-    // Four columns more than the 32 of an item keep what lanes read or write together in banks of its own.
+    // Four columns more than the 32 of an item keep what lanes read or write together in different banks.
     struct Part {
         float w[kThinTileRows][36];
         float x[kThinTileTokens][36];
@@ -109,7 +109,7 @@ __global__ void __launch_bounds__(kThinTileThreads, groups_with(128)) tile_thin(
         const float* x = push.input.x + std::size_t{tile_input_row(push, work, first + lane() / 4)} * push.n_in;
         float sums[2][2] = {};
         ThinTilePart next = load_thin_part<Weight>(weight_row, x, wide, push.n_in, lane_set());
-        // All sets take as many turns; what lies behind the row's end is zero.
+        // All sets take the same number of turns; columns beyond the row's end are zero.
         for (std::uint32_t turn = 0; turn < n_items; turn += kThinTileSets) {
             store_thin_part(part, next);
             sync_lanes();

@@ -13,7 +13,7 @@
 
 namespace lfm::gpu {
 
-/// Brings a team's first rows of weights nearer while x comes.
+/// Prefetches a row of weights for a team, before x is read.
 __device__ inline void prefetch_row(const Team& team, const std::byte* row, std::uint32_t row_bytes) {
     constexpr std::uint32_t kLine = 128;
     for (std::uint32_t at = kLine * team.first; at < row_bytes; at += kLine * team.step) prefetch(row + at);
@@ -25,7 +25,7 @@ struct VectorShared {
     TeamSums sums;
 };
 
-/// Row `row` of the outputs, one after another, which are n_out together; the last for those beyond.
+/// Row `row` of all outputs, which have n_out rows one after another; the last one for rows beyond.
 struct VectorRow {
     const std::byte* weight;
     std::uint32_t bytes;
@@ -82,9 +82,9 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector(
     }
 }
 
-/// Quantises the blocks of 32 hidden values that became whole with this group's rows: runs of `n_run` rows, a divisor
-/// of 32, from `first` on. Another group may have made the rest of a block: who comes last does it. Eight lanes take a
-/// run.
+/// Quantises the blocks of 32 hidden values that this group's rows completed: runs of `n_run` rows, a divisor of 32,
+/// from `first` on. Other groups may have made the rest of a block: the last one to arrive quantises it. Eight lanes
+/// take a run.
 __device__ inline void quantise_whole_blocks(const GateUpPush& push, std::uint32_t j, std::uint32_t first,
                                              std::uint32_t n_run) {
     fence_device();
@@ -153,14 +153,15 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) gate_up
 template <class Weight>
 struct DownShared {
     VectorShared<Weight> vector;
-    // Choices of the set.
+    // Choices whose experts belong to the set.
     const std::byte* down[kMostVectorChoices];
     std::uint32_t choice[kMostVectorChoices];
     float weights[kMostVectorChoices];
     std::uint32_t n;
 };
 
-/// The choices of the set, in their order. Lanes look them up side by side; each set of lanes does, the first writes.
+/// Lists the choices whose experts belong to the set, in their order. A lane looks up each choice; all sets of lanes do
+/// the same, and the first one writes.
 template <class Weight>
 __device__ inline void gather_choices(const DownPush& push, DownShared<Weight>& shared) {
     static_assert(kMostVectorChoices <= kLanes);
@@ -185,7 +186,8 @@ __device__ inline void gather_choices(const DownPush& push, DownShared<Weight>& 
     if (lane() == 0) shared.n = n;
 }
 
-/// Adds a team's products of rows that lie at these offsets of each choice's matrix.
+/// Adds this lane's part of the products of the rows at these offsets in each choice's matrix, times the choice's
+/// weight.
 template <Reading kReading, class Weight>
 __device__ inline void multiply_choices(const VectorInput<Weight>& x, const DownShared<Weight>& shared,
                                         const Team& team, const std::size_t (&offsets)[kVectorRows],
@@ -224,7 +226,7 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) down(Do
             prefetch_row(team,
                          shared.down[j] + offset_of(group_index().x * rows_of_group + team.index * kVectorRows + i),
                          push.row_bytes);
-    // Those of choices outside the set are whatever they are, and are not used.
+    // Hidden values of choices outside the set are undefined, and are not used.
     const VectorInput<Weight> x(shared.vector.input, push.hidden, 0, push.n_used, push.n_ff);
     sync_group();
     bool wide = true;

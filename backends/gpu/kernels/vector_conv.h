@@ -1,5 +1,5 @@
-// The product before a short convolution, of one token, and the convolution of each 32 channels by the group that makes
-// the last of their rows.
+// The product before a short convolution, of one token, and the convolution of each 32 channels by the group that
+// completes their rows.
 #pragma once
 
 #include "backends/gpu/kernels/arrivals.h"
@@ -33,7 +33,7 @@ __device__ inline void convolve_whole_blocks(const VectorConvPush& push, const R
     }
 }
 
-/// Of weights that meet quantised activations.
+/// For weights that are multiplied with quantised activations.
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_conv(VectorConvPush push) {
     VectorShared<Weight>& shared = shared_memory<VectorShared<Weight>>();
@@ -49,7 +49,7 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_
         prefetch_row(team, row_at(first_of_all + team.index * kVectorRows + i), push.row_bytes);
     await_earlier();
     if (first_of_all >= n_out) return;
-    // Where the window stands comes while the weights do.
+    // The window's place is loaded while the weights are.
     const RingView ring = ring_view(push.ring, push.n_slots, push.n_embd, push.l_cache, *push.step);
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     sync_group();

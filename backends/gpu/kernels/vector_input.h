@@ -1,5 +1,5 @@
-// What a row of x is to kernels that multiply weights with it: held quantised in a group's shared memory, or read as it
-// is; and how sets of lanes share rows of weights.
+// The rows of x that weights are multiplied with, held quantised in a group's shared memory or read as they are; and
+// how sets of lanes share rows of weights.
 #pragma once
 
 #include "backends/gpu/kernels/matmul.h"
@@ -26,10 +26,10 @@ struct Team {
     __device__ bool leads() const { return first == 0; }
 
     std::uint32_t n_sets, n_teams, index;
-    std::uint32_t first, step;  // of the items that are this lane's
+    std::uint32_t first, step;  // this lane takes items first, first + step, …
 };
 
-/// Leaves the sums over the team's lanes, for each of them. The whole group calls it.
+/// Replaces each lane's sums by those over all lanes of its team. The whole group calls it.
 template <std::uint32_t n>
 __device__ inline void add_up(const Team& team, TeamSums& shared, float (&sums)[n]) {
 #pragma unroll
@@ -54,9 +54,9 @@ struct Place {
     const std::byte* rows[n];
     std::uint32_t item, x_row;
     float factor;
-    bool counts;  // else it is loaded, and nothing comes of it
+    bool counts;  // false: it is loaded, but adds nothing
 };
-/// How many a lane has under way: two, or one of a type whose words are too many for the registers of any processor.
+/// How many places a lane loads at once: two, or one for a type whose words take too many registers for that.
 template <class Weight>
 constexpr std::uint32_t places_of_lane() {
     if constexpr (Weight::kIsFloat)
@@ -67,10 +67,10 @@ constexpr std::uint32_t places_of_lane() {
 template <class Weight>
 inline constexpr std::uint32_t kPlaces = places_of_lane<Weight>();
 
-/// How weights are read: wide, as VectorInput::is_wide allows, or not. Quantised weights know one way.
+/// How weights are read: wide, as VectorInput::is_wide allows, or not. For quantised weights both are the same.
 enum class Reading : std::uint8_t { kWide, kNarrow };
 
-/// Rows of x side by side, in the form that weights of a type meet.
+/// Rows of x side by side, in the form that a type's weights are multiplied with.
 template <class Weight, bool kIsFloat = Weight::kIsFloat>
 struct VectorInput;
 
@@ -82,7 +82,8 @@ struct VectorInput<Weight, false> {
         std::uint32_t sums[kMostVectorInputs / 32];
     };
 
-    /// Of n_rows · n values from row `row` on. The whole group calls it; sync_group() comes before the first product.
+    /// Takes n_rows rows of n values from row `row` on. The whole group calls it, and sync_group() before the first
+    /// product.
     __device__ VectorInput(Shared& to, const Input& input, std::uint32_t row, std::uint32_t n_rows, std::uint32_t n)
         : shared(to), n_items(n / kItem) {
         if (input.q != nullptr)
@@ -101,7 +102,7 @@ struct VectorInput<Weight, false> {
         }
     }
 
-    /// For whoever does not know what made x: as often as there are groups.
+    /// Where x was not quantised before: each group does it again.
     __device__ static void quantise(Shared& to, const float* x, std::uint32_t end) {
         for (std::uint32_t first = 0; first < end; first += 4 * kVectorThreads) {
             const std::uint32_t column = first + 4 * thread_index();
@@ -144,7 +145,7 @@ struct VectorInput<Weight, true> {
     __device__ VectorInput(Shared&, const Input& input, std::uint32_t row, std::uint32_t, std::uint32_t n)
         : x(input.x + std::size_t{row} * n), n_in(n), n_items((n + kFloatItem - 1) / kFloatItem) {}
 
-    /// Whether items of rows there and of x lie at multiples of 16 bytes and are whole.
+    /// Whether the items of rows at `weight` and of x lie at multiples of 16 bytes and are whole.
     __device__ bool is_wide(const std::byte* weight, std::uint32_t row_bytes) const {
         return rows_are_wide<Weight>(weight, row_bytes, n_in) && (reinterpret_cast<std::uintptr_t>(x) & 15) == 0;
     }
@@ -202,8 +203,8 @@ struct VectorInput<Weight, true> {
     std::uint32_t n_in, n_items;
 };
 
-/// Registers for all loads of a lane to be under way: words of a Raw are as many as kPlaces · kVectorRows, the rest is
-/// x, sums and addresses.
+/// Registers that a lane needs so that all its loads can be under way together: kPlaces · kVectorRows Raws, and x, sums
+/// and addresses.
 template <class Weight>
 constexpr std::uint32_t vector_registers() {
     if constexpr (Weight::kIsFloat)
@@ -216,7 +217,7 @@ constexpr std::uint32_t vector_registers() {
 template <class Weight>
 inline constexpr std::uint32_t kVectorGroups = groups_with(vector_registers<Weight>());
 
-/// Adds a team's products of rows with x's only row.
+/// Adds this lane's part of the products of rows with the first row of x.
 template <Reading kReading, class Weight, std::uint32_t n>
 __device__ inline void multiply_rows(const VectorInput<Weight>& x, const Team& team, const std::byte* const (&rows)[n],
                                      float (&sums)[n]) {

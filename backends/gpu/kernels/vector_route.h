@@ -1,5 +1,5 @@
-// The router of one token: a product as in vector.h, of few long rows, and the choice from its logits by the group that
-// is done last.
+// The router of one token: a product as in vector.h, of few long rows, and the choice from its logits by the last group
+// to finish.
 #pragma once
 
 #include "backends/gpu/kernels/arrivals.h"
@@ -15,7 +15,7 @@ struct RouteShared {
     std::uint32_t is_last;
 };
 
-/// Of weights that meet activations as they are.
+/// For weights that are multiplied with f32 activations: F32, F16 and BF16.
 template <class Weight>
 __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) route_vector(RouteVectorPush push) {
     auto& shared = shared_memory<RouteShared<Weight>>();

@@ -1,4 +1,4 @@
-// Values that are loaded and stored at once. Their addresses are multiples of their size.
+// Floats that one instruction loads or stores together. Their addresses are multiples of their size.
 #pragma once
 
 #include <cstdint>

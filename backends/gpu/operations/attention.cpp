@@ -16,7 +16,7 @@ namespace {
 
 // Groups that a processor should have while it waits for memory.
 constexpr std::uint32_t kGroupsOfProcessor = 4;
-// More do not lead to more splits: memory is reserved before the device is known.
+// Processors beyond these do not lead to more splits: memory is reserved for so many, whatever the device.
 constexpr std::uint32_t kMostProcessors = 160;
 
 bool is_aligned(std::initializer_list<const void*> pointers, std::uintptr_t bytes) {
@@ -37,13 +37,14 @@ void check(const AttentionArgs& args) {
                     "expected queries of a multiple of " + std::to_string(cache.n_head_kv * cache.head_dim) +
                         ", found " + std::to_string(args.q.n_cols));
     for (const auto& [data, type] : {std::pair{cache.k, cache.k_type}, {cache.v, cache.v_type}})
-        if (!is_aligned({data}, is_q8_0(type) ? 2 : 16))
-            throw Error(ErrorCode::kUnsupportedModel, "attention", "expected a cache at a multiple of 16 bytes");
+        if (const std::uint32_t bytes = is_q8_0(type) ? 2 : 16; !is_aligned({data}, bytes))
+            throw Error(ErrorCode::kUnsupportedModel, "attention",
+                        "expected a cache at a multiple of " + std::to_string(bytes) + " bytes");
     if (!is_aligned({args.q.data, args.out.data}, 16))
         throw Error(ErrorCode::kUnsupportedModel, "attention", "expected rows at multiples of 16 bytes");
 }
 
-/// How the cache is read for one token.
+/// How kernels read the cache.
 CacheReads reads_of(const KvView& cache) {
     if (cache.head_dim != 64 && cache.head_dim != 128) return CacheReads::kAny;
     if (cache.k_type == DType::kF16 && cache.v_type == DType::kF16) return CacheReads::kF16;
@@ -52,7 +53,7 @@ CacheReads reads_of(const KvView& cache) {
     return CacheReads::kAny;
 }
 
-/// Into how many groups one token's keys are shared out, at the longest.
+/// Among how many groups of a key/value head one token's keys are shared out, with the longest context.
 std::uint32_t n_splits(const AttentionArgs& args, std::uint32_t n_ctx, std::uint32_t n_processors) {
     const std::uint32_t heads_share = args.q.n_cols / args.cache.head_dim / args.cache.n_head_kv;
     const std::uint32_t others = args.cache.n_head_kv * groups_of(heads_share, kHeadsOfSplit);

@@ -12,7 +12,7 @@
 namespace lfm::gpu {
 namespace {
 
-/// Operations on their way to launches, in order; some are done ahead by the launch of one before.
+/// Turns operations into launches, in order; the launch of one may already do some of those after it.
 class Lowering {
 public:
     Lowering(Recorder& recorder, std::span<const Operation> operations, std::span<const Meeting> meetings)
@@ -64,7 +64,8 @@ private:
         const Meeting all = between(one, other);
         return all.tells || all.waits;
     }
-    /// The operation that comes next, when it is of this kind and nobody is met before it.
+    /// The next operation that is left to do, when it is of this kind and nobody is met before it; else null. `place`
+    /// is its index.
     template <typename Args>
     const Args* follows(std::size_t i, std::size_t& place) const {
         place = next(i + 1);
@@ -112,6 +113,7 @@ private:
     }
     void lower_one(const AddArgs& args) {
         if (can_sink(args)) {
+            forget_written(at_);
             sunk_ = &args;
             return;
         }
@@ -140,7 +142,8 @@ private:
         lower(recorder_, first, second);
     }
 
-    /// Whether all that comes of a copy is the norm over it. One row is the first of both sets.
+    /// Whether a copy serves only the norm after it, which overwrites the copied rows. In a step of one token both sets
+    /// of rows are the same.
     bool begins_norm(const CopyArgs& copy, const RmsNormArgs& norm) const {
         return recorder_.step_class() == StepClass::kOne && copy.n_parts == 1 && copy.rows == norm.rows &&
                is_same(copy.parts[0].out, norm.x) && is_same(norm.x, norm.out);
@@ -154,7 +157,7 @@ private:
     static bool adds_onto(const AddArgs& args, const RowsView& rows) {
         return is_same(args.a, rows) && is_same(args.out, rows) && args.b.data != rows.data;
     }
-    /// Whether a sum may wait until somebody else has been waited for, to become a part of what then comes.
+    /// Whether a sum can be done after the meeting that follows it, as a part of the sum or norm there.
     bool can_sink(const AddArgs& args) const {
         const std::size_t i = next(at_ + 1);
         const Meeting met = between(at_, i);
@@ -192,7 +195,8 @@ private:
         lower(recorder_, merged);
     }
 
-    /// The rows where the next copy of `rows` goes, if nothing between needs it to wait: it is done from now on.
+    /// Where the next copy of `rows` goes, if operation `made_by` can write there too: that copy then counts as done.
+    /// Else null.
     float* take_copy(const RowsView& rows, RowSet set, std::size_t made_by) {
         const Extent made = extent_of(rows, extents_.n_rows);
         for (std::size_t i = made_by + 1; i < operations_.size() && !is_apart(made_by, i); ++i) {
@@ -224,13 +228,17 @@ private:
 
     static bool is_same(const RowsView& a, const RowsView& b) { return a.data == b.data && a.n_cols == b.n_cols; }
 
+    /// Rows that the operation writes are not what was quantised of them before.
+    void forget_written(std::size_t i) {
+        recorder_.forget_quantised([&](const float* rows, std::uint32_t n_cols) {
+            return extents_.writes(operations_[i], extent_of({const_cast<float*>(rows), n_cols}, extents_.n_rows));
+        });
+    }
+
     /// A launch does operations first … last: what they write is no longer quantised as it was, and the recorder learns
     /// whether a later one reads the last one's rows quantised.
     void begin(std::size_t first, std::size_t last) {
-        for (std::size_t i = first; i <= last; ++i)
-            recorder_.forget_quantised([&](const float* rows, std::uint32_t n_cols) {
-                return extents_.writes(operations_[i], extent_of({const_cast<float*>(rows), n_cols}, extents_.n_rows));
-            });
+        for (std::size_t i = first; i <= last; ++i) forget_written(i);
         const std::optional<RowsView> made =
             std::visit([](const auto& args) { return rows_made(args); }, operations_[last]);
         recorder_.want_quantised(made && is_read_quantised(*made, last + 1));
@@ -275,7 +283,7 @@ private:
     std::vector<Done> done_;
     Extents extents_;
     std::size_t at_ = 0;
-    const AddArgs* sunk_ = nullptr;  // a sum that the next one, or the norm, takes along
+    const AddArgs* sunk_ = nullptr;  // a sum put off, to be done by the next sum or norm
 };
 
 }  // namespace

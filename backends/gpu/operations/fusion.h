@@ -1,5 +1,5 @@
-// Operations that follow each other become fewer launches than one by one: a launch takes over what the operations
-// after it would do with its results. What they leave in memory is the same, to the bit.
+// Operations that follow each other become fewer launches than one by one: a launch also does what the operations after
+// it do with its results. What they leave in memory is the same, to the bit.
 #pragma once
 
 #include <cstddef>
@@ -14,9 +14,9 @@ namespace lfm::gpu {
 
 /// Where the device meets others between two operations.
 struct Meeting {
-    std::size_t before;  // this operation; borders come in order
+    std::size_t before;  // index of the operation that follows; meetings are sorted by it
     bool tells = false;  // somebody waits for what is done until here
-    bool waits = false;  // what comes now needs what somebody else does
+    bool waits = false;  // what follows needs what somebody else does
 };
 
 /// Records operations that run one after another. Returns how many launches come before each meeting.

@@ -11,7 +11,7 @@
 namespace lfm::gpu {
 namespace {
 
-// In a step of many tokens mostly one row gets logits: up to so many are multiplied one by one.
+// In a step of many tokens usually only one row gets logits: up to this many rows are multiplied one by one.
 constexpr std::uint32_t kFewOutputs = 4;
 constexpr std::uint32_t kSetsPerProcessor = 32;  // that keep it busy
 
@@ -25,7 +25,7 @@ std::uint32_t n_rows_of(Outputs outputs) {
     return n;
 }
 
-/// Outputs of one type, at most three, at once.
+/// Outputs of one type, at most three, in one launch.
 void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs outputs, const Axis& rows) {
     const DType type = outputs[0].weight.type;
     const Kernel kernel = kernels_for("matmul", type).vector;
@@ -42,7 +42,7 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs output
     recorder.launch(kernel, push, {fixed(shape.n_groups), rows, fixed(1)});
 }
 
-/// Neighbours of one type together.
+/// All outputs: neighbours of one type in one launch.
 void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& rows) {
     const Outputs outputs = Outputs(args.outputs).first(args.n_outputs);
     for (std::size_t begin = 0, end = 0; begin < outputs.size(); begin = end) {
@@ -51,8 +51,8 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, const Axis& ro
     }
 }
 
-/// Matrices of few rows have a kernel of their own where activations may not be rounded. Tiles of more rows of x take
-/// fewer instructions for as much, where a full step has groups enough of them: two a processor run at a time.
+/// Matrices of few rows have a kernel of their own where nothing is rounded. Tiles of more rows of x take fewer
+/// instructions for the same work; they are taken where a full step has groups enough: two a processor run at a time.
 TileKernel matrix_kernel(const Recorder& recorder, const WeightView& weight, Rounding rounding) {
     const TileKernel tile = tile_kernel(recorder, "matmul", weight.type, rounding);
     const MatmulKernels kernels = kernels_for("matmul", weight.type);
@@ -97,7 +97,7 @@ void check_outputs(const MatmulArgs& args) {
     }
 }
 
-/// Whether a group can hold the input in the form that these weights meet.
+/// Whether the kernels of few rows can take the input, which a group may have to hold quantised.
 bool can_be_vectors(const Recorder& recorder, const MatmulArgs& args) {
     if (recorder.traits().activations == ActivationKind::kFloat) return false;
     return args.x.n_cols <= kMostVectorInputs;
@@ -216,7 +216,7 @@ bool can_merge(const Recorder& recorder, const MatmulArgs& matmul, const ShortCo
     const MatmulOutput& output = matmul.outputs[0];
     const std::uint32_t n_embd = conv.out.n_cols;
     const QuantisedAreas* areas = recorder.quantised(matmul.x);
-    // What comes out goes to other areas than what all groups read.
+    // The input is in other areas than the output will be: all groups read it until the end.
     return recorder.step_class() == StepClass::kOne && can_be_vectors(recorder, matmul) && matmul.n_outputs == 1 &&
            matmul.rows == RowSet::kTokens && meets_quantised(recorder, output.weight.type) && areas != nullptr &&
            areas->q == kInputAreas.q && output.out.data == conv.bcx.data && conv.bcx.n_cols == 3 * n_embd &&

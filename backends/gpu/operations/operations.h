@@ -13,7 +13,8 @@ namespace lfm::gpu {
 /// Whether weights of this type can be multiplied (matmul.cpp).
 bool supports_weight(DType type);
 
-/// For kernels. `operation` is the error's: Error{kUnsupportedModel} (rope_append.cpp).
+/// The type as kernels take it. Throws Error{kUnsupportedModel}, naming `operation`, when a cache cannot have it
+/// (rope_append.cpp).
 CacheType cache_type(const char* operation, DType type);
 
 /// Most operations need none.
@@ -41,7 +42,7 @@ struct MergedRoute {
     ExpertChoice out_too;
 };
 
-/// Whether a rotation and what keeps its keys can be one launch (rope_append.cpp).
+/// Whether a rotation and the append after it can be one launch (rope_append.cpp).
 bool can_merge(const QkNormRopeArgs& rope, const KvAppendArgs& append);
 void lower(Recorder& recorder, const QkNormRopeArgs& rope, const KvAppendArgs& append);
 

@@ -25,7 +25,7 @@ Grid by_elements(std::uint32_t n_cols, Columns columns, RowSet rows) {
 void lower(Recorder& recorder, const SumNorm& args) {
     const RmsNormArgs& norm = args.norm;
     const std::uint32_t n_cols = norm.x.n_cols;
-    // What is not there is aligned.
+    // Null counts as aligned.
     const Columns columns = columns_of(
         n_cols, {norm.x.data, args.added[0], args.added[1], args.sum, norm.weight, norm.out.data, args.out_too});
     const NormPush push{.x = norm.x.data,

@@ -1,4 +1,4 @@
-// The short convolution. For one token its rows leave quantised, as the next matrix reads them.
+// The short convolution. For one token its result is also written quantised, where the next matrix reads it so.
 #include "backends/gpu/kernels/short_conv.h"
 #include "backends/gpu/operations/matmul.h"
 #include "memory/error.h"

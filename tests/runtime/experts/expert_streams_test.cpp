@@ -90,6 +90,14 @@ TEST_F(Streams, OnDemandThoseThatATokenMisses) {
     EXPECT_FALSE(host_leaves_alone(5));
 }
 
+TEST_F(Streams, ExpertsThatDoNotExistDoNotTravel) {
+    ExpertStreams streams = this->streams(copying_is_free_);
+    ASSERT_EQ(streams.begin_step({.n_tokens = 1}), StreamMode::kOnDemand);
+    route({-1, 1 << 30});  // as a device that fails may leave them
+    streams.decide(kLayer);
+    EXPECT_EQ(streams.n_travelled(), 0u);
+}
+
 TEST_F(Streams, LearntTimesDecideFromThenOn) {
     ExpertStreams streams = this->streams(copying_never_pays_);
     EXPECT_EQ(streams.begin_step({.n_tokens = 1}), StreamMode::kNone);

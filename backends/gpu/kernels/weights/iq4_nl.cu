@@ -1,4 +1,4 @@
-// 18 bytes: scale, 16 bytes of two indices of the table of levels.
+// 18 bytes: scale, 16 bytes of two indices each into the table of levels.
 #include "backends/gpu/kernels/weight_kernels.h"
 #include "backends/gpu/kernels/weights/scaled_nibbles.h"
 

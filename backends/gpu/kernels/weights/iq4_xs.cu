@@ -1,4 +1,4 @@
-// 136 bytes: scale of all, eight scales of 6 bits, 128 bytes of two indices of the table of levels.
+// 136 bytes: the block's scale, eight scales of 6 bits, 128 bytes of two indices each into the table of levels.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 
@@ -11,7 +11,7 @@ struct IQ4_XS {
     static constexpr bool kHasMin = false;
 
     struct Raw {
-        Words2 head;  // scale of all and upper bits of scales, lower bits of scales
+        Words2 head;  // the block's scale and upper bits of scales, lower bits of scales
         Words4 qs;
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {

@@ -1,4 +1,4 @@
-// 17 bytes: exponent, 16 bytes of two indices of the table of levels.
+// 17 bytes: exponent, 16 bytes of two indices each into the table of levels.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 

@@ -1,4 +1,4 @@
-// 84 bytes: 16 scales and minima of 4 bits, 64 bytes of four levels of 0 … 3, scale and minimum of all.
+// 84 bytes: 16 scales and minima of 4 bits, 64 bytes of four levels 0 … 3 each, the block's scale and minimum.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 
@@ -12,7 +12,7 @@ struct Q2_K {
 
     struct Raw {
         Words4 qs;
-        std::uint32_t head, scales;  // the latter of both runs
+        std::uint32_t head, scales;  // of the block; of both runs and two neighbours
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 84 * (item / 8);

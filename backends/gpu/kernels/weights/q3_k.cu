@@ -1,10 +1,10 @@
-// 110 bytes: 256 third bits, 64 bytes of four levels, 16 scales of 6 bits, scale of all.
+// 110 bytes: 256 third bits, 64 bytes of four levels each, 16 scales of 6 bits, the block's scale.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 
 namespace lfm::gpu {
 
-/// Of run k, from the twelve bytes that hold sixteen.
+/// The scale of run k, from the twelve bytes that hold all sixteen.
 __device__ inline float q3_scale(const std::uint32_t (&bytes)[3], std::uint32_t k) {
     const std::uint32_t low = (k / 4 % 2 == 0 ? bytes[0] : bytes[1]) >> (8 * (k % 4) + k / 8 * 4) & 15;
     const std::uint32_t high = bytes[2] >> (8 * (k % 4) + k / 4 * 2) & 3;
@@ -19,7 +19,7 @@ struct Q3_K {
 
     struct Raw {
         LoadedWords<5> third, qs;
-        LoadedWords<4> tail;  // the scales, and the scale of all
+        LoadedWords<4> tail;  // the scales, and the block's scale
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 110 * (item / 8);

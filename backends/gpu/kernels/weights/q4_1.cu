@@ -1,4 +1,4 @@
-// 20 bytes: scale, minimum, 16 bytes of two levels of 0 … 15.
+// 20 bytes: scale, minimum, 16 bytes of two levels each, 0 … 15.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 

@@ -1,4 +1,4 @@
-// 144 bytes: scale and minimum of all, eight of each in 6 bits, 128 bytes of two levels of 0 … 15.
+// 144 bytes: the block's scale and minimum, eight of each in 6 bits, 128 bytes of two levels each, 0 … 15.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 

@@ -1,4 +1,4 @@
-// 24 bytes: scale, minimum, 32 fifth bits, 16 bytes of two levels.
+// 24 bytes: scale, minimum, 32 fifth bits, 16 bytes of two levels each.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 

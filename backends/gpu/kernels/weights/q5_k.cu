@@ -9,7 +9,7 @@ struct Q5_K {
     static constexpr RunOrder kOrder = RunOrder::kTwoApart;
     static constexpr bool kOneScale = true;
     static constexpr bool kHasMin = true;
-    static constexpr std::uint32_t kVectorRegisters = 96;  // sm_120 has not enough with 80
+    static constexpr std::uint32_t kVectorRegisters = 96;  // 80 are too few on sm_120
 
     struct Raw {
         Words4 head, qh, qs;

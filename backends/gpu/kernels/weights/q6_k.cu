@@ -1,4 +1,4 @@
-// 210 bytes: 256 low halves, 256 high pairs of bits, 16 scales of 8 bits, scale of all.
+// 210 bytes: 256 low nibbles, 256 high pairs of bits, 16 scales of 8 bits, the block's scale.
 #include "backends/gpu/kernels/items.h"
 #include "backends/gpu/kernels/weight_kernels.h"
 
@@ -12,7 +12,7 @@ struct Q6_K {
 
     struct Raw {
         LoadedWords<5> ql, qh;
-        std::uint32_t first_scale, second_scale, d;  // the words in which they begin
+        std::uint32_t first_scale, second_scale, d;  // the words in which these begin
     };
     static __device__ Raw load(const std::byte* row, std::uint32_t item) {
         const std::byte* block = row + 210 * (item / 8);

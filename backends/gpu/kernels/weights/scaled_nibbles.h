@@ -1,4 +1,4 @@
-// Blocks of 18 bytes: scale, 16 bytes of two indices of levels each.
+// Blocks of 18 bytes: scale, 16 bytes of two levels, or indices of levels, each.
 #pragma once
 
 #include "backends/gpu/kernels/items.h"

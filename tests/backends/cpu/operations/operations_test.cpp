@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "backends/cpu/cpu_backend.h"
@@ -217,6 +218,33 @@ TEST_P(Operations, ExpertsHeldElsewhereAreSkipped) {
             }
         }
         for (std::uint32_t i = 0; i < kWidth; ++i) ASSERT_NEAR(out[t * kWidth + i], expected[i], 1e-4) << t;
+    }
+}
+
+/// What a device that fails leaves in shared memory is read by the host beside it.
+TEST_P(Operations, ExpertsThatDoNotExistAreSkipped) {
+    constexpr std::uint32_t kExperts = 4, kWidth = 64, kFf = 32;
+    const auto weight = noise(kFf * kWidth, 20);
+    const auto* bytes = reinterpret_cast<const std::byte*>(weight.data());
+    ExpertTable table(1, kExperts);
+    for (std::uint32_t e = 0; e < kExperts; ++e) table.set({LayerId{0}, e}, {kHost, bytes, bytes, bytes});
+    auto x = noise(kWidth, 50);
+    std::vector<float> weights(2, 1.0f), out(kWidth), expected(kWidth);
+    Bed bed(*GetParam());
+    bed.step.n_tokens = 1;
+    const auto run = [&](std::vector<std::int32_t> ids, std::uint32_t n_used, std::vector<float>& to) {
+        bed.run(ExpertFfnArgs{.x = {x.data(), kWidth},
+                              .layer = LayerId{0},
+                              .experts = &table,
+                              .n_ff = kFf,
+                              .n_expert_used = n_used,
+                              .choice = {ids.data(), weights.data()},
+                              .out = {to.data(), kWidth}});
+    };
+    run({1}, 1, expected);
+    for (const std::int32_t wrong : {-1, 4, 1 << 30, std::numeric_limits<std::int32_t>::min()}) {
+        run({wrong, 1}, 2, out);
+        EXPECT_EQ(out, expected) << wrong;
     }
 }
 
