@@ -1,4 +1,5 @@
-// The devices that tests of everything above a device run on: the simulated one, and a real one where there is any.
+// The devices on which everything above a device is tested: the simulated one, emulated GPUs, and real ones where there
+// are any.
 #pragma once
 
 #include <array>
@@ -16,17 +17,17 @@
 
 namespace lfm::test {
 
-/// For suites with a parameter. Those without such a device skip, with the reason.
+/// The parameter of such suites. They skip, with the reason, where the device is absent.
 struct DeviceKind {
     const char* name;
     std::unique_ptr<Device> (*open)(const DeviceOptions& options, Ledger& ledger);
     std::string (*absence)();  // why there is none; empty: there is one
     bool (*is_slow)();         // emulated: shorter suites unless LFM_FULL is set
-    const char* planned_as;    // whose memory a plan reckons with: DeviceNeeds
-    double f16_nmse;           // a whole model of F16 weights against float64, at most
-    /// The device in any placement against the host alone, routes forced, at most: with float weights, and with
-    /// quantised ones, where one activation of many that is rounded the other way moves all that follow. The CPU's own
-    /// kernels are up to 1.7e-4 apart on such models.
+    const char* planned_as;    // the backend name that plans use for DeviceNeeds
+    double f16_nmse;           // the largest: a whole model of F16 weights against f64
+    /// The largest NMSE of the device in any placement against the host alone, with forced routes: for float weights,
+    /// and for quantised ones, where one activation that is rounded the other way changes all that follow. The CPU's
+    /// own kernels are up to 1.7e-4 apart on such models.
     double float_placement_nmse, quantised_placement_nmse;
     /// The same for any weights, where neither side quantises activations.
     double exact_placement_nmse;
@@ -98,7 +99,7 @@ inline constexpr std::array kDeviceKinds{
 
 inline void PrintTo(const DeviceKind& kind, std::ostream* to) { *to << kind.name; }
 
-/// What a device takes as it is opened; nothing where there is none.
+/// What opening the device allocates; 0 where there is none.
 inline Bytes context_of(const DeviceKind& kind) {
     if (!kind.absence().empty()) return {};
     Ledger ledger;

@@ -1,10 +1,10 @@
-// What the leak check of AddressSanitizer is to overlook: a Vulkan driver's and the validation layer's own memory,
-// which they keep until the process ends.
+// What AddressSanitizer's leak check must overlook: memory that a Vulkan driver and the validation layer keep until the
+// process ends.
 #include <initializer_list>
 
 #include <dlfcn.h>
 
-// It is asked for by this name.
+// The leak check calls a function of this name.
 extern "C" const char* __lsan_default_suppressions();
 extern "C" const char* __lsan_default_suppressions() {
     return "leak:libVkLayer_khronos_validation\nleak:libvulkan_lvp\nleak:libLLVM\n";
@@ -13,7 +13,7 @@ extern "C" const char* __lsan_default_suppressions() {
 #if defined(__SANITIZE_ADDRESS__)
 namespace {
 
-/// Libraries that are gone at the end would have no name to be overlooked by.
+/// Keeps the libraries loaded: leaks of an unloaded one would have no name for a suppression to match.
 [[maybe_unused]] const bool kept = [] {
     for (const char* library : {"libVkLayer_khronos_validation.so", "libvulkan_lvp.so"})
         dlopen(library, RTLD_LAZY | RTLD_NODELETE);

@@ -1,4 +1,4 @@
-// A folder is a room that a stranger can survey: at most 30 files of code beside its subfolders.
+// A folder must be small enough to survey: at most 30 source files, those of its subfolders not counted.
 #include <filesystem>
 #include <map>
 #include <set>

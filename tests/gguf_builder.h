@@ -54,7 +54,7 @@ struct TensorSpec {
     std::optional<std::uint32_t> n_dims;  // instead of dims.size()
 };
 
-/// Entries and tensors are written in the order they are added; nothing is checked. Every method returns *this.
+/// Entries and tensors are written in the order they are added; nothing is checked. All but build() return *this.
 ///   const auto bytes = GgufBuilder().add_u32("lfm2.block_count", 2).add_tensor("t", DType::kF32, {4}, data).build();
 class GgufBuilder {
 public:
@@ -131,7 +131,7 @@ public:
     GgufBuilder& set_version(std::uint32_t version) { return version_ = version, *this; }
     GgufBuilder& set_n_tensors(std::uint64_t count) { return n_tensors_ = count, *this; }
     GgufBuilder& set_n_kv(std::uint64_t count) { return n_kv_ = count, *this; }
-    /// What the builder pads with. Writes no key: add "general.alignment" as well, or leave it out to break the file.
+    /// The builder pads to it. Writes no key: add "general.alignment" as well, or leave it out to break the file.
     GgufBuilder& set_alignment(std::uint64_t alignment) { return alignment_ = alignment, *this; }
 
     std::vector<std::byte> build() const {

@@ -1,4 +1,4 @@
-// Uses everything a parsed GGUF file offers: what the parser let through must hold no surprise.
+// Uses everything that a parsed GGUF file offers: a file that the parser accepts must be safe to use.
 #pragma once
 
 #include <cstddef>

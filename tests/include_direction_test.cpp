@@ -1,5 +1,5 @@
-// The layers of the design, kept true: which folder may include which, which room of a folder which other room of it,
-// and where outside libraries may appear.
+// Checks the layers of the design: which folder may include which, which room (subfolder) which other room of its
+// folder, and where outside libraries may appear.
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -115,21 +115,21 @@ std::string room_of(const std::string& path) {
     return "";
 }
 
-/// Numbers that allocators and the planner both need.
+/// backends/needs has the sizes that allocators and the planner both need.
 bool is_exception(const std::string& path, const std::string& header) {
     return top_folder(path) == "planner" && room_of(header) == "backends/needs";
 }
 
-/// Both in the same top folder.
+/// For a file and a header in the same top folder.
 bool room_may_include(const std::string& path, const std::string& header) {
     const std::string from = room_of(path), to = room_of(header);
     if (from.empty()) return to.empty();
-    // What lies below a room is its own, also where it is a room: the interfaces above all others are nobody's.
+    // A room may include the rooms below it; `backends` itself (the interfaces) may not.
     const bool own = from == to || (from.find('/') != from.npos && to.starts_with(from + "/"));
     return own || kRooms.at(from).contains(to);
 }
 
-/// What is wrong with the file's includes, one line each. `exists` answers for a path from the root.
+/// What is wrong with the file's includes, one line each. `exists` tells whether a path from the root exists.
 std::vector<std::string> violations(const SourceFile& file, const std::function<bool(const std::string&)>& exists) {
     std::vector<std::string> found;
     const auto allowed = kMayInclude.find(top_folder(file.path));

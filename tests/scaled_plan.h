@@ -1,4 +1,4 @@
-// Plans for tiny models by a real machine's profile: its fixed costs are scaled down as the models are.
+// Plans for tiny models by a real machine's profile, whose fixed costs are scaled down as the models are.
 #pragma once
 
 #include <algorithm>
@@ -21,8 +21,8 @@ inline MachinePart machine_part(const std::string& name) {
     return parse_machine_part(text.str(), path);
 }
 
-/// An RTX 4060 Ti beside DDR5, for models of a few MiB. `context`: what the device takes for itself; `backend`: whose
-/// memory is reckoned with.
+/// An RTX 4060 Ti beside DDR5, for models of a few MiB. `context`: what the device takes for itself; `backend`: the
+/// name that plans use for DeviceNeeds.
 inline MachineProfile scaled_machine(Bytes context, const char* backend = "sim") {
     const MachinePart parts[] = {machine_part("host/ddr5-5600"), machine_part("gpu/rtx-4060-ti-16gb")};
     MachineProfile machine = merge_parts(parts, nullptr);

@@ -1,5 +1,5 @@
-// The contract of device.h that every real device keeps: work ahead, points, copies, misuse, an end at any time. A test
-// program includes this once and says which device.
+// The contract of device.h that every real device keeps: work submitted ahead, points, copies, misuse, destruction at
+// any time. A test program includes this once and instantiates it with its device.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -119,7 +119,7 @@ TEST_P(DeviceContract, PointsThatNobodyWatchesAreReachedWithTheNext) {
         device->wait(first);
         EXPECT_EQ(work.host()[0], 4);
         device->signal();
-        device->wait(last);  // the last of a flush always is
+        device->wait(last);  // the last program of a flush is always watched
         EXPECT_EQ(work.host()[0], 8);
     }
 }
@@ -188,7 +188,7 @@ TEST_P(DeviceContract, ProgramsGrowWhatTheyShareAndStayRight) {
     static_cast<Backend&>(*device).wait();
     EXPECT_EQ(work.host()[0], 2);
 
-    // One that fails leaves the others as they were, and no memory.
+    // A recording that fails leaves the other programs as they were and keeps no memory.
     const Bytes before = device->allocated();
     const Operation huge =
         QkNormRopeArgs{.q = x, .k = x, .q_norm = norm, .k_norm = norm, .head_dim = 1u << 26, .eps = 1e-5f};
@@ -220,7 +220,7 @@ TEST_P(DeviceContract, ForgottenProgramsGiveTheirMemoryBackAndLeaveTheOthersRigh
     std::optional<Bytes> left;
     for (int round = 0; round < 3; ++round) {
         {
-            // Two engines, each with its parameters; the first goes while the second stays.
+            // Two engines, each with its parameters; the first is destroyed while the second stays.
             std::optional<Doubling> first(std::in_place, *device);
             const std::vector<float> cosines(4096, 1);
             auto other = std::make_unique<StepParams>(StepParams{.n_tokens = 1, .rope = cosines.data()});
@@ -233,7 +233,7 @@ TEST_P(DeviceContract, ForgottenProgramsGiveTheirMemoryBackAndLeaveTheOthersRigh
             first.reset();
             run_all({&second.program, &second.program});
             EXPECT_EQ(second.host()[0], 8);
-            // A new one takes the place of the forgotten.
+            // A new program takes the place of a forgotten one.
             Doubling third(*device);
             run_all({&third.program, &second.program});
             EXPECT_EQ(third.host()[0], 2);
@@ -260,7 +260,7 @@ TEST_P(DeviceContract, EndsWithWorkThatNobodySignalled) {
         device->submit(work.program, {});  // never flushed
         device->copy(std::span(&region, 1), Waits{{Timeline::kHostSignals, 9}});
         device->copy(std::span(&region, 1), Waits{{Timeline::kCompute, 2}});
-        // Blocks go first, while the work that uses them is still enqueued.
+        // Blocks are released first, while the work that uses them is still enqueued.
     }
     EXPECT_TRUE(ledger.lines().empty());
 }

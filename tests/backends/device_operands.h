@@ -57,10 +57,10 @@ public:
         static_cast<Backend&>(device_).wait();
     }
 
-    /// Gives the memory back. Programs may still be recorded again, but no more run.
+    /// Frees the operands. Programs recorded before may be recorded again, but must not run.
     void clear() { blocks_.clear(); }
 
-    /// Recorded programs name it, so this lives as long as the device runs any.
+    /// Recorded programs refer to it: it must outlive their last run.
     StepParams step{.n_tokens = 1, .n_outputs = 1};
 
 private:
@@ -68,11 +68,12 @@ private:
     std::deque<DeviceBlock> blocks_;
 };
 
-/// Σ(a−b)² / Σb², NaN when a value is.
+/// Σ(a−b)² / Σb²; NaN when a value is NaN or `found` is too short.
 inline double nmse(std::span<const float> found, std::span<const double> expected) {
+    if (found.size() < expected.size()) return NAN;
     Nmse result;
     for (std::size_t i = 0; i < expected.size(); ++i) result.add(found[i], expected[i]);
-    return found.size() < expected.size() ? NAN : result.value();
+    return result.value();
 }
 
 }  // namespace lfm::test

@@ -1,4 +1,4 @@
-// Little work for tests of devices.
+// Small pieces of work for tests of devices.
 #pragma once
 
 #include <algorithm>
@@ -32,7 +32,7 @@ inline std::vector<std::byte> pattern(std::size_t n, unsigned seed) {
     return bytes;
 }
 
-/// Rows of numbers on the device: x doubled, again and again, is x · 2^steps.
+/// 8 rows of numbers on the device; each run of the program doubles the first step.n_tokens of them.
 struct Doubling {
     static constexpr std::uint32_t kCols = 100;
 

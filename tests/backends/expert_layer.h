@@ -21,7 +21,7 @@ using Types = std::array<DType, 3>;  // of gate, up and down
 
 inline constexpr DeviceId kHolder{1};
 
-/// Small experts in one block each, and what they make of the input.
+/// Small experts: the three matrices of each in one block of bytes, and their weights in f64.
 struct Experts {
     static constexpr std::uint32_t kEmbd = 256, kFf = 288, kCount = 6;
 
@@ -45,7 +45,7 @@ struct Experts {
     std::size_t slot_bytes = 0;
 };
 
-/// expert_ffn over changing tables, held and staged, recorded once.
+/// expert_ffn of the held and of the staged experts, recorded once and run while tables and slots change.
 class Layer {
 public:
     static constexpr std::uint32_t kUsed = 3;

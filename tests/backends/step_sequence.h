@@ -1,11 +1,11 @@
-// A step as one sequence's.
+// Makes a step's rows those of one sequence.
 #pragma once
 
 #include "backends/step_params.h"
 
 namespace lfm::test {
 
-/// All of the step's rows, as many as it has now, follow `position` tokens. `sequence` lives as long as the step.
+/// All n_tokens rows of the step follow `position` tokens. `sequence` must live as long as the step.
 inline void follow(StepParams& step, StepSequence& sequence, std::uint32_t position, std::uint32_t window = 0) {
     sequence = {.first_row = 0, .n_rows = step.n_tokens, .position = position, .window = window};
     step.sequences = {&sequence, 1};

@@ -34,7 +34,7 @@ double seconds_of(const std::function<void()>& work) {
     return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
 }
 
-/// The least of 9: others work on the same cores.
+/// The least of 9: other processes use the same cores.
 double seconds_to_run(const Kernel& kernel, std::uint32_t n, api::Stream stream, const GroupCounts& groups) {
     const Push push{n};
     std::array<double, 9> times;

@@ -1,4 +1,4 @@
-// The hot loops, once each, with valgrind's callgrind counting their instructions
+// Runs each hot loop once, for valgrind's callgrind to count its instructions
 // (tests/backends/cpu/kernels/hot_loops_test.cpp). hot_loops --names lists them in order; without it, each runs inside
 // a call of hot_loop().
 #include <cstdio>
@@ -51,7 +51,7 @@ struct Matmul {
     cpu::MatmulTile tile;
 };
 
-/// The AVX2 table's: valgrind knows no AVX-512.
+/// Called with the AVX2 table: valgrind knows no AVX-512.
 std::vector<Loop> loops(const cpu::Kernels& kernels) {
     std::vector<Loop> all;
     for (const DType type : {DType::kF32, DType::kF16, DType::kBF16, DType::kQ4_0, DType::kQ8_0, DType::kQ4_K,

@@ -21,7 +21,7 @@
 namespace lfm::bench {
 namespace {
 
-constexpr std::size_t kMatrix = (std::size_t{3} << 20) + 640;  // as an expert's
+constexpr std::size_t kMatrix = (std::size_t{3} << 20) + 640;  // bytes, about an expert's matrix
 constexpr int kRepetitions = 5;
 
 PFN_vkGetPhysicalDeviceProperties real_properties = nullptr;
@@ -83,7 +83,7 @@ struct Speed {
 void measure(const char* name, Source& source, std::size_t size, std::uint32_t n_threads, From from) {
     Ledger ledger;
     const auto device = vulkan::make_vulkan_device({.budget = {size + (std::size_t{64} << 20)}}, ledger);
-    // Written once before: fresh pages of the host's memory would be all that is measured. A card has none.
+    // Uploaded once before: on a CPU driver the first touch of fresh pages would be all that is measured.
     std::vector<DeviceBlock> blocks;
     std::vector<CopyRegion> regions;
     for (std::size_t at = 0; at < size; at += kMatrix) {

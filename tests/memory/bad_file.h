@@ -54,7 +54,7 @@ inline void expect_refused(const BadFile& file) {
 
 using Numbers = std::vector<std::uint64_t>;
 
-/// A name for a number in a case's name: "18446744073709551615" is its own.
+/// The name of a case that differs from others by a number.
 inline std::string with_number(const std::string& name, std::uint64_t number) {
     return name + "_" + std::to_string(number);
 }

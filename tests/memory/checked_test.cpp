@@ -13,7 +13,7 @@ constexpr std::uint64_t kMost = std::numeric_limits<std::uint64_t>::max();
 
 __extension__ using Wide = unsigned __int128;
 
-/// What the sum or product is, or nothing.
+/// `exact` where 64 bits hold it, otherwise nothing.
 std::optional<std::uint64_t> fits(Wide exact) {
     return exact > kMost ? std::nullopt : std::optional(static_cast<std::uint64_t>(exact));
 }

@@ -1,4 +1,4 @@
-// Damage everywhere in a file, files made to cost time or memory, and paths that are no model files.
+// Damage everywhere in a file, files made to cost time or memory, and paths that name no model file.
 #include <chrono>
 #include <filesystem>
 #include <fstream>

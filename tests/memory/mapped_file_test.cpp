@@ -168,10 +168,10 @@ TEST_F(Mapped, FilesComeAndGoBesideFaults) {
     others.join();
 }
 
-// What is not ours. Each in a process of its own, where no handler was set before.
+// Bus errors outside of guarded files. Each test runs in a process of its own, where no handler was set before.
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-// They have a handler, which reports and leaves.
+// Sanitizers have a handler, which reports the error and exits.
 bool died_of_bus_error(int status) { return WIFEXITED(status) && WEXITSTATUS(status) != 0; }
 #else
 bool died_of_bus_error(int status) { return WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS; }
@@ -181,12 +181,12 @@ class BusErrorsOfOthers : public Mapped {
 protected:
     BusErrorsOfOthers() { GTEST_FLAG_SET(death_test_style, "threadsafe"); }
 
-    /// Touches a page that is not there, of a mapping that nobody guards, while another one is guarded.
+    /// Reads a page that is not there, of a mapping that is not guarded, while another one is guarded.
     void fault_elsewhere() const {
         const MappedFile guarded = MappedFile::open(write("guarded"));
         fault_at(nullptr);
     }
-    /// At an address where nothing is mapped; null: anywhere.
+    /// The mapping goes to `address`, where nothing is mapped; null: anywhere.
     void fault_at(void* address) const {
         const fs::path path = write("file");
         const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);

@@ -140,7 +140,7 @@ TEST(OutputFile, WhatCannotBeWrittenIsRefusedBeforehand) {
           dir.file("file/x"), dir.file("round"), dir.file(std::string(300, 'x')), std::string("/proc/x")})
         EXPECT_EQ(refusal(path), ErrorCode::kIo) << path;
     EXPECT_EQ(n_files(dir), 3u);
-    if (::geteuid() == 0) return;  // who may do all is refused nothing
+    if (::geteuid() == 0) return;  // root is refused nothing
     fs::permissions(dir.file("file"), fs::perms(0444));
     fs::permissions(dir.file("folder"), fs::perms(0555));
     EXPECT_EQ(refusal(dir.file("file")), ErrorCode::kIo);

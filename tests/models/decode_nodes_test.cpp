@@ -1,5 +1,5 @@
-// How many kernels a step of one token takes on the GPU backends, by the emulation: as many layers and experts as the
-// flagship's, with small rows. What backends/gpu/README.md says of nodes is held here.
+// How many kernels a step of one token takes on the GPU backend, counted on the emulation, for a model with as many
+// layers and experts as the 24B model but small rows. Keeps the numbers of nodes in backends/gpu/README.md true.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -34,7 +34,7 @@ Plan plan_for(const ModelDescription& model, Experts experts) {
     return plan;
 }
 
-/// Of the third step of one token.
+/// The nodes of the third step of one token.
 std::optional<StepNodes> nodes_of_step(const Plan& plan, const ModelDescription& description, const DeviceKind& kind) {
     Ledger ledger;
     const auto device =

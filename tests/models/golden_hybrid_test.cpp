@@ -1,4 +1,4 @@
-// The golden models on a device: all of it there, and split as the planner does.
+// The golden models with everything on a device, and split by the planner.
 #include <gtest/gtest.h>
 
 #include <iomanip>
@@ -29,7 +29,7 @@ protected:
     }
 
     using MakePlan = std::function<Plan(const ModelDescription&, const SessionSizes&)>;
-    /// Every model by its plan within the bars.
+    /// Runs every model (on slow devices every eighth) by the plan that `make` gives and compares its logits.
     void check(const MakePlan& make) {
         for (std::size_t i = 0; i < models_.size(); i += kind().is_slow() ? 8 : 1) {
             const GoldenModel& golden = models_[i];

@@ -28,7 +28,7 @@ std::vector<GoldenModel> golden_models();
 enum class Routing { kRouter, kGolden };
 
 struct Forward {
-    SessionOptions options;  // n_ctx and n_outputs are filled in
+    SessionOptions options;  // n_ctx and n_outputs are filled in, n_batch is at most n_ctx
     Routing routing = Routing::kRouter;
     const Plan* plan = nullptr;  // null: everything on the host
     Device* device = nullptr;

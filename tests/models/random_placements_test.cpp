@@ -1,4 +1,5 @@
-// Any layer with its state, any expert, embedding and output anywhere: what the host alone gives, routes forced.
+// Layers with their state, experts, embedding and output placed at random give what the host alone gives, with forced
+// routes.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -21,11 +22,11 @@ constexpr std::uint32_t kTokens = 48;
 constexpr std::uint32_t kSingle = 6;  // of them, at the end, one by one
 constexpr SessionSizes kSizes{.n_ctx = kTokens, .n_batch = kTokens, .n_outputs = kTokens};
 
-/// The flagship's routing and expert width in a model that is small otherwise.
+/// The routing and expert width of the flagship (LFM2-24B-A2B) in a model that is small otherwise.
 constexpr const char* kFlagshipRouting =
     "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=1536,n_expert=64,"
     "n_expert_used=4,n_vocab=512:Q4_K_M";
-/// The same from a file, by the program that makes files.
+/// The same from a file that lfm-eval makes.
 constexpr const char* kFlagshipRoutingFile =
     "lfm2moe,n_layer=3,n_layer_dense=1,n_embd=32,n_head=2,n_head_kv=1,n_ff=64,n_ff_exp=1536,n_expert=64,"
     "n_expert_used=4,n_vocab=512:Q4_0";
@@ -35,7 +36,7 @@ constexpr const char* kManyLaunches =
     "n_expert_used=4,n_vocab=512:F32";
 constexpr std::uint32_t kLongStep = 512;
 constexpr SessionSizes kLongSizes{.n_ctx = kLongStep + 2, .n_batch = kLongStep, .n_outputs = 1};
-/// Instead of a golden one where there is none.
+/// Used where there are no golden models.
 constexpr const char* kSmallMoe =
     "lfm2moe,n_layer=6,n_layer_dense=2,n_embd=128,n_head=4,n_head_kv=2,n_ff=256,n_ff_exp=64,n_expert=8,"
     "n_expert_used=3,n_vocab=500";
@@ -67,7 +68,7 @@ private:
     GoldenModel golden_;
 };
 
-/// Routes forced without a router's help: neighbours in number, so never one twice; some come often.
+/// Forces routes by a formula: experts with neighbouring numbers, so never one twice; some come often.
 class RandomRoutesCase : public Case {
 public:
     std::vector<float> run(const Plan& plan, Device* device, const SessionOptions& options) const final {
@@ -130,8 +131,8 @@ private:
     ModelDescription description_;
 };
 
-/// Exact: reference kernels on the host, activations as they are on the device. Nothing is rounded to 8 bits, so that
-/// only placement makes a difference.
+/// kExact: reference kernels on the host, float activations on the device. Nothing is rounded to 8 bits, so that only
+/// the placement makes a difference.
 enum class Arithmetic { kFast, kExact };
 
 int n_placements(int normally, int full) { return std::getenv("LFM_FULL") != nullptr ? full : normally; }
@@ -176,7 +177,7 @@ protected:
         return nmse(logits, expected);
     }
 
-    /// `n` placements, by seeds from `first_seed` on. Returns the largest error.
+    /// Checks `n` placements, by seeds from `first_seed` on. Returns the largest error.
     double check(const Case& model, Arithmetic arithmetic, std::uint32_t first_seed, int n) const {
         const auto expected = on_host(model, arithmetic);
         const ModelDescription description = model.description();
@@ -253,7 +254,7 @@ TEST_P(RandomPlacements, OfEveryGoldenModel) {
         SCOPED_TRACE(models[i].name);
         const GoldenCase model(models[i]);
         for (const Arithmetic arithmetic : {Arithmetic::kFast, Arithmetic::kExact}) {
-            // From 2 on: the first seed of five puts nothing but slots on the device.
+            // From 2 on: every fifth seed, such as the first, puts nothing on the device but slots.
             const double largest = check(model, arithmetic, seed + 2, n_placements(kind().is_slow() ? 1 : 2, 8));
             std::cout << models[i].name << (arithmetic == Arithmetic::kExact ? ", exact" : "") << ": largest nmse "
                       << largest << " (at most " << limit(model, arithmetic) << ")\n";
@@ -294,7 +295,7 @@ std::vector<float> run_long_step(const ModelDescription& description, const Plan
     return logits;
 }
 
-/// Launches of a long step: of each program that takes part in it.
+/// A lower bound of the launches of a long step.
 std::uint32_t launches_of_long_step(const ModelDescription& description, const Plan& plan) {
     std::uint32_t n = 0;
     const HyperParameters& hyper = description.hyper;
@@ -321,7 +322,7 @@ TEST_P(RandomPlacements, OfLongStepsWithThousandsOfLaunches) {
     const auto launches = [&](std::uint32_t seed) {
         return launches_of_long_step(description, placed_plan(description, kLongSizes, Placing::kRandom, seed));
     };
-    // On the emulation those that take long, on the simulated device others too.
+    // Seeds with many launches; on the simulated device others too.
     std::vector<std::uint32_t> seeds;
     std::uint32_t seed = 1;
     for (int n = is_sim ? n_placements(5, 20) : n_placements(1, 8); n > 0; ++seed)

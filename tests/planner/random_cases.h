@@ -1,4 +1,4 @@
-// Random machines, models and requests: everything a placement may meet, small enough for many of them.
+// Random machines, models and requests of every kind that planning must handle, small enough for many of them.
 #pragma once
 
 #include <cmath>
@@ -109,7 +109,7 @@ private:
     std::mt19937_64 random_;
 };
 
-/// The whole model and what comes with it.
+/// The whole model's weights, KV cache and convolution state.
 inline Bytes all_bytes(const ModelDescription& model, const SessionSizes& sizes) {
     const Inventory inventory = take_inventory(model, sizes);
     return inventory.weights() + inventory.kv() + inventory.conv_state();

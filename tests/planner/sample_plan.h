@@ -12,7 +12,7 @@
 
 namespace lfm::test {
 
-/// A member that is new in Plan ends the build here: it belongs in the file, too.
+/// A new member of Plan breaks the build here: it must be written to the JSON file, too.
 inline auto fields(const Plan& plan) {
     const auto& [sizes, embedding, output, layers, experts, n_slots, n_streamed, n_staged, by_use, layer_reasons,
                  expert_reasons, output_reason, remarks, model, machine, vram_budget, ram_budget, routing, depth,

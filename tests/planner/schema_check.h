@@ -23,7 +23,7 @@ public:
         root_ = Json::parse(text.str());
     }
 
-    /// What the schema has against a value: "placement.layers[0].home: enum".
+    /// The rules of the schema that `value` breaks: "placement.layers[0].home: enum".
     std::vector<std::string> errors(const Json& value) {
         errors_.clear();
         check(value, root_, "");

@@ -11,14 +11,15 @@ namespace lfm::test {
 
 enum class Placing { kRandom, kAllOnDevice };
 
-/// Random: about half of everything on the device; some layers with slots, some with experts that travel in prefill.
+/// kRandom: each item on the device with a chance of seed % 5 quarters; some layers with slots, some with experts that
+/// travel in prefill.
 inline Plan placed_plan(const ModelDescription& model, const SessionSizes& sizes, Placing placing,
                         std::uint32_t seed = 1) {
     std::mt19937 random(seed);
     const HyperParameters& hyper = model.hyper;
     Plan plan = make_host_plan(model, sizes);
     plan.machine.device_backend = "test";
-    const std::uint32_t chance = seed % 5;  // of four
+    const std::uint32_t chance = seed % 5;  // quarters
     const auto place = [&] { return placing == Placing::kAllOnDevice || random() % 4 < chance ? kDevice : kHost; };
     plan.embedding = place();
     plan.output = place();

@@ -1,4 +1,4 @@
-// Cuts a text at random places: what a streaming class must not notice.
+// Cuts a text at random places: a streaming class must give the same for any cut.
 #pragma once
 
 #include <algorithm>

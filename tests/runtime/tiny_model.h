@@ -11,7 +11,7 @@
 
 namespace lfm::test {
 
-/// The vocabulary decides n_vocab, not what the weights are otherwise: renaming a token changes no logit.
+/// The weights depend on the vocabulary's size only: renaming a token changes no logit.
 struct TinyModel {
     explicit TinyModel(const SmallVocabulary& vocabulary = {})
         : description(describe_shape("lfm2,n_layer=3,attention=1,n_embd=64,n_head=2,n_ff=96,n_vocab=" +

@@ -1,4 +1,4 @@
-// Opens pages in a headless Chromium: what it lays out, what it draws.
+// Opens pages in a headless Chromium and returns their layout, or a picture of them.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ struct Window {
     int width = 1280, height = 1000;
 };
 
-/// Of an element, in pixels of the window, from the top of the page.
+/// The box of an element, in pixels from the top left of the page.
 struct Box {
     std::string what;  // its selector, or the text it draws
     double left = 0, top = 0, width = 0, height = 0;

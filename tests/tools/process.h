@@ -27,7 +27,7 @@ inline constexpr std::chrono::seconds kStopsWithin{1};
 /// 128 + signal when a signal ended it, as shells say it.
 inline int exit_code_of(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status); }
 
-/// Whether the child stops (not: ends) within the time; without taking its end away from whoever waits for that.
+/// Whether the child stops (not: ends) within the time. Leaves its exit status to be waited for.
 inline bool stops(pid_t child, std::chrono::duration<double> within) {
     const auto until = std::chrono::steady_clock::now() + within;
     do {
@@ -47,7 +47,7 @@ inline bool stops(pid_t child, std::chrono::duration<double> within) {
     ::_exit(127);
 }
 
-/// A child with pipes; what it says is collected while waiting.
+/// A child with pipes; its output is collected while waiting.
 class Process {
 public:
     explicit Process(const std::vector<std::string>& command) {
@@ -81,7 +81,7 @@ public:
         ::close(in_), in_ = -1;
     }
 
-    /// Until `size` bytes of stdout are there.
+    /// Waits until `size` bytes of stdout are there.
     void wait_for_output(std::size_t size) {
         while (stdout_text.size() < size && read_some()) {
         }
@@ -158,7 +158,7 @@ public:
         if (::write(descriptor_, keys.data(), keys.size()) < 0) throw std::runtime_error("write to terminal");
     }
 
-    /// Reads until `text` appears behind everything waited for before; false after `seconds` or at the end.
+    /// Reads until `text` appears after everything waited for before; false after `seconds` or at the end.
     bool wait_for(const std::string& text, double seconds = 20) {
         for (;;) {
             const std::size_t found = screen.find(text, seen_);
@@ -170,14 +170,14 @@ public:
     bool wait_for_more() { return read_some(20); }
     void signal(int number) { ::kill(id_, number); }
     pid_t id() const { return id_; }
-    /// Whether it gives its program whole lines, as it does to shells' commands; editors read every key.
+    /// Whether the terminal gives its program whole lines (canonical mode); line editors read every key.
     bool gives_lines() const {
         termios modes{};
         if (::tcgetattr(descriptor_, &modes) != 0) throw std::runtime_error("tcgetattr");
         return (modes.c_lflag & ICANON) != 0;
     }
 
-    /// Kills a child that says nothing for 20 s and does not leave.
+    /// Kills a child that prints nothing for 20 s and does not end.
     int wait() {
         while (read_some(20)) {
         }
@@ -200,7 +200,7 @@ private:
         char piece[4096];
         const ssize_t n = ::read(descriptor_, piece, sizeof piece);
         if (n > 0) screen.append(piece, static_cast<std::size_t>(n));
-        return n > 0;  // EIO: the child has gone
+        return n > 0;  // EIO: the child has ended
     }
 
     pid_t id_ = -1;

@@ -1,5 +1,5 @@
 // The GPU backend on real cards, through its modules: the contract of devices and the shared operation cases. Without a
-// card everything here skips. $LFM_EMULATED_CARD names an emulation to take for a card: dry runs know no other tests.
+// card everything here skips. $LFM_EMULATED_CARD names an emulation to use as the card, in dry runs of gpu_check.sh.
 #include <array>
 #include <cstdlib>
 #include <optional>
@@ -25,7 +25,7 @@ struct Card {
 constexpr std::string_view kEmulated = "emulated";
 constexpr std::array<std::string_view, 3> kBackends{"cuda", "hip", kEmulated};
 
-/// The first that can be used; `why` there is none.
+/// The backend's first usable device; otherwise nothing, and `why` says why there is none.
 std::optional<Card> card_of(std::string_view backend, std::string& why) {
     const char* const emulation = std::getenv("LFM_EMULATED_CARD");
     const bool emulated = backend == kEmulated;

@@ -1,4 +1,4 @@
-// The shapes every matmul kernel of every backend is tested with.
+// The shapes with which the CPU's matmul kernels are tested.
 #pragma once
 
 #include <cstddef>
@@ -15,7 +15,7 @@ struct MatmulCase {
     std::uint32_t n_rows, n_in, n_tokens;
 };
 
-/// Around the sizes of registers and tiles; and 94 tokens, which crashed others.
+/// Around the sizes of registers and tiles; 94 tokens crashed other engines.
 inline constexpr std::uint32_t kRowCounts[] = {1, 2, 3, 5, 8, 17, 33};
 inline constexpr std::uint32_t kTokenCounts[] = {1, 2, 3, 4, 5, 7, 8, 9, 16, 17, 33, 94};
 

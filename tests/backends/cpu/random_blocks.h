@@ -29,7 +29,7 @@ inline std::vector<float> random_floats(std::size_t n, Random& random) {
     return values;
 }
 
-/// f16 bits of a scale: 1 of 16 zero, 1 of 16 subnormal, otherwise ±2^-11 to ±2^-4.
+/// f16 bits of a scale: 1 of 16 zero, 1 of 16 subnormal, otherwise from 2^-11 to below 2^-3, of either sign.
 inline std::uint16_t random_scale(Random& random) {
     const std::uint16_t sign = static_cast<std::uint16_t>(random() & 0x8000u);
     const std::uint32_t kind = random() % 16;
@@ -88,7 +88,7 @@ inline std::vector<std::byte> random_blocks(DType type, std::size_t n, Random& r
     for (std::size_t block = 0; block < bytes.size(); block += block_bytes) {
         if (offsets.first >= 0) put16(block + static_cast<std::size_t>(offsets.first), random_scale(random));
         if (offsets.second >= 0) put16(block + static_cast<std::size_t>(offsets.second), random_scale(random));
-        // Exponents 2^-12 to 2^-4 of the doubled levels, now and then the two subnormal ones.
+        // Scales of the doubled levels: 2^-12 to 2^-4, now and then 2^-128 to 2^-126, two of which are subnormal.
         if (type == DType::kMXFP4)
             bytes[block] = static_cast<std::byte>(random() % 16 == 0 ? random() % 3 : 116 + random() % 9);
     }

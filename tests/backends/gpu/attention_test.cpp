@@ -26,7 +26,7 @@ struct CacheTypes {
     DType k, v;
 };
 
-/// A full cache of random keys and values, as many queries, and NaN beyond.
+/// A cache of random keys and values and kMostTokens random queries; cache rows after the step read as NaN.
 class Attention {
 public:
     Attention(const Heads& heads, const CacheTypes& types, std::uint32_t n_ctx, const DeviceTraits& traits)
@@ -44,7 +44,7 @@ public:
             .out = {put(q_), static_cast<std::uint32_t>(n_q)}};
     }
 
-    /// NMSE, or NaN.
+    /// The NMSE of the step's results; NaN when one of them is.
     double run(std::uint32_t position, std::uint32_t n) {
         const std::size_t n_kv = std::size_t{heads_.n_head_kv} * heads_.head_dim, n_seen = (position + n) * n_kv;
         hide_after(position + n);
@@ -71,7 +71,7 @@ public:
     }
     std::vector<std::string> kernels(std::uint32_t n) { return backend_.kernels_of(n == 1 ? *one_ : *many_); }
 
-    /// Of one token's keys.
+    /// Into how many parts the keys are split for one token.
     std::uint32_t n_splits() { return backend_.grid_of(*one_).x.groups; }
 
     const AttentionArgs& args() const { return args_; }
@@ -166,7 +166,7 @@ TEST_P(GpuAttention, TilesOfHalvesAreNearPlainOnes) {
         }
 }
 
-/// Of the first key/value head, at a position that each of 12 tokens sees: the other head's results stay as they are.
+/// The NaN is in the first key/value head, at a position that all tokens see: the other head's results do not change.
 TEST_P(GpuAttention, NaNInACacheReachesTheHeadsThatSeeIt) {
     for (const DeviceTraits& traits : {kPlain, kTiles})
         for (const CacheTypes& types : {kHalves, kBlocks, CacheTypes{DType::kF32, DType::kF32}})
@@ -188,7 +188,7 @@ TEST_P(GpuAttention, NaNInACacheReachesTheHeadsThatSeeIt) {
             }
 }
 
-/// Its score is infinite, of either sign, and there is no other that the first token sees.
+/// Its score is infinite, of either sign, and the first token sees no other key.
 TEST_P(GpuAttention, AnInfiniteKeyAloneLeavesNothing) {
     for (const DeviceTraits& traits : {kPlain, kTiles})
         for (const std::uint32_t n : {1u, 2u}) {

@@ -135,7 +135,7 @@ TEST_F(GpuDevice, AStepOfOneTokenIsAGraphThatIsReplayed) {
     device->flush();
     static_cast<Backend&>(*device).wait();
     EXPECT_GT(emulation::counts().launches, launches) << "another sequence of programs is another graph";
-    // What programs share grows: graphs of before are not true any more.
+    // This recording grows what programs share, so the graphs captured before are out of date.
     const DeviceBlock rows = device->allocate(MemoryKind::kOwn, Purpose::kActivations, 1 << 20);
     const RowsView x{reinterpret_cast<float*>(rows.address()), 128};
     const float* norm = reinterpret_cast<const float*>(rows.address());
@@ -168,7 +168,7 @@ TEST_F(GpuDevice, WhoeverWaitsDoesNotDisturbACapture) {
     EXPECT_EQ(seen, std::nullopt);
 }
 
-/// Everything a session does, little of each.
+/// A little of everything that a session does.
 void use_device() {
     Ledger ledger;
     const auto device = open(ledger);
@@ -231,7 +231,7 @@ TEST_F(GpuDevice, OthersMemoryIsSeen) {
     const Program empty = device->record({}, step);
     device->begin_step();
     EXPECT_EQ(device->budget(), kContractBudget);
-    // A smaller device stands for one that others use.
+    // A smaller device stands for one of whose memory others take a part.
     std::size_t free = 0, total = 0;
     ASSERT_EQ(gpu::api::memory_info(&free, &total), gpu::api::kSuccess);
     constexpr std::size_t kLeft = 5 << 20;

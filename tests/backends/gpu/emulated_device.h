@@ -20,12 +20,7 @@ inline std::unique_ptr<Device> open_emulated(const BackendLimits& limits, Ledger
     return lfm_gpu_module()->open({.budget = budget, .limits = limits, .activations = activations}, ledger);
 }
 
-/// Threads, warps and groups run in one order, or the other way round: what depends on it lacks a barrier.
-class BothOrders : public testing::TestWithParam<gpu::emulation::Order> {
-protected:
-    void SetUp() override { gpu::emulation::set_order(GetParam()); }
-    void TearDown() override { gpu::emulation::set_order(gpu::emulation::Order::kForward); }
-};
+/// Threads, warps and groups run in one order or in the reverse: a result that depends on the order lacks a barrier.
 inline std::string order_name(gpu::emulation::Order order) {
     return order == gpu::emulation::Order::kForward ? "forward" : "reverse";
 }

@@ -1,6 +1,6 @@
 // What the shared cases leave out of expert_ffn: ids that no expert has, one expert for all, several tiles for an
-// expert, tables and slots that change between the replays of one recording, and one token's experts whose types
-// differ.
+// expert, tables and slots that change between the replays of one recording, and experts whose matrices have different
+// types.
 #include "backends/gpu/emulation/machine.h"
 #include "tests/backends/expert_layer.h"
 #include "tests/backends/gpu/emulated_device.h"
@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::uint32_t kMostTokens = 150;
 
-/// The second: of CUDA's compute capability, which says whether there are instructions for tiles.
+/// The int: the major number of CUDA's compute capability, which decides whether there are instructions for tiles.
 using Case = std::tuple<Types, int, gpu::emulation::Order>;
 
 class GpuExperts : public testing::TestWithParam<Case> {

@@ -1,5 +1,5 @@
 // Operations recorded together leave the same bytes as recorded and run one by one, with fewer launches: layers of all
-// kinds, steps of one token and of several, weights that meet quantised activations and such that do not.
+// kinds, steps of one token and of several, weights that are multiplied with quantised activations and others.
 #include <algorithm>
 #include <cstring>
 #include <span>
@@ -62,7 +62,7 @@ public:
         static_cast<Backend&>(device_).wait();
     }
 
-    /// Of one row of each buffer (of several tokens: of all), in the order they were made.
+    /// The first n_rows rows of each buffer of rows and the whole of every other buffer, in the order they were made.
     std::vector<std::vector<std::byte>> memory(std::uint32_t n_rows) {
         std::vector<std::vector<std::byte>> all;
         for (const Buffer& buffer : buffers_) {
@@ -179,7 +179,7 @@ private:
         add(multiply(gate, matrix(types_.down, kEmbd, kFf), branch_));
         sum(branch_);
     }
-    /// The first layer as it is resident, the second as beside the host.
+    /// MoE layer 0 as a resident one, 1 as one whose experts are shared with the host.
     void experts(std::uint32_t layer) {
         norm();
         const ExpertChoice chosen = choice(), seen = choice();
@@ -267,7 +267,7 @@ TEST_P(GpuFusion, LeavesTheSameBytesAsOneByOne) {
     Layers apart(*device, types, cache_type), together(*other, types, cache_type);
     apart.record_apart();
     together.record_together();
-    // Several first; then each alone, so late that keys are shared out, and once more with other sums.
+    // First several tokens; then single ones: early, so late that their keys are split among groups, and once more.
     for (const auto& [position, n_tokens] : {std::pair{0u, kMostTokens}, {kMostTokens, 1u}, {150u, 1u}, {151u, 1u}}) {
         SCOPED_TRACE(position);
         apart.run(position, n_tokens);

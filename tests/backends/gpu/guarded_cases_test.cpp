@@ -10,7 +10,7 @@ using namespace operation_cases;
 
 class GpuGuardedCases : public KernelTest {
 protected:
-    /// One of so many cases.
+    /// Runs one of `every` cases of the group, on plain loops and on tiles.
     void run(const std::string& name, std::size_t every) {
         for (const bool multiplies_tiles : {false, true}) {
             KernelBackend backend(kLimits, {.n_processors = 30, .multiplies_tiles = multiplies_tiles});
@@ -28,7 +28,7 @@ TEST_P(GpuGuardedCases, RmsNorm) { run("rms_norm", 4); }
 TEST_P(GpuGuardedCases, QkNormRope) { run("qk_norm_rope", 4); }
 TEST_P(GpuGuardedCases, Attention) { run("attention", 8); }
 TEST_P(GpuGuardedCases, ShortConv) { run("short_conv", 2); }
-/// More taps than a thread takes tokens, and more than a step has.
+/// More taps than tokens that one thread computes, and than tokens of a step.
 TEST_P(GpuGuardedCases, ShortConvWithManyTaps) {
     KernelBackend backend(kLimits, {.n_processors = 30});
     HostPlace place;

@@ -1,4 +1,4 @@
-// The GPU backend where the machine is not as it should be: what cannot be has a slower way, or an error, and is said.
+// The GPU backend on machines that lack something: it takes a slower way and remarks on it, or reports an error.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -37,7 +37,7 @@ protected:
         for (const std::string& remark : device.remarks()) text += remark + "\n";
         return text;
     }
-    /// Steps that meet the host, each part handed over when what it needs is there.
+    /// Steps that meet the host; each part is submitted when the points that it waits for are reached.
     static void run_steps(Device& device) {
         Doubling work(device);
         run_steps(device, work);
@@ -190,7 +190,7 @@ TEST_F(HostileMachine, RefusedCapturesMeanKernelByKernel) {
     emulation::reset_machine({.captures = false});
     check("beginning a capture");
     emulation::reset_machine();
-    emulation::set_faults({.refuse_captures_from = 2});  // the first is of the trial
+    emulation::set_faults({.refuse_captures_from = 2});  // the first capture is the trial at opening
     check("beginning a capture");
     emulation::reset_machine();
     emulation::set_faults({.refuse_graph = 2});

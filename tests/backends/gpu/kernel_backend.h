@@ -31,7 +31,7 @@ public:
     std::string_view name() const override { return "kernels alone"; }
     bool supports(DType) const override { return false; }
 
-    /// For the step as it is then: its class does not change any more.
+    /// Later steps must be of the class (StepClass) that `params` have now.
     ProgramId add_program(std::span<const Operation> operations, const StepParams& params) override {
         ScratchSizes sizes(limits_);
         for (const Operation& operation : operations)
@@ -52,7 +52,7 @@ public:
         programs_.push_back(std::move(program));
         return {static_cast<std::uint32_t>(programs_.size() - 1)};
     }
-    /// Looked at after it ran.
+    /// Keeps the program: tests look at it after it ran.
     void forget_program(ProgramId) noexcept override {}
     void submit(ProgramId id) override {
         Program& program = programs_.at(id.value);

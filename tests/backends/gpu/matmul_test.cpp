@@ -1,6 +1,6 @@
-// What the shared cases leave out of matmul and embed: the ways to multiply beside each other, rows that are no
-// multiple of anything and lie at odd places, any number of processors, replays with other numbers of rows, ids outside
-// the table.
+// What the shared cases leave out of matmul and embed: the ways to multiply compared with each other, odd numbers of
+// rows at odd addresses, any number of processors, any number of output rows, neighbours in one launch, ids outside the
+// table.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -43,7 +43,7 @@ struct Weight {
     WeightView view;
 };
 
-/// Σ(a−b)² by what the sums' terms weigh, for few sums may happen to cancel.
+/// Σ(a−b)² relative to the size of the sums' terms: a few sums may cancel to nearly nothing.
 double nmse(std::span<const float> found, const reference::Sums& expected) {
     return operation_cases::compare(found.first(expected.values.size()), expected).nmse();
 }
@@ -58,7 +58,7 @@ protected:
         std::vector<float> out;
         std::vector<std::string> kernels;
     };
-    /// x [n, n_in] of one weight. What is not written is NaN.
+    /// x [n, n_in] times one weight. Outputs that are not written stay NaN.
     static Result multiply(const Weight& weight, const std::vector<float>& x, StepParams step,
                            const DeviceTraits& traits, RowSet rows = RowSet::kTokens) {
         KernelBackend backend({.n_batch = kMostTokens, .n_ctx = kMostTokens}, traits);
@@ -74,7 +74,7 @@ protected:
         return result;
     }
 
-    /// Of the first n rows; NaN when others were written.
+    /// The NMSE of the first n rows; NaN when others were written.
     static double error_of(const Result& result, const Weight& weight, const std::vector<float>& x, std::size_t n,
                            reference::Activations activations = reference::Activations::kQuantised) {
         const std::size_t n_in = weight.view.n_in, n_out = weight.view.n_out;
@@ -136,7 +136,7 @@ TEST_P(GpuMatmul, TakesTheKernelsItShould) {
                       std::vector<std::string>{weight == &half ? "matmul_tile_thin" : "matmul_tile_float"});
 }
 
-/// Halves have little range, activations much.
+/// f16 has a small range, activations have a large one.
 TEST_P(GpuMatmul, NoActivationIsLostToTheRangeOfHalves) {
     for (const DType type : {DType::kF16, DType::kBF16}) {
         const Weight weight(type, 70, 96);
@@ -158,7 +158,7 @@ TEST_P(GpuMatmul, ManyWeightRowsTakeWideTiles) {
         << "groups for some processors only";
 }
 
-/// Whatever rows stand beside it in a step, and wherever it stands among them.
+/// Whatever other rows the step has, and whichever of them it is.
 TEST_P(GpuMatmul, ARowHasTheSameBitsInAnyStep) {
     constexpr std::uint32_t kFirst = 37;  // where steps of fewer rows begin
     for (const DType type :

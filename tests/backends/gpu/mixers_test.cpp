@@ -1,4 +1,4 @@
-// What the shared cases leave out of qk_norm_rope and kv_append: heads of other sizes, and blocks that hold no numbers.
+// What the shared cases leave out of qk_norm_rope and kv_append: heads of other sizes, and blocks with NaN or infinity.
 #include <array>
 #include <cmath>
 #include <cstring>

@@ -48,7 +48,7 @@ std::vector<std::string> groups_with_weights() {
     return names;
 }
 
-/// Against float64 with activations as they are, as the CPU's exact table.
+/// Compared with f64 on unquantised activations, like the CPU's exact kernels.
 class GpuFloatActivations : public GpuOperationCases {};
 INSTANTIATE_TEST_SUITE_P(All, GpuFloatActivations,
                          testing::Combine(testing::ValuesIn(groups_with_weights()), testing::Values(Order::kForward)),

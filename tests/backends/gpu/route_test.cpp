@@ -27,7 +27,7 @@ protected:
         KernelTest::TearDown();
     }
 
-    /// Of tokens with n_expert logits each.
+    /// Routes by logits [n_tokens, n_expert]; forced: [n_tokens, n_used].
     Choice route(const std::vector<float>& logits, std::uint32_t n_expert, std::uint32_t n_used,
                  const std::vector<float>& bias = {}, const std::vector<std::int32_t>& forced = {}) {
         const auto n_tokens = static_cast<std::uint32_t>(logits.size() / n_expert);

@@ -1,6 +1,6 @@
 // The emulation's products of small matrices against plain loops, fragments laid out element by element as the manual
-// numbers them: a wrong place here would be a wrong result on a card. And in which banks of shared memory lies what the
-// lanes of a set read or write together.
+// numbers them: a wrong place here would be a wrong result on a card. And that what the lanes of a set read or write
+// together lies in different banks of shared memory.
 #include "backends/gpu/platform/tiles.h"
 
 #include <cmath>
@@ -28,7 +28,7 @@ struct Matrices {
     std::uint32_t n_columns;
 };
 
-/// Element i of a lane's part of A, `each` of them in a register, four lanes side by side.
+/// Row and column of element i of a lane's part of A; a register holds `each` elements, four lanes share a row.
 std::uint32_t row_of_a(std::uint32_t i, std::uint32_t each) { return lane() / 4 + (i / each % 2 == 1 ? 8 : 0); }
 std::uint32_t column_of_a(std::uint32_t i, std::uint32_t each) {
     return lane() % 4 * each + i % each + (i >= 2 * each ? 4 * each : 0);
@@ -64,7 +64,7 @@ void multiply_byte_matrices(ByteMatrices of_all) {
 
 using FloatMatrices = Matrices<float, float>;
 
-/// Two of each at once, as above.
+/// Two As and two Bs at once. Each set stores the sums of its own A and B.
 template <SixteenBits kind>
 void multiply_float_matrices(FloatMatrices of_all) {
     std::uint32_t a[2][4], b[2][2];
@@ -182,8 +182,7 @@ TEST_P(GpuTiles, MatricesAreLoadedFromWhereTheirRowsLie) {
         for (std::uint32_t l = 0; l < 32; ++l) EXPECT_EQ(out[32 * m + l], 100 * ((31 - (8 * m + l / 4)) ^ 1) + l % 4);
 }
 
-/// Of n lanes that are served together, each with `words` words from a place on: no two touch one bank at different
-/// places.
+/// Whether lanes that each access `words` words from their place (in bytes) on never touch different words of one bank.
 bool is_without_conflicts(const std::vector<std::uint32_t>& places, std::uint32_t words) {
     std::map<std::uint32_t, std::uint32_t> place_in_bank;
     for (const std::uint32_t place : places)
@@ -193,7 +192,7 @@ bool is_without_conflicts(const std::vector<std::uint32_t>& places, std::uint32_
         }
     return true;
 }
-/// place(lane) of all 32 lanes, as many at a time as make 32 words.
+/// place(lane) of all 32 lanes, 32 / words lanes at a time, as the hardware serves them.
 template <typename Place>
 ::testing::AssertionResult has_no_conflicts(std::uint32_t words, const Place& place) {
     for (std::uint32_t first = 0; first < 32; first += 32 / words) {
@@ -211,7 +210,7 @@ TEST(GpuTileBanks, HoldWhatIsReadTogetherApart) {
             EXPECT_TRUE(has_no_conflicts(4, [&](std::uint32_t n) { return WeightMatrices{first}(n) ^ change; }));
             EXPECT_TRUE(has_no_conflicts(4, [&](std::uint32_t n) { return InputMatrices{first}(n) ^ change; }));
         }
-    // Sixteen rows on the parts of a row have changed places by two: kernels count on it.
+    // Sixteen rows further on, a row's parts lie with kOtherBlock's bit changed: kernels rely on it.
     for (std::uint32_t first = 0; first < 64; first += 16)
         for (std::uint32_t n = 0; n < 32; ++n)
             EXPECT_EQ(WeightMatrices{first + 16}(n), (WeightMatrices{first}(n) ^ kOtherBlock) + 1024);

@@ -1,4 +1,4 @@
-// A ring against the whole list of rows: whatever is written and taken back, the window is what came last.
+// A ring compared with the whole list of rows: whatever is written and taken back, the window holds the last rows.
 #include "backends/needs/conv_ring.h"
 
 #include <gtest/gtest.h>
@@ -9,7 +9,7 @@
 namespace lfm::test {
 namespace {
 
-/// Rows are numbers.
+/// A ring whose rows are single numbers, and the list of all accepted rows.
 class Rows {
 public:
     explicit Rows(ConvRing ring) : ring_(ring), slots_(ring.n_slots, -1) {}

@@ -1,4 +1,4 @@
-// What a case is run on: a backend, the place of its operands, the bars it is held to, and one set of StepParams.
+// What a case runs on: a backend, the place of its operands, the bars that it must meet, and one set of StepParams.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@
 
 namespace lfm::operation_cases {
 
-/// The largest NMSE of a case.
+/// The largest NMSE that is accepted.
 struct Bars {
     reference::Activations activations = reference::Activations::kQuantised;
     double elementwise = 1e-7;  // norm, rope, swiglu, add, short_conv, embed
@@ -27,8 +27,8 @@ struct Bars {
     double quantised_matmul = 1e-9;  // on the same quantised operands
     double attention = 1e-6;         // on the same cache
 
-    // The same everywhere. A result that is quantised between two matmuls may fall to a neighbouring level when its
-    // last bits differ.
+    // The same for every backend. A result that is quantised between two matmuls may fall to a neighbouring level when
+    // its last bits differ.
     double requantised_case = 1e-4;
     double requantised_group = 1e-6;
     // Against plain activations: one matmul, a group of them, and two after one another.
@@ -53,7 +53,7 @@ public:
     DeviceId self() const { return self_; }
     WeightPools& weights() { return weights_; }
 
-    /// Gives back the operands of the case before.
+    /// Frees the operands of the previous case.
     void start_case(std::uint32_t n_tokens);
 
     template <typename T>
@@ -87,12 +87,12 @@ public:
     void run(std::span<const Operation> operations);
     void run(std::initializer_list<Operation> operations) { run(std::span(operations.begin(), operations.size())); }
 
-    /// Recorded programs name tables, so they live as long as the backend may look at them.
+    /// Keeps the table as long as the bed: recorded programs refer to it.
     ExpertTable& keep(ExpertTable table) { return tables_.emplace_back(std::move(table)); }
 
     std::size_t n_damaged() { return place_.n_damaged(); }
 
-    /// The step's tokens, as many as it has now, follow so many of a sequence.
+    /// The step's n_tokens tokens follow `position` tokens of a sequence.
     void follow(std::uint32_t position, std::uint32_t window = 0) { test::follow(step, sequence_, position, window); }
 
     StepParams step;
@@ -105,7 +105,7 @@ private:
     DeviceId self_;
     WeightPools weights_;
     std::deque<ExpertTable> tables_;
-    // Of the largest size, because a device may take over more than the present program's share.
+    // Of the largest size, because a device may copy more than the present program reads.
     std::vector<std::int32_t> token_ids_;
     std::vector<float> rope_;
     std::vector<std::int32_t> forced_;
@@ -118,7 +118,7 @@ struct Comparison {
 
     void add(std::span<const float> found, std::span<const double> expected);
 
-    /// Σ(a−b)² / Σb², where the terms of sums that cancel take the place of their result.
+    /// Σ(a−b)² / max(Σb², terms): sums may cancel to nearly nothing.
     double nmse() const;
 };
 
@@ -129,7 +129,7 @@ Comparison compare(std::span<const float> found, const reference::Sums& expected
 void expect_within(const Comparison& comparison, double bar);
 void expect_nmse_within(const Comparison& comparison, double bar);
 
-/// The mean NMSE of a group of cases, each weighing as much as it has values.
+/// The mean NMSE of a group of cases, weighted by their numbers of values.
 class Mean {
 public:
     void add(const Comparison& comparison) {
@@ -144,7 +144,7 @@ private:
     std::size_t n_ = 0;
 };
 
-/// What only a whole group of cases can be held to.
+/// Figures that have a bar for a whole group of cases only.
 struct GroupTally {
     Mean rounding;          // of one matmul, against plain activations
     Mean chained_rounding;  // of two, one after the other

@@ -1,4 +1,4 @@
-// How each case is called in a failure.
+// The name of each case in a failure message.
 #include <initializer_list>
 
 #include "tests/backends/operation_cases/cases.h"

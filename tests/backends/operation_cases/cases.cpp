@@ -16,7 +16,8 @@ Value turn(const Value (&values)[n], std::size_t i) {
     return values[i % n];
 }
 
-/// The i-th of `sizes`, or the largest after it (they fall) that is a multiple of `block` and at most `most`.
+/// The i-th of `sizes` (descending), or the first after it, that is a multiple of `block` and at most `most`; when none
+/// is, the smallest multiple.
 std::uint32_t fitting(std::span<const std::uint32_t> sizes, std::size_t i, std::uint32_t block, std::uint64_t most) {
     std::uint32_t smallest = block;
     for (i %= sizes.size(); i < sizes.size(); ++i) {
@@ -251,7 +252,7 @@ std::vector<CopyCase> copy_cases() {
         CopyCase next{.n_parts = static_cast<std::uint32_t>(1 + i % 4), .n_tokens = n_tokens, .seed = i};
         next.rows = i % 3 == 1 ? RowSet::kOutputs : RowSet::kTokens;
         next.n_outputs = next.rows == RowSet::kOutputs ? static_cast<std::uint32_t>(3 * i % (n_tokens + 1)) : 1;
-        // Rows of one width, or of several: hidden rows, ids and weights cross a border together.
+        // Parts of one width, or of several: hidden rows, ids and weights are copied between devices together.
         for (std::size_t part = 0; part < next.n_parts; ++part)
             next.n_cols[part] =
                 std::min(turn(kElementWidths, i + i / 26 + (i % 2 == 0 ? 0 : 3 * part)), 300'000 / n_tokens);

@@ -1,5 +1,5 @@
-// The table of operation cases that every backend passes: one struct per operation (kv_append and attention are one),
-// sizes and types in plain sight, data made from the seed. Case tables depend on nothing: the same for every backend.
+// The table of operation cases that every backend passes: one struct per operation (kv_append and attention are one)
+// with sizes and types; the data are made from the seed. The table is the same for every backend.
 #pragma once
 
 #include <array>

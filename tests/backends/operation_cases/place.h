@@ -1,4 +1,4 @@
-// Where the operands of a case live: host memory, or the memory of a device. One case runs on either.
+// Where the operands of a case are: in host memory, or in the memory of a device. One case runs on either.
 #pragma once
 
 #include <algorithm>
@@ -16,12 +16,12 @@ namespace lfm::operation_cases {
 class Place {
 public:
     virtual ~Place() = default;
-    /// Memory that holds these bytes, at an address that the backend's operations follow; until clear().
+    /// Memory that holds these bytes until clear(), at an address to put into operations.
     virtual std::byte* put(std::span<const std::byte> bytes) = 0;
     virtual void get(std::span<std::byte> to, const std::byte* from) = 0;
     /// Called before each program: StepParams and expert tables may have changed.
     virtual void begin_step() = 0;
-    /// How many operands have seen writes beyond their ends.
+    /// How many operands were written beyond their ends.
     virtual std::size_t n_damaged() = 0;
     virtual void clear() = 0;
 };

@@ -1,4 +1,4 @@
-// The operations of backends/backend.h in f64: the formulas of its comments in plain loops, apart from every backend.
+// The operations of backends/backend.h in f64: the formulas of its comments in plain loops, independent of any backend.
 #pragma once
 
 #include <cstddef>
@@ -12,18 +12,19 @@ namespace lfm::operation_cases::reference {
 
 using Values = std::vector<double>;
 
-/// Whether a backend quantises the activations that meet quantised weights. All do but the exact table of the CPU.
+/// Whether a backend quantises activations for quantised weights. All do, except the CPU's exact kernels and devices
+/// opened with ActivationKind::kFloat.
 enum class Activations : std::uint8_t { kQuantised, kPlain };
 
-/// F32, F16 and BF16 weights meet plain activations everywhere.
+/// Whether weights of this type are multiplied with quantised activations: all but F32, F16 and BF16.
 bool meets_quantised(DType weight_type);
 
-/// Rows of whole blocks as weights of this type meet them: blocks of 32, scale = max|x| / 127 in f32 (0 when that is
-/// subnormal), x / scale rounded to the nearest integer.
+/// Rows as they are multiplied with weights of this type: blocks of 32, scale = max|x| / 127 in f32 (0 when that is
+/// subnormal), x / scale rounded to the nearest integer; NaN for a block that is not finite.
 Values as_multiplied(std::span<const float> x, DType weight_type, Activations activations);
 
-/// `terms` = Σ (w x)², over all sums: what Σ y² is when signs are random, and when y happens to cancel the better
-/// measure of its size.
+/// `terms` = Σ (w x)² over all sums: what Σ y² is for random signs, and a better measure of size when y happens to
+/// cancel.
 struct Sums {
     Values values;
     double terms = 0;
@@ -62,7 +63,7 @@ double silu(double x);
 Values router_scores(std::span<const double> logits);
 /// The k largest of one token's score + bias, largest first, the lower index first among equals.
 std::vector<std::int32_t> choose(std::span<const double> scores, std::span<const float> bias, std::uint32_t k);
-/// Of the chosen experts of one token.
+/// The weights of one token's chosen experts.
 Values route_weights(std::span<const double> scores, std::span<const std::int32_t> ids, double scale);
 
 struct ExpertMatrices {

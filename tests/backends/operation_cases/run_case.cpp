@@ -55,7 +55,7 @@ void run_cases(Bed& bed, const std::vector<Case>& cases) {
     std::cout << '\n';
 }
 
-/// `table` gives the cases, made when they are needed.
+/// `table` makes the cases when they are needed.
 template <typename Table>
 Group group(std::string name, Table table) {
     return {.name = std::move(name),

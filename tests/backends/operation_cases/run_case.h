@@ -24,7 +24,7 @@ void run_case(Bed& bed, const ExpertFfnCase& each, GroupTally& tally);
 void run_case(Bed& bed, const AddCase& each, GroupTally& tally);
 void run_case(Bed& bed, const CopyCase& each, GroupTally& tally);
 
-/// Which cases of a group: one of `every` from `first` on, at most so many.
+/// Which cases of a group: every `every`-th from `first` on, at most `most`.
 struct Part {
     std::size_t first = 0, every = 1, most = ~std::size_t{0};
 };

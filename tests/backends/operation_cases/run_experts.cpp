@@ -46,7 +46,7 @@ void check_choice(const RouteCase& each, std::span<const double> scores, std::sp
     EXPECT_TRUE(each.routing != Routing::kTies || twins_in_order(found)) << testing::PrintToString(found);
 }
 
-/// Router rows, x and logits of a case.
+/// The router's rows as blocks and as values, and x of a case.
 struct Router {
     std::vector<std::byte> blocks;
     std::vector<double> values;
@@ -140,7 +140,7 @@ Home choose_home(Holding holding, Noise& noise) {
 
 constexpr std::size_t aligned(std::size_t size) { return (size + 15) / 16 * 16; }
 
-/// The experts of one layer where the case wants them, and their values by set.
+/// The experts of one layer, placed as the case says, and the values of each set.
 struct Experts {
     ExpertTable& table;
     StagedExperts staged;

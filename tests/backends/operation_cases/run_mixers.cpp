@@ -22,7 +22,7 @@ std::vector<float> rope_of(std::uint32_t n_tokens, std::uint32_t position, std::
     return rope;
 }
 
-/// One of the two halves of a cache: rows before the step hold values, those after it bytes that read as NaN.
+/// The keys or the values of a cache: rows before the step hold values, those after it bytes that read as NaN.
 struct Cache {
     DType type;
     std::vector<float> past, rows;  // [position, width], [n, width]

@@ -18,14 +18,14 @@ bool none_finite(std::span<const float> values) {
     return std::ranges::none_of(values, [](float value) { return std::isfinite(value); });
 }
 
-/// Of a step's tokens. The last one's, so that steps of one token have it too.
+/// Noise [n_tokens, n] with `poison` in the last row, so that steps of one token have it too.
 std::vector<float> poisoned_rows(std::uint32_t n_tokens, std::uint32_t n, float poison, Noise& noise) {
     std::vector<float> x = noise.values(std::size_t{n_tokens} * n);
     x[std::size_t{n_tokens - 1} * n + n / 2 + 5] = poison;
     return x;
 }
 
-/// out [n_tokens, n_out]: the last token's row alone is lost.
+/// out [n_tokens, n_out]: the last row has no finite value, the others have only such.
 void expect_last_row_lost(std::span<const float> out, std::size_t n_out) {
     EXPECT_TRUE(all_finite(out.first(out.size() - n_out)));
     EXPECT_TRUE(none_finite(out.last(n_out)));
@@ -70,7 +70,7 @@ void check_expert_ffn(Bed& bed, DType type, std::uint32_t n_tokens, float poison
 
 enum class Lost { kKey, kValue };
 
-/// Of two heads' keys or values, one number of the first head's is NaN in the middle token.
+/// One number of the middle token's key or value is NaN, in the first of two key/value heads.
 void check_attention(Bed& bed, DType type, Lost lost, std::uint32_t n_tokens) {
     constexpr std::uint32_t kHeadDim = 64, kHeadsKv = 2, kGroup = 2, kHeads = kHeadsKv * kGroup;
     constexpr std::uint32_t kKv = kHeadsKv * kHeadDim, kQ = kHeads * kHeadDim;

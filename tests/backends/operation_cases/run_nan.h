@@ -1,4 +1,4 @@
-// What is not a number stays so: no operation may turn it into finite results.
+// NaN and infinity spread: no operation may turn them into finite results.
 #pragma once
 
 #include <span>

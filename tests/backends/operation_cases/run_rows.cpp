@@ -10,7 +10,6 @@ std::uint32_t n_rows(std::uint32_t n_tokens, std::uint32_t n_outputs, RowSet row
     return rows == RowSet::kTokens ? n_tokens : n_outputs;
 }
 
-/// Where the result goes.
 float* result_of(Bed& bed, Result result, float* first, float* second, std::size_t n) {
     switch (result) {
         case Result::kApart: break;

@@ -12,7 +12,7 @@
 
 namespace lfm::test {
 
-/// Memory for these bytes: where they stand. Of `n` bytes without contents when `from` is null.
+/// Allocates n bytes, copies them from `from` unless that is null, and returns their address.
 using PlaceBytes = std::function<std::byte*(const std::byte* from, std::size_t n)>;
 
 struct LittleLayer {

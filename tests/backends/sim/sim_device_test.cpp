@@ -1,4 +1,4 @@
-// The contract of device.h: work ahead, points, steps, budget, and an end at any time.
+// The contract of device.h on the simulated device: work ahead, points, steps, budget, and destruction at any time.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -82,7 +82,7 @@ TEST(SimDevice, AProgramWaitsForPointsThatAreNotEnqueuedYet) {
     SimRun run(little_options(), ledger);
     sim::SimDevice& device = run.device();
     device.begin_step();
-    const ProgramId empty{0};  // of no token
+    const ProgramId empty{0};  // the step has no token
     const Point first = device.submit(empty, Waits{{Timeline::kHostSignals, 2}, {Timeline::kCopy, 1}});
     const Point second = device.submit(empty, Waits{});
     EXPECT_EQ(second.value, first.value + 1);
@@ -130,7 +130,7 @@ TEST(SimDevice, CopiesArrive) {
         device->wait(device->copy(regions, Waits{}));
         std::vector<std::byte> back(large + 8);
         device->download(back, block.address());
-        // Skipped arithmetic needs no weights.
+        // Where arithmetic is skipped, large copies are too: nothing reads weights.
         EXPECT_EQ(back.front(), arithmetic == sim::Arithmetic::kRun ? std::byte{7} : std::byte{0});
         EXPECT_EQ(back.back(), std::byte{7});
     }
@@ -178,7 +178,7 @@ TEST(SimDevice, StepParametersAreThoseOfBeginStep) {
     sim::SimDevice& device = other.device();
     other.layer().set_step(0, 3);
     device.begin_step();
-    other.layer().set_step(5, 8);  // of the next step, already written
+    other.layer().set_step(5, 8);  // the next step's parameters, written meanwhile
     other.layer().step.token_ids = nullptr;
     const Point point = device.submit(ProgramId{0}, Waits{});
     device.flush();

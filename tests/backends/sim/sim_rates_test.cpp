@@ -1,4 +1,4 @@
-// Durations of operations, against the plan's formulas written out.
+// Durations of operations, compared with the planner's formulas written out.
 #include "backends/sim/sim_rates.h"
 
 #include <gtest/gtest.h>

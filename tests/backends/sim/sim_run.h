@@ -28,7 +28,7 @@ inline sim::SimOptions little_options() {
     return options;
 }
 
-/// Loads in its constructor. Throws what the device throws.
+/// Its constructor loads the layer and throws what the device throws.
 class SimRun {
 public:
     SimRun(const sim::SimOptions& options, Ledger& ledger) : device_(sim::make_sim_device(options, ledger)) { load(); }

@@ -86,7 +86,7 @@ TEST(VirtualTime, CopiesQueueOnTheirLane) {
     EXPECT_DOUBLE_EQ(time.times().total, 121);
 }
 
-// Host points that nobody reports are reached with the one before.
+// Host points without reported work are reached together with the one before.
 TEST(VirtualTime, UnreportedHostPointsTakeNoTime) {
     VirtualTime time(10);
     add_batch(time, 20, {host(1)});

@@ -1,5 +1,5 @@
-// What the shared cases leave out of attention: groups of any number of heads, heads up to 256, a cache long enough
-// that one token's keys are shared out, and its replays at every position.
+// What the shared cases leave out of attention: groups of any number of heads, head sizes up to 256, a cache so long
+// that one token's keys are split among groups, and its replays at every kind of position.
 #include "tests/backends/device_operands.h"
 #include "tests/backends/step_sequence.h"
 #include "tests/backends/vulkan/validated_device.h"
@@ -26,7 +26,7 @@ struct Heads {
     std::uint32_t head_dim, n_head_kv, n_group;
 };
 
-/// A full cache of random keys and values, and as many queries.
+/// A full cache of random keys and values, and kMostTokens random queries.
 class Attention {
 public:
     Attention(DeviceOperands& operands, const Heads& heads, DType k_type, DType v_type, std::uint32_t n_positions)

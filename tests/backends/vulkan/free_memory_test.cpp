@@ -71,7 +71,7 @@ TEST_F(FreeMemory, TheBudgetFollowsWhatOthersHold) {
     device->allocate(MemoryKind::kOwn, Purpose::kExperts, 25 << 20);
 }
 
-/// Asking must not take more of a step than is said.
+/// Asking must not take more of a step than FreeMemoryPoll::kPerStep.
 TEST_F(FreeMemory, ASlowDriverIsAskedLessOften) {
     static PFN_vkGetPhysicalDeviceMemoryProperties2 told_at_once = nullptr;
     ToldMemory told(kAll);

@@ -1,5 +1,5 @@
-// Host memory that a card's copies read without staging: the bytes, at any offset; refusals; an end without a leak. A
-// driver whose memory is the host's is told to be a card of its own, as in staging_test.cpp.
+// Host memory that a card's copies read without staging: bytes at any offset, refusals, an end without a leak. A driver
+// whose memory is the host's is made to report a discrete card, as in staging_test.cpp.
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -14,16 +14,16 @@ namespace lfm::test {
 namespace {
 
 constexpr std::size_t kPage = 4096, kHalf = 4 << 20;
-constexpr std::size_t kChunk = 9 << 20;  // at most: more than the staging buffers, or the device has none
+constexpr std::size_t kChunk = 9 << 20;  // the largest import; must exceed what staging allocates
 
-// What stands in for a function of the driver can hold nothing but what outlives it.
+// Functions that replace the driver's can capture nothing: their state is global.
 struct Driver {
     PFN_vkGetPhysicalDeviceProperties properties = nullptr;
     PFN_vkGetPhysicalDeviceProperties2 properties2 = nullptr;
     PFN_vkAllocateMemory allocate = nullptr;
     PFN_vkFreeMemory free = nullptr;
     PFN_vkCmdCopyBuffer copy = nullptr;
-    std::uint64_t n_imports = 0, refused = 0;  // refused: that one; 0: none
+    std::uint64_t n_imports = 0, refused = 0;  // refused: the number of the import that fails; 0: none
     std::set<VkDeviceMemory> imported = {};
     VkDeviceSize largest_copy = 0;
 } driver;
@@ -79,7 +79,7 @@ protected:
         ValidatedDevice::TearDown();
     }
 
-    /// `size` bytes, one after the begin of a page.
+    /// `size` bytes that begin one byte after the start of a page.
     std::span<std::byte> memory(std::size_t size, std::size_t seed) {
         const std::size_t whole = (size + 1 + kPage - 1) / kPage * kPage;
         memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kPage, whole)));
@@ -87,7 +87,7 @@ protected:
         return {memory_.get() + 1, size};
     }
 
-    /// Copies any part there, and compares what arrived.
+    /// Copies `from` to the device and compares what arrived.
     void expect_arrives(Device& device, std::span<const std::byte> from) {
         const DeviceBlock block = device.allocate(MemoryKind::kOwn, Purpose::kExperts, from.size() + 3);
         const CopyRegion region{block.address() + 3, from.data(), from.size()};
@@ -177,7 +177,7 @@ TEST_F(HostImports, TheEndOfARegistrationIsTheEndOfTheImport) {
     expect_arrives(*device, all);
     EXPECT_LE(driver.largest_copy, kHalf) << "staged again";
 
-    // While a copy waits for what never comes, it stays; the device's end takes it along.
+    // While a copy waits (here for ever) the import stays; destroying the device ends it.
     const DeviceBlock block = device->allocate(MemoryKind::kOwn, Purpose::kExperts, kPage);
     const CopyRegion region{block.address(), all.data(), kPage};
     const Point never{Timeline::kHostSignals, 7};

@@ -1,5 +1,5 @@
-// What the shared cases leave out of matmul and embed: rows that are no multiple of anything and lie at odd places,
-// replays with other numbers of rows, few outputs of many tokens, ids outside the table.
+// What the shared cases leave out of matmul and embed: odd numbers of rows at odd addresses, replays with other numbers
+// of rows, few outputs of many tokens, ids outside the table.
 #include <numeric>
 
 #include "tests/backends/device_operands.h"

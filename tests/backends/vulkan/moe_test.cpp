@@ -21,7 +21,7 @@ protected:
     Ledger ledger_;
 };
 
-/// The CPU backend's rule: one by one the largest; the first that remains stays when it is NaN.
+/// The CPU backend's rule: k times the largest that remains. NaN is never larger, but wins when it comes first.
 std::vector<std::int32_t> choice_of(std::span<const float> scores, std::size_t k) {
     std::vector<std::int32_t> ids;
     while (ids.size() < k) {

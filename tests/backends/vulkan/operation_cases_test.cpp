@@ -65,7 +65,7 @@ std::vector<std::string> groups_with_weights() {
     return names;
 }
 
-/// Against float64 with activations as they are, as the CPU's exact table.
+/// Compared with f64 on unquantised activations, like the CPU's exact kernels.
 class VulkanFloatActivations : public VulkanOperationCases {};
 INSTANTIATE_TEST_SUITE_P(All, VulkanFloatActivations, testing::ValuesIn(groups_with_weights()),
                          [](const auto& at) { return at.param; });
@@ -88,7 +88,7 @@ TEST_F(VulkanOperationCases, NaNSpreads) {
     on_each_device([](Device& device) {
         DevicePlace place(device);
         Bed bed(device, place, Bars::gpu(), device.id());
-        // Each type compiles six shaders anew; one for each form of a block's scale and minimum.
+        // Each type compiles six more shaders, so only one type for each form of a block's scale and minimum.
         check_that_nan_spreads(bed, std::array{DType::kF16, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K});
     });
 }

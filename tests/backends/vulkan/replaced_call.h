@@ -1,4 +1,4 @@
-// A Vulkan function replaced while this lives, to count calls or to make them fail.
+// Replaces a Vulkan function for the lifetime of an object, to count calls or to make them fail.
 #pragma once
 
 #include <volk.h>
@@ -22,7 +22,7 @@ private:
     Function real_;
 };
 
-/// Whether that is the host's memory, brought in: nothing of the device's is taken.
+/// Whether the allocation imports host memory and so takes none of the device's.
 inline bool imports_memory(const VkMemoryAllocateInfo& info) {
     for (auto* at = static_cast<const VkBaseInStructure*>(info.pNext); at != nullptr; at = at->pNext)
         if (at->sType == VK_STRUCTURE_TYPE_IMPORT_MEMORY_HOST_POINTER_INFO_EXT) return true;

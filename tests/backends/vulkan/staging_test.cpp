@@ -1,5 +1,5 @@
-// Transfers of a device whose memory the host cannot reach. Where the driver's memory is the host's, as on this
-// machine's CPU, it is told to be a card of its own: then everything goes through staging, on the one queue there is.
+// Transfers of a device whose memory the host cannot reach. A driver whose memory is the host's, such as one that
+// computes on the CPU, is made to report a discrete card: then everything goes through staging, on its one queue.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -11,7 +11,7 @@
 namespace lfm::test {
 namespace {
 
-// What stands in for a function of the driver can hold nothing but what outlives it.
+// Functions that replace the driver's can capture nothing: their state is global.
 PFN_vkGetPhysicalDeviceProperties real_properties = nullptr;
 PFN_vkAllocateMemory real_allocate = nullptr;
 PFN_vkFreeMemory real_free = nullptr;

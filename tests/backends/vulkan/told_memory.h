@@ -1,5 +1,5 @@
-// A driver that tells what is left of its memory, also where the real one does not: its answers are put in place of
-// the driver's. Counts what is allocated, and adds what others are said to hold.
+// Makes a driver report how much of its memory is left, also where the real one does not: the answers here replace the
+// driver's. Counts what is allocated, and adds what others are said to hold.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace lfm::test {
 
-/// One at a time; after the driver's functions were found (list_devices). Devices are closed before it ends.
+/// One at a time, made after list_devices() has loaded the driver's functions. Close devices before destroying it.
 class ToldMemory {
 public:
     explicit ToldMemory(Bytes all)
@@ -43,7 +43,7 @@ public:
     }
 
 private:
-    // What stands in for a function of the driver can hold nothing but what outlives it.
+    // Functions that replace the driver's can capture nothing: their state is static.
     struct State {
         PFN_vkEnumerateDeviceExtensionProperties real_extensions = nullptr;
         PFN_vkGetPhysicalDeviceMemoryProperties2 real_tell = nullptr;

@@ -37,9 +37,9 @@ TEST_P(ValidatedCases, ReportNothing) {
     if (is_long(name, validation) && std::getenv("LFM_FULL") == nullptr) GTEST_SKIP() << "only with LFM_FULL=1";
     const auto all = cases::groups();
     const cases::Group& group = cases::group_called(all, name);
-    // With checked addresses three cases of expert_ffn gave wrong numbers after a hundred others on the same device,
-    // and right ones alone; without checks all are right. So no device runs many: what the driver keeps of large
-    // shaders is the suspect, not known.
+    // With checked addresses, three cases of expert_ffn give wrong numbers after a hundred others on the same device,
+    // but right ones alone or without checks. So no device runs many cases. The cause is not known; what the driver
+    // keeps of large shaders is suspected.
     const std::size_t n_each = validation == Validation::kShaders ? 10 : ~std::size_t{0};
     for (std::size_t first = 0, n = 1; first < n; first += std::min(n_each, n - first)) {
         Ledger ledger;

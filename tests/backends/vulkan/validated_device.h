@@ -32,7 +32,7 @@ inline Workers two_threads() {
 }
 
 /// Layer 1.3.239 now and then misses a vkSignalSemaphore that wakes another thread at once, waits ten seconds for its
-/// own records, and says that this is a fault of its own.
+/// own records, and reports that as a fault of its own.
 inline bool is_the_layers_own(std::string_view message) {
     if (message.find("UNASSIGNED-VkSemaphore-state-timeout") == message.npos) return false;
     std::cout << "[   NOTE   ] the validation layer lost track of a semaphore\n";

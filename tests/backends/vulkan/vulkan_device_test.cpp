@@ -1,5 +1,4 @@
-// The contract of device.h on a real driver: memory within the budget, transfers, work ahead, loss, and an end at any
-// time.
+// The contract of device.h on a real driver: what is listed, memory within the budget, transfers, loss.
 #include <algorithm>
 #include <atomic>
 #include <chrono>
@@ -150,7 +149,7 @@ TEST_F(VulkanDevice, TooSmallABudgetOrNoLayerIsSaidAtOnce) {
     Ledger ledger;
     auto options = this->options();
     options.budget = {0};
-    // Where the device has nothing of its own to take, programs are what cannot be recorded.
+    // A device that allocates nothing when it is opened fails only when a program is recorded.
     EXPECT_EQ(error_of([&] {
                   const auto device = vulkan::make_vulkan_device(options, ledger);
                   device->record({}, StepParams{});

@@ -80,7 +80,6 @@ TEST(SplitMisses, StreamsNothingOverASlowBusAndAllOverAFastOne) {
     EXPECT_EQ(split_misses(times, 0, 4).streamed, 4u);
 }
 
-/// The expectation over routing, against routing that is drawn.
 TEST(Rates, ExpertsTravelAsFastAsTheirPages) {
     MachineProfile machine{"sample", "", test::sample_host(), {test::sample_device()}};
     DeviceProfile& device = machine.devices[0];
@@ -99,6 +98,7 @@ TEST(Rates, ExpertsTravelAsFastAsTheirPages) {
     EXPECT_NEAR(rate(), beside_reading, 1e-9) << "never faster than what was measured beside reading";
 }
 
+/// The expectation over routing, compared with routing that is drawn.
 TEST(DecodeCost, OfALayerIsTheMeanOverRandomRouting) {
     RandomCases cases(7);
     const ModelDescription model = describe_shape("lfm2moe,n_expert=16,n_expert_used=4:Q4_0");

@@ -1,4 +1,4 @@
-// Profiles that are none: each is refused with the path of what is wrong.
+// Broken profiles: each is refused with the path of what is wrong.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -38,7 +38,7 @@ std::string refusal(const std::string& text) {
     return "";
 }
 
-/// Cases in which one value of a sound profile is another.
+/// Cases made from a sound profile by changing one value.
 class Edits {
 public:
     Edits& set(const std::string& pointer, const Json& value, const std::string& fragment) {

@@ -1,4 +1,4 @@
-// Profiles to JSON and back, the shipped ones, and machines put together from parts.
+// Profiles to JSON and back, their schema, what identifies a machine, and the shipped profiles.
 #include "planner/machine/machine_json.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// What could change the result and is not computed with is refused by name, not ignored.
+// Keys and tensors that could change the result but are not computed with are refused by name, not ignored.
 #include "planner/model/known_names.h"
 
 #include <gtest/gtest.h>

@@ -26,7 +26,7 @@ HyperParameters hyper() {
     return describe_shape("lfm2moe,n_layer=4,n_expert=8,n_expert_used=2,n_layer_dense=1:F16").hyper;
 }
 
-/// Layer 0: every token chooses 0 and 1. Layer 1: 0 and 1, then 2 and 3, and so on. Layer 2: pairs stay for two tokens.
+/// By MoE layer. 0: every token chooses 0 and 1. 1: 0 and 1, then 2 and 3, and so on. 2: pairs stay for two tokens.
 RoutingCounts regular_counts(std::uint64_t n_tokens) {
     RoutingCounts counts = make_routing_counts(hyper());
     counts.n_tokens = n_tokens;
@@ -38,7 +38,7 @@ RoutingCounts regular_counts(std::uint64_t n_tokens) {
             counts.layers[0].repeats += token > 0;
             counts.layers[2].repeats += token % 2;
         }
-    // In layer 2 every second choice is the last token's, the others come again after seven.
+    // In MoE layer 2 every second choice is the last token's, the others come again after seven.
     const std::uint64_t again = 2 * n_tokens - 8 - counts.layers[2].repeats;
     counts.layers[2].distances = {counts.layers[2].repeats, 0, again};
     return counts;
@@ -65,8 +65,8 @@ TEST(RoutingJson, ChancesAreThoseCounted) {
             EXPECT_LT(use, 1);
         }
     }
-    // Layer 1: none beyond chance; layer 2: fewer than by chance; layer 3: half of the choices where a quarter is
-    // expected.
+    // Repeats. Layer 1: none beyond chance; layer 2: fewer than by chance; layer 3: half of the choices where a quarter
+    // is expected.
     EXPECT_NEAR(routing.locality, (0 + 0 + (0.5 - 0.25) / (1 - 0.25)) / 3, 1e-3);
 }
 

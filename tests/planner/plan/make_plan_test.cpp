@@ -15,7 +15,7 @@ namespace {
 /// The long suites run many more.
 int n_cases(int normally, int full) { return std::getenv("LFM_FULL") != nullptr ? full : normally; }
 
-/// Where the plan says that each item lies, added up anew from the inventory.
+/// Bytes by where the plan places each item, added up from the inventory.
 struct Sums {
     std::uint64_t device = 0, host = 0;
 };

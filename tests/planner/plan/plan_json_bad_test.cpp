@@ -1,4 +1,4 @@
-// Plans that are none: each is refused with the path of what is wrong.
+// Broken plans: each is refused with the path of what is wrong.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -34,7 +34,7 @@ double loss(const ModelDescription& model, const MachineProfile& planned, const 
 
 TEST(StaleSplit, LosesLittle) {
     struct {
-        double slower, most;  // the host by so much; the loss, at most
+        double slower, most;  // how many times as long the host takes; the largest loss
         double found = 1;
     } steps[] = {{0.33, 1.12}, {0.5, 1.05}, {0.7, 1.02}, {1.5, 1.1}, {2, 1.1}, {3, 1.25}};
     for (const char* gpu : {"rtx-4060-8gb", "rtx-4060-ti-16gb", "rx-7900-xtx-24gb"})

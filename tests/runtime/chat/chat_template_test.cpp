@@ -219,7 +219,7 @@ TEST(ChatRender, ErrorsNameThePlace) {
               "messages[1].tool_calls[0].function.arguments: expected JSON in UTF-8, found an error at byte 2");
 }
 
-/// A message with members that are there or not, of the right kind or not.
+/// A random JSON value; members of an object may be missing or of the wrong kind.
 nlohmann::ordered_json random_value(int depth, std::mt19937& random) {
     switch (random() % (depth > 0 ? 8 : 6)) {
         case 0: return nullptr;

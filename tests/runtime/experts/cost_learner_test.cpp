@@ -29,7 +29,7 @@ TEST(CostLearner, WithoutHostExpertsThereIsNoFactor) {
     EXPECT_FALSE(learnt->host_factor);
 }
 
-/// The factors of three hundreds of steps, with the changes that follow: all against the same profile.
+/// Five rounds of a hundred steps: each factor is relative to the profile, each change to the factors applied before.
 TEST(CostLearner, SpeaksOfTheProfileAlsoAfterItHasLearnt) {
     CostLearner learner;
     for (std::uint32_t i = 0; i < CostLearner::kWarmUp; ++i) learner.add({});

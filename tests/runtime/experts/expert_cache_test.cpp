@@ -1,5 +1,5 @@
-// Which experts the slots hold: as good as the best choice made afterwards, quiet where nothing can be gained, and
-// sound whatever happens to slots and pins.
+// Which experts the slots hold: nearly as good as the best choice in hindsight, few fetches where nothing can be
+// gained, and consistent whatever happens to slots and pins.
 #include "runtime/experts/expert_cache.h"
 
 #include <gtest/gtest.h>
@@ -38,7 +38,7 @@ Tokens tokens(const SyntheticRouting& routing, std::uint32_t n, std::uint32_t mo
     return result;
 }
 
-/// Hit rate of the experts in `order` that come first as pins, and an LRU of the rest of the capacity.
+/// The hit rate when the first n_pinned experts of `order` are pinned and an LRU cache has the rest of the capacity.
 double static_and_lru(const Tokens& tokens, const std::vector<std::uint32_t>& order, std::size_t n_pinned,
                       std::size_t capacity) {
     std::vector<char> pinned(kExperts);
@@ -101,7 +101,7 @@ TEST(ExpertCache, HitsAsOftenAsTheBestChoiceOfPinsAndLruMadeAfterwards) {
                 std::set<std::uint32_t> pins{0, capacity - kUsed};
                 if (capacity > 4) pins.insert(capacity / 2);
                 for (const std::uint32_t n_pinned : pins) {
-                    // Pins are what a plan knows; the slots may start from what is wrong.
+                    // Pins follow the true frequencies; the slots may start from wrong ones.
                     CacheLayer layer = layer_with(skewed_routing(hyper(), 1, 0).use[1], n_pinned, capacity - n_pinned);
                     if (!known) layer.use = uniform_use();
                     ExpertCache cache({layer}, {.hit_seconds = 1, .fetch_seconds = 0.3, .most_fetches = 8});
@@ -168,7 +168,7 @@ TEST(ExpertCache, SkewAndReuseAreNeverMuchSlowerThanAStaticSplitWhateverAFetchCo
 }
 
 TEST(ExpertCache, AShiftInMidTraceIsFollowed) {
-    // Another layer's experts: the order of frequency is another one.
+    // Another layer's experts, whose order by frequency is different.
     for (const double fetch : {0.3, 5.0}) {
         Tokens trace = tokens({1, 0.3, 1}, 4000, 0);
         const Tokens after = tokens({1, 0.3, 1}, 4000, 3);
@@ -182,9 +182,9 @@ TEST(ExpertCache, AShiftInMidTraceIsFollowed) {
             if (i >= 4000) worst = std::min(worst, cache.recent_hits().rate());
         }
         EXPECT_GT(before, 0.7);
-        EXPECT_LT(worst, before - 0.03);  // the shift is one
+        EXPECT_LT(worst, before - 0.03);  // the shift has an effect
         EXPECT_GT(cache.recent_hits().rate(), before - 0.05) << fetch;
-        // What the favourites of before would give.
+        // A cache that keeps the experts that were frequent before the shift.
         ExpertCache fixed({layer}, {.hit_seconds = 1, .window = 500});
         play(fixed, trace);
         EXPECT_GT(cache.recent_hits().rate(), fixed.recent_hits().rate() + 0.1);
@@ -215,7 +215,7 @@ TEST(ExpertCache, FetchesAreThereAfterAFixedNumberOfSteps) {
             const auto missed = cache.hits().missed;
             const auto changes = step(cache, 0, {3});
             EXPECT_EQ(cache.hits().missed, missed + 1);
-            EXPECT_TRUE(changes.begun.empty());  // what is on its way is not driven out
+            EXPECT_TRUE(changes.begun.empty());  // an expert that is being fetched is not evicted
             ASSERT_EQ(changes.arrived.size(), cache.step() == begun_in + visible_after ? 1u : 0u);
             if (!changes.arrived.empty()) {
                 EXPECT_EQ(changes.arrived[0].expert, 3u);
@@ -266,7 +266,7 @@ TEST(ExpertCache, NoMoreFetchesAStepThanAllowedAndTheBestOfAllLayers) {
 }
 
 TEST(ExpertCache, HintsBringExpertsThatPlainRecencyDoesNot) {
-    // Groups of four in turn, announced a step ahead: no skew, no memory, but known.
+    // Random groups of four, announced a step ahead: no skew and no reuse, but known.
     const auto play_hinted = [](int percent_right) {
         ExpertCache cache({layer_with(uniform_use(), 0, 8)},
                           {.hit_seconds = 1, .fetch_seconds = 0.3, .most_fetches = 8});
@@ -289,7 +289,7 @@ TEST(ExpertCache, HintsBringExpertsThatPlainRecencyDoesNot) {
     };
     EXPECT_LT(play_hinted(-1).hits().rate(), 0.3);
     EXPECT_GT(play_hinted(100).hits().rate(), 0.95);
-    const ExpertCache wrong = play_hinted(0);  // as if always by chance
+    const ExpertCache wrong = play_hinted(0);  // hints that are right by chance only
     EXPECT_LT(double(wrong.n_fetches()), 0.1 * 4 * 1000);
 }
 

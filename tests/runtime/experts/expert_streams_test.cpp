@@ -1,4 +1,5 @@
-// Which of the host's experts travel: none, all that the plan names ahead of a long step, or those whose trip pays.
+// Which of the host's experts travel to the device: none, those that the plan names (before a long step), or those
+// whose copy pays.
 #include "runtime/experts/expert_streams.h"
 
 #include <gtest/gtest.h>

@@ -1,4 +1,4 @@
-// Forecasts of use: frequencies and memory found in random routing, and sums of what is to come.
+// Forecasts of use: frequencies and memory found in random routing, and sums over future steps.
 #include "runtime/experts/use_forecast.h"
 
 #include <gtest/gtest.h>
@@ -95,7 +95,7 @@ TEST(UseForecast, ManyTokensAtOnceCountLikeSingleOnes) {
     for (int i = 0; i < 100; ++i) single.add_step(one, 1);
     together.add_step(many, 100);
     for (std::size_t e = 0; e < 8; ++e) EXPECT_NEAR(together.frequency(e), single.frequency(e), 1e-9);
-    EXPECT_EQ(together.memory(), 1);  // nothing was said about what followed what
+    EXPECT_EQ(together.memory(), 1);  // the order of uses within a step is not known
     together.add_step({}, 0);
     EXPECT_NEAR(together.frequency(3), single.frequency(3), 1e-9);
 }

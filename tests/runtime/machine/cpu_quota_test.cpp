@@ -26,7 +26,7 @@ TEST(CpuQuota, InAContainerTheRootHasTheQuota) {
     tree.put("/proc/self/cgroup", "0::/\n");
     tree.put("/sys/fs/cgroup/cpu.max", "200000 100000\n");
     EXPECT_EQ(cpu_quota(tree.root()), 2.0);
-    // Version 1 tells the host's name of a group whose folder is the container's root.
+    // Version 1 gives the host's path of a group whose folder is the container's root.
     CgroupTree old;
     old.put("/proc/self/cgroup", "5:cpu,cpuacct:/docker/0123\n1:name=systemd:/docker/0123\n");
     old.put("/sys/fs/cgroup/cpu,cpuacct/cpu.cfs_quota_us", "300000\n");

@@ -1,4 +1,4 @@
-// What other programs took is told from what we took.
+// Tells the load of other programs from our own.
 #include <gtest/gtest.h>
 
 #include <chrono>

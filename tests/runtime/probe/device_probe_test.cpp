@@ -1,4 +1,4 @@
-// The probe of a device through the interface of all devices: the simulated one, and a real one where there is any.
+// The probe of a device through the interface of all devices, on each of kDeviceKinds.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -107,7 +107,7 @@ TEST_P(DeviceProbeTest, EveryCallTakesTime) {
     } else {
         EXPECT_EQ(error_of([&] { probe_.copy_seconds(registered); }), ErrorCode::kUsage);
     }
-    std::thread([&] { EXPECT_GT(probe_.copy_seconds({.size = 4096}), 0); }).join();  // another thread may, in its turn
+    std::thread([&] { EXPECT_GT(probe_.copy_seconds({.size = 4096}), 0); }).join();  // from another thread
     for (const std::uint32_t count : {1u, 7u, 3u}) EXPECT_GT(probe_.handshake_seconds(count), 0);
     EXPECT_LE(device_->peak(), budget_);
 }
@@ -155,7 +155,7 @@ sim::SimOptions sim_options(const DeviceOptions& options) {
     return {.budget = options.budget, .limits = options.limits};
 }
 
-/// By virtual time: a second for a byte of F32 weights, nothing for anything else.
+/// By virtual time: one second per byte of F32 weights, nothing for anything else.
 TEST(DeviceProbePrograms, ReadingReadsTheMemoryAndAHandshakeIsOneOperation) {
     sim::SimDevice* device = nullptr;
     DeviceProbe probe(description(), [&](const DeviceOptions& options, Ledger& ledger) {
@@ -203,7 +203,7 @@ TEST(DeviceProbeFaults, ADeviceThatCannotBeOpenedIsLeftOutByName) {
     EXPECT_EQ(result.remarks.back().find("left out: Card 2: "), 0u) << result.remarks.back();
 }
 
-/// Lost at any call: an error of the device, and no hanging, in every measurement.
+/// A device that is lost during a measurement: kDeviceLost and no hang, then and in every later measurement.
 TEST(DeviceProbeFaults, ALostDeviceIsAnError) {
     sim::SimDevice* device = nullptr;
     DeviceProbe probe(description(), [&](const DeviceOptions& options, Ledger& ledger) {

@@ -1,4 +1,4 @@
-// The probe in a second: the host, and a device that is the CPU backend with memory copies for a bus.
+// A short probe of the host and of a device that is the CPU backend, with memory copies for a bus.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -187,7 +187,7 @@ TrialTime trial_time(double seconds) {
     return time;
 }
 
-/// Gives the values in turn, over and over; the first one it gives does not count.
+/// Gives the values in turn, over and over; the first one is the warm-up's and does not count.
 Trial scripted(const std::string& what, Figure& figure, std::vector<double> values) {
     return {what, "GB/s", &figure, [values, i = values.size() - 1]() mutable { return values[++i % values.size()]; }};
 }

@@ -22,7 +22,7 @@ TEST(Roofline, TakesEachMatrixOfAModelOnce) {
                                             {DType::kQ8_0, 1024, 4096},
                                             {DType::kQ8_0, 4096, 1024}};
     EXPECT_EQ(of("lfm2,n_layer=4,n_embd=1024,n_head=16,n_head_kv=8,n_ff=4096,n_vocab=4000,attention=2:Q8_0"), dense);
-    // An expert's, not the router's; the small ones' time would not be that of a matmul.
+    // An expert's, not the router's: the time of a small matrix would not be that of a matmul.
     const auto moe = of("lfm2-24b-a2b:Q4_0");
     EXPECT_EQ(std::ranges::count(moe, RooflineMatrix{DType::kQ4_0, 2048, 1536}), 1);
     EXPECT_EQ(std::ranges::count(moe, RooflineMatrix{DType::kQ4_0, 1536, 2048}), 1);

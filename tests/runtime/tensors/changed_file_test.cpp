@@ -45,13 +45,13 @@ protected:
         const GgufFile file = GgufFile::open(path_);
         return tensor.offset + static_cast<std::size_t>(file.data().data() - file.mapping()->bytes().data());
     }
-    /// Other weights of the same size, without another length.
+    /// Overwrites some weights in place; the file keeps its length.
     void overwrite() const {
         std::fstream file(path_, std::ios::binary | std::ios::in | std::ios::out);
         file.seekp(static_cast<std::streamoff>(place(description_.layers[2].ffn_norm)));
         file << std::string(1000, 'x');
     }
-    /// What the session answers with; empty: it goes on.
+    /// The message of the error that `act` throws; empty: it throws none.
     template <typename Act>
     std::string error_of(const Act& act) const {
         try {
@@ -155,7 +155,7 @@ TEST_F(ChangedFile, RandomWeightsHaveNone) {
 // Experts are in slots, on their way there, and travel for one step; the device's copies read the file as well.
 class ChangedFileBesideADevice : public ChangedFile {
 protected:
-    /// The logits of a prompt and single tokens, up to the error. `meanwhile` runs beside them, but for the last token.
+    /// The logits of a prompt and single tokens, up to the error. `meanwhile` runs beside all but a last token.
     std::vector<float> run(std::uint32_t seed, std::string& error, const std::function<void()>& meanwhile) {
         const auto device = sim::make_sim_device(
             {.budget = {1ull << 30}, .limits = {.n_batch = kOptions.n_batch, .n_ctx = kOptions.n_ctx}}, ledger_);

@@ -1,5 +1,5 @@
-// Experts that may travel are registered with the driver of a card, never more than the plan leaves in RAM, and what
-// they give stays the same. A driver whose memory is the host's is told to be a card of its own.
+// Experts that may travel are registered with the driver of a card, never more than the plan leaves in RAM, and the
+// logits stay the same. A driver whose memory is the host's is made to report a discrete card.
 #include <gtest/gtest.h>
 
 #if LFM_HAVE_VULKAN
@@ -20,7 +20,7 @@ constexpr const char* kMoe =
     "n_expert_used=2,n_vocab=200:F16";
 constexpr SessionSizes kSizes{.n_ctx = 64, .n_batch = 16, .n_outputs = 1};
 
-// What stands in for a function of the driver can hold nothing but what outlives it.
+// Functions that replace the driver's can capture nothing: their state is global.
 PFN_vkGetPhysicalDeviceProperties real_properties = nullptr;
 PFN_vkAllocateMemory real_allocate = nullptr;
 std::uint64_t n_asked = 0, n_accepted = 0, most_accepted = 0;

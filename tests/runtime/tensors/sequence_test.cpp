@@ -1,4 +1,4 @@
-// A sequence and its page: what steps leave, what is taken back, what a lost pool means.
+// A sequence and its page: what steps leave, what is taken back, what follows when the pool is lost.
 #include "runtime/tensors/sequence.h"
 
 #include <gtest/gtest.h>
@@ -21,7 +21,7 @@ protected:
         sequence_.emplace(pool_, 64);
     }
 
-    /// As the convolutions of a step write: each row is its token's number. Then the first n_accepted stay.
+    /// Writes rows as the convolutions of a step do, each filled with its token's number; the first n_accepted stay.
     void step(std::vector<std::int32_t> tokens, std::uint32_t n_accepted) {
         const ConvRing ring = pool_.ring();
         const StepSequence next = sequence_->next(static_cast<std::uint32_t>(tokens.size()));

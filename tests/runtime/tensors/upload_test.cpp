@@ -1,4 +1,4 @@
-// Uploads by several threads: the bytes arrive, progress is told.
+// Uploads by several threads: the bytes arrive, progress is reported.
 #include <gtest/gtest.h>
 
 #include <vector>

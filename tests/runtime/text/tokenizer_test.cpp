@@ -1,4 +1,4 @@
-// Special tokens, pieces and ids over small vocabularies, and texts that hurt.
+// Special tokens, pieces and ids over small vocabularies, and texts that are hard to encode fast.
 #include "runtime/text/tokenizer.h"
 
 #include <chrono>
@@ -14,7 +14,7 @@ namespace {
 
 using Ids = std::vector<std::int32_t>;
 
-/// Of the small vocabulary, before any merge.
+/// The byte tokens of `text` in the small vocabulary.
 Ids bytes_of(std::string_view text) {
     Ids ids;
     for (const char byte : text) ids.push_back(SmallVocabulary::kFirstByte + static_cast<unsigned char>(byte));
@@ -128,7 +128,7 @@ std::string repeated(std::string_view unit, std::size_t n_bytes) {
     return text;
 }
 
-/// Quadratic time would take hours, a stack for each character would overflow.
+/// Quadratic time would take hours, recursion per character would overflow the stack.
 TEST(Tokenizer, LongTextsTakeLittleTime) {
     SmallVocabulary vocabulary;
     for (std::string unit : {"a", " ", "!"})

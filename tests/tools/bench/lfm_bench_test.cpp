@@ -18,7 +18,7 @@ namespace {
 const std::string kBench = LFM_BINARY_DIR "/bin/lfm-bench";
 const std::string kEval = LFM_BINARY_DIR "/bin/lfm-eval";
 constexpr const char* kSmall = "lfm2moe,n_layer=3,n_embd=128,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=64,n_vocab=600:Q4_0";
-/// Big enough for a device to pay, and for its experts to be split.
+/// Large enough that a device pays and that its experts can be split.
 constexpr const char* kSplit =
     "lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_expert=16,n_expert_used=4,n_vocab=2000:"
     "Q4_0";
@@ -158,7 +158,7 @@ TEST(LfmBench, ASimulatedDeviceTellsItsOwnTimeTheSameTwice) {
     }
 }
 
-/// The largest model on a laptop: nothing is computed, the times are near what the plan promises.
+/// The largest model on any machine: nothing is computed, and the times are near those that the plan predicts.
 TEST(LfmBench, TimesOf24BAreNearThePlans) {
     // In the first of these some layers are at home on the host.
     for (const char* budget : {"700MiB", "3GiB", "8GiB"})
@@ -246,7 +246,7 @@ TEST(LfmBench, MeasuresOnVulkan) {
     EXPECT_GT(number(rows[1], "avg_ts"), 0);
 }
 
-/// The emulation is the GPU backend, which says how it runs steps, and why another way.
+/// The emulation runs the GPU backend, which remarks when it runs steps in a slower way, and why.
 TEST(LfmBench, ADeviceSaysWhereItGoesASlowerWay) {
     if (const std::string why = emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
     const Words words = command({"--shape", kSmall, "--backend", "emulated32", "--profile", kProfile, "--vram-budget",

@@ -1,4 +1,4 @@
-// A model with something that is not computed with: every tool refuses it by name, and loads it when told to.
+// A model with a key or tensor that is not computed with: every tool refuses it by name, and loads it when told to.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -1,4 +1,4 @@
-// The cached profile: kept, distrusted, replaced.
+// The cached profile: when it is kept, and when it is measured anew.
 #include <gtest/gtest.h>
 
 #include <filesystem>

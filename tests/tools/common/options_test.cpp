@@ -1,4 +1,4 @@
-// Words and numbers that programs do not take: named, with what would be right, and 2.
+// Options and values that programs do not accept: one line that names them and what would be right, exit code 2.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -210,7 +210,7 @@ TEST(Numbers, OfEveryOptionOfEveryProgramAreChecked) {
         }
     for (const NumberOption& option : options) {
         SCOPED_TRACE(option.command[0] + " " + option.option);
-        if (option.option == "--sweep") continue;  // nothing: its own steps
+        if (option.option == "--sweep") continue;  // an empty value asks for its own steps
         expect_refused(run_words(option.command, {option.option, ""}), option.option + ": expected ");
         expect_refused(run_words(option.command, {option.option, "nan"}), option.option + ": expected ");
     }

@@ -1,4 +1,4 @@
-// Every option of every program that names a file to write.
+// Every option of every program that names a file to write: links, pipes, full disks, files in use.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -80,7 +80,7 @@ TEST_F(Outputs, GoThroughLinksAndPipesAsTheyAre) {
         std::string seen;
         std::thread reader([&] { seen = read_file(dir_.file("pipe")); });
         const Result piped = run_to(output, dir_.file("pipe"));
-        if (piped.code != 0) std::ofstream(dir_.file("pipe"));  // nobody came: let the reader go
+        if (piped.code != 0) std::ofstream(dir_.file("pipe"));  // it may not have opened the pipe: unblock the reader
         reader.join();
         EXPECT_EQ(piped.code, 0) << piped.err;
         EXPECT_TRUE(fs::is_fifo(dir_.file("pipe")));

@@ -47,7 +47,7 @@ private:
         if (chance(percent)) add(option);
     }
 
-    /// One of `sound` mostly, else what no number may be.
+    /// Mostly one of `sound`, otherwise a word that most number options must refuse.
     std::string number(const Words& sound) {
         if (chance(80)) return pick(sound);
         return pick({"",

@@ -1,5 +1,5 @@
-// Random command lines of the five programs: options that they have and have not, with values sound, at their bounds
-// and beyond. The same seed, the same line.
+// Random command lines of the five programs: known and unknown options, with values that are sound, at their bounds and
+// beyond. The same seed gives the same line.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@ namespace lfm::test {
 
 struct RandomCommand {
     std::string program;               // "lfm-run"
-    std::vector<std::string> words;    // behind it
+    std::vector<std::string> words;    // after it
     std::vector<std::string> outputs;  // values of options that name a file to write
     std::string input;                 // for standard input
 };

@@ -93,7 +93,7 @@ struct Ended {
     std::string err;
 };
 
-/// In `folder`, with homes of its own; -1: did not end.
+/// Runs the command in `folder`, with home folders, streams and files of its own in `beside`.
 Ended run_there(const RandomCommand& command, const fs::path& folder, const fs::path& beside) {
     std::vector<std::string> words{LFM_BINARY_DIR "/bin/" + command.program};
     words.insert(words.end(), command.words.begin(), command.words.end());
@@ -134,7 +134,7 @@ Ended run_there(const RandomCommand& command, const fs::path& folder, const fs::
     return ended;
 }
 
-/// Where a name that an output may have leads to.
+/// The file that a name of an output leads to.
 std::string behind_links(const std::string& name) {
     if (name == "out/link") return "out/old";
     if (name == "out/dangling") return "out/made";
@@ -142,7 +142,7 @@ std::string behind_links(const std::string& name) {
     return name;
 }
 
-/// What a command may have made or changed: the outputs it names, unless it reads them too.
+/// Whether the command may have made or changed `path`: it names it as an output and does not read it, too.
 bool is_named(const std::string& path, const RandomCommand& command) {
     const auto names = [&](const std::string& word) { return behind_links(word) == path; };
     if (std::ranges::none_of(command.outputs, names)) return false;
@@ -158,7 +158,7 @@ std::string text_of(const RandomCommand& command) {
     return text;
 }
 
-/// Nothing: all is well.
+/// What is wrong; empty: nothing.
 std::string complaint(const Ended& ended, const RandomCommand& command,
                       const std::map<std::string, std::string>& before,
                       const std::map<std::string, std::string>& after) {

@@ -21,7 +21,7 @@ using Words = std::vector<std::string>;
 const Words kDevice{"-m",        LFM_SOURCE_DIR "/tools/demo_model/demo.gguf",        "--backend", "sim",
                     "--profile", LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json"};
 
-/// More than the least budget, in MiB: from a split that is mostly the host's to everything on the device. (With the
+/// By the budget, in MiB above the least: from a split that is mostly the host's to everything on the device. (With the
 /// least itself the CPU alone is faster, and chosen.)
 class SimulatedSpeed : public testing::TestWithParam<int> {
 protected:
@@ -87,7 +87,7 @@ TEST_P(SimulatedSpeed, LfmBenchMeasuresWhatWasPredicted) {
     EXPECT_NEAR(test["avg_ts"].get<double>() / test["predicted_ts"].get<double>(), 1, 0.1) << result.out;
 }
 
-/// Of lines "…: 300 tokens at 5678 tok/s (sim: …), predicted 5700 tok/s".
+/// Reads lines like "…: 300 tokens at 5678 tok/s (sim: …), predicted 5700 tok/s".
 void expect_as_predicted(const Result& result) {
     ASSERT_EQ(result.code, 0) << result.err;
     const auto at = result.err.find(" tokens at ");

@@ -205,7 +205,7 @@ TEST_F(EvalTest, PerplexityOfRandomWeightsIsNearTheVocabularysSize) {
     EXPECT_LT(perplexity, 1200);
 }
 
-/// Big enough for a device to pay, and for its experts to be split.
+/// Large enough that a device pays and that its experts can be split.
 constexpr const char* kSplitShape =
     "lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_expert=16,n_expert_used=4,n_vocab=2000:";
 constexpr const char* kProfile = LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json";

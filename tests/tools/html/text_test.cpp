@@ -1,4 +1,4 @@
-// What reports are drawn with: text as HTML takes it, numbers as people read them, ticks at round values.
+// Parts of HTML reports: escaped text, numbers for people, ticks at round values.
 #include "tools/html/text.h"
 
 #include <cmath>

@@ -1,4 +1,4 @@
-// The commands that lfm-plan prints, given to a shell, give the plan again.
+// The commands that lfm-plan prints run in a shell and give the same plan.
 #include "tools/plan/commands.h"
 
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ protected:
     void SetUp() override {
         const Result made = run({kPrograms + "lfm-eval", "make", "--shape", kSplit, "-o", model_});
         ASSERT_EQ(made.code, 0) << made.err;
-        // A machine with two devices that plans as the simulation does, which can run here.
+        // A machine with two devices, planned as simulated ones, so that the commands can run on any machine.
         std::ifstream card(LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json");
         auto json = nlohmann::ordered_json::parse(card);
         json["devices"][0]["backend"] = "sim";
@@ -50,7 +50,7 @@ protected:
         const std::size_t at = text.find("\n" + label) + 1 + label.size();
         return "exec " + kPrograms + text.substr(at, text.find('\n', at) - at);
     }
-    /// Where everything lies.
+    /// The part of the text that says where everything is.
     static std::string placement_of(const std::string& text) {
         const std::size_t begin = text.find("\nmemory "), end = text.find("a token's time", begin);
         return begin == std::string::npos ? "none in " + text : text.substr(begin, end - begin);

@@ -1,4 +1,4 @@
-// Characters as people see them.
+// Grapheme clusters: characters as people see them.
 #include "tools/run/grapheme.h"
 
 #include <gtest/gtest.h>

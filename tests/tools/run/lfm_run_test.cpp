@@ -44,7 +44,7 @@ protected:
         std::ofstream(path, std::ios::binary) << content;
         return path;
     }
-    /// Big enough to take its time; answered greedily it goes on until the context is full.
+    /// Large enough to be slow; decoded greedily, it goes on until the context is full.
     std::string slow_model() {
         const std::string path = folder_.file("slow.gguf");
         write_random_model(
@@ -224,7 +224,7 @@ TEST_F(LfmRun, ABackendWithoutADeviceIsOneLineAndOne) {
         EXPECT_NE(result.err.find(std::string(name) + ": "), std::string::npos) << result.err;
         EXPECT_TRUE(result.out.empty()) << result.out;
     }
-    // What was not asked for by name is not missed; it is said where a budget expects it, and to who wants to know.
+    // A missing device that was not asked for by name is no error; with --vram-budget or -v it is reported.
     const bool any = std::ranges::any_of(find_devices(BackendName::kAuto), [](const FoundDevice& device) {
         return device.why_unusable.empty() && !device.emulated;
     });

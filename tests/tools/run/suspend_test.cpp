@@ -1,4 +1,4 @@
-// Ctrl-Z while tokens are made: the running step ends first, and everything goes on as if nothing had been.
+// Ctrl-Z while tokens are generated: the running step ends first, and all continues as if nothing had happened.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -29,7 +29,7 @@ struct Pauses {
     int n_gaps = 0;        // between steps
 };
 
-/// By a trace's times, in µs.
+/// Found by the trace's times, which are in µs.
 Pauses pauses_in(const std::string& trace_file) {
     std::ifstream file(trace_file);
     const auto trace = nlohmann::json::parse(file);
@@ -46,7 +46,7 @@ Pauses pauses_in(const std::string& trace_file) {
     return pauses;
 }
 
-/// Until the process has had half a second of processors.
+/// Waits until the process has used half a second of processor time.
 void wait_for_work(pid_t id) {
     const auto enough = static_cast<unsigned long>(::sysconf(_SC_CLK_TCK)) / 2;
     for (unsigned long ticks = 0; ticks < enough && ::kill(id, 0) == 0; ::usleep(10'000)) {

@@ -21,7 +21,7 @@ std::string read_file(const std::string& path) {
     return {std::istreambuf_iterator<char>(file), {}};
 }
 
-/// A tree with tools/dev, its presets, and those scripts first on the path; nothing is installed at first.
+/// A tree with tools/dev and the presets, and the scripts first on the path. At first no package is installed.
 class DevTest : public testing::Test {
 protected:
     void SetUp() override {

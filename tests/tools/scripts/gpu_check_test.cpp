@@ -1,4 +1,4 @@
-// tools/gpu_check.sh on machines that do their worst: made of little scripts in the place of programs, drivers and
+// tools/gpu_check.sh on machines where things fail, hang or refuse: small scripts stand in for programs, drivers and
 // tools.
 #include <gtest/gtest.h>
 
@@ -22,7 +22,7 @@ using Json = nlohmann::json;
 
 const std::string kScript = LFM_SOURCE_DIR "/tools/gpu_check.sh";
 
-/// What lfm-probe says of devices, and a profile.
+/// In lfm-probe's place: lists devices and writes a profile.
 constexpr const char* kProbe = R"sh(
 if [[ $1 == --list ]]; then
     case $3 in
@@ -62,7 +62,7 @@ echo "[==========] Running 1 test"
 echo "[       OK ] Suite.Test (0 ms)"
 )sh";
 
-/// Whether a process has such a word.
+/// Whether any process has `word` among its arguments.
 bool is_running(const std::string& word) {
     std::error_code gone;
     for (const auto& entry : fs::directory_iterator("/proc", gone)) {
@@ -89,7 +89,7 @@ protected:
         fs::permissions(dir_.file(name), fs::perms::owner_all);
     }
 
-    /// Options of the script; NAME=VALUE pairs before them are its environment.
+    /// Runs the script and returns its exit code. `environment`: NAME=VALUE pairs.
     int check(const std::vector<std::string>& environment, const std::vector<std::string>& options) {
         std::vector<std::string> command{"/usr/bin/env", "PATH=" + dir_.file("tools") + ":" + std::getenv("PATH")};
         command.insert(command.end(), environment.begin(), environment.end());

@@ -1,4 +1,4 @@
-// tools/gpu_check.sh with the emulation in the card's place: the same script as on a card, and stages made to fail.
+// tools/gpu_check.sh with the emulation in the card's place: the same script as on a card.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -32,13 +32,13 @@ struct DryRun {
     Json figures;
 };
 
-/// NAME=VALUE pairs are the script's environment.
 class GpuDry : public testing::Test {
 protected:
     void SetUp() override {
         if (const std::string why = emulated_gpu_absence<32>(); !why.empty()) GTEST_SKIP() << why;
     }
 
+    /// `environment`: NAME=VALUE pairs.
     DryRun run_dry(const std::vector<std::string>& environment, const std::vector<std::string>& options = {}) {
         std::vector<std::string> command{"/usr/bin/env"};
         command.insert(command.end(), environment.begin(), environment.end());

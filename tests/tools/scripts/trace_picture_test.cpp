@@ -18,7 +18,7 @@ class TracePicture : public testing::Test {
 protected:
     void SetUp() override {
         if (run({"/usr/bin/env", "python3", "--version"}).code != 0) GTEST_SKIP() << "python3 is not installed";
-        // All steps at home on the device, of every layer some experts in RAM.
+        // All layers are at home on the device; some experts of every layer are in RAM.
         const Result bench = run({LFM_BINARY_DIR "/bin/lfm-bench", "--shape", "lfm2-24b-a2b:Q8_0", "--backend", "sim",
                                   "--profile", LFM_SOURCE_DIR "/profiles/gpu/rtx-4060-ti-16gb.json", "--vram-budget",
                                   "12GiB", "-p", "64", "-n", "2", "-r", "1", "--no-warmup", "--trace", trace_});

@@ -35,7 +35,7 @@ INSTANTIATE_TEST_SUITE_P(All, MatmulKernels,
                                                             cpu::available_kernels().end())),
                          name_of);
 
-/// Against f64 on the same operands.
+/// The largest NMSE that is accepted, against f64 on the same operands.
 double largest_nmse(DType type) {
     if (type == DType::kF32) return 1e-10;
     return type == DType::kF16 || type == DType::kBF16 ? 1e-6 : 1e-9;
@@ -164,7 +164,7 @@ TEST_P(KernelTables, ReadEveryFiniteF16) {
     }
 }
 
-/// The smallest exponents are subnormal in f32: seen through a large activation.
+/// The smallest values are subnormal in f32, so a large activation scales them up.
 TEST_P(KernelTables, ReadEveryExponentOfMxfp4) {
     test::Guarded<std::byte> block(17);
     test::Guarded<float> x(32);
@@ -186,7 +186,7 @@ TEST_P(KernelTables, ReadEveryExponentOfMxfp4) {
         tile.y = &y;
         tile.y_stride = 1;
         GetParam()->matmul_for(DType::kMXFP4).run(tile);
-        if (exponent > 250) continue;  // 12 · 2^123 overflows before it meets the activation
+        if (exponent > 250) continue;  // the largest overflow before they are multiplied with the activation
         EXPECT_EQ(y, std::ldexp(12.0, exponent - 128) * x[0]) << exponent;
     }
 }

@@ -19,7 +19,7 @@ std::vector<float> noise(std::size_t n, std::uint32_t seed, float spread = 1) {
     return values;
 }
 
-/// One backend, one set of params, operations run on the spot.
+/// One backend and one set of params; each operation is recorded and run at once.
 class Bed {
 public:
     explicit Bed(const cpu::Kernels& kernels, std::uint32_t n_batch = 64)
@@ -221,7 +221,7 @@ TEST_P(Operations, ExpertsHeldElsewhereAreSkipped) {
     }
 }
 
-/// What a device that fails leaves in shared memory is read by the host beside it.
+/// The host may read ids that a failing device left in shared memory.
 TEST_P(Operations, ExpertsThatDoNotExistAreSkipped) {
     constexpr std::uint32_t kExperts = 4, kWidth = 64, kFf = 32;
     const auto weight = noise(kFf * kWidth, 20);

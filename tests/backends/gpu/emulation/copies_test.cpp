@@ -1,5 +1,5 @@
-// Copies that pass by the registers: what is read before they are waited for, or without a barrier after, is wrong in
-// the emulation too.
+// Copies that bypass the registers: data read before the wait for them, or without a barrier after it, is wrong in the
+// emulation too.
 #include "backends/gpu/platform/copies.h"
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ struct Shared {
 
 enum class Mistake { kNone, kReadsBeforeWaiting, kReadsBeforeTheBarrier, kNeverWaits };
 
-/// Each thread copies for itself and shows what its neighbour copied.
+/// Each thread copies 16 bytes and outputs a word that its neighbour copied.
 template <Mistake mistake>
 void copy(Push push) {
     Shared& shared = shared_memory<Shared>();

@@ -1,4 +1,4 @@
-// Kernels that start while the one before still runs: the mistakes that the emulation is there to find.
+// Kernels that start while the previous one still runs: the mistakes that the emulation must find.
 #include <gtest/gtest.h>
 
 #include "backends/gpu/platform/kernel.h"
@@ -40,7 +40,7 @@ void not_all_wait(Push push) {
     push.out[thread_index()] = 1;
 }
 
-/// As the kernel that waits for the host does, but for letting the next one start.
+/// Like the kernel that waits for the host, except that it lets the next kernel start.
 void let_start_and_wait(Push push) {
     begin_kernel();
     while (load_flag(push.flag) == 0) pause();
@@ -99,7 +99,7 @@ TEST_F(EarlyStart, FindsAKernelThatWaitsForOthersWhileTheNextOneMayStart) {
     expect_only_report({"planted", "which waits for others"});
 }
 
-/// What is hidden from a kernel that starts early is not hidden from another stream's copies.
+/// Memory that is hidden from a kernel that starts early is not hidden from the copies of another stream.
 TEST_F(EarlyStart, LetsCopiesOfOtherStreamsWait) {
     api::Stream other{};
     ASSERT_EQ(api::create_stream(&other), api::kSuccess);
@@ -115,7 +115,7 @@ TEST_F(EarlyStart, LetsCopiesOfOtherStreamsWait) {
     EXPECT_EQ(to[100], std::byte{3});
 }
 
-/// A driver need not answer such questions within a capture.
+/// A driver may refuse these calls during a capture.
 TEST_F(EarlyStart, KernelsAreLoadedBeforeACapture) {
     const Kernel kernel = make_kernel("add_one", add_one, kThreads);
     EXPECT_EQ(api::load(kernel), api::kSuccess);

@@ -1,4 +1,4 @@
-// A stream of the emulated machine, new for each test, and what tests of kernels want around it.
+// A stream of the emulated machine, new for each test, and helpers for tests of kernels.
 #pragma once
 
 #include <cstddef>
@@ -68,7 +68,7 @@ protected:
         api::destroy_stream(stream_);
         const std::vector<std::string> reports = emulation::take_reports();
         emulation::reset_machine();
-        for (const std::string& each : reports) emulation::report(each);  // unclaimed_reports.cpp tells
+        for (const std::string& each : reports) emulation::report(each);  // unclaimed_reports.cpp fails the test
     }
 
     api::Stream stream() const { return stream_; }
@@ -86,7 +86,7 @@ protected:
         for (const char* part : parts)
             EXPECT_NE(reports[0].find(part), std::string::npos) << part << " in\n" << reports[0];
     }
-    /// What `result` gives with the threads in either order.
+    /// Whether `result` gives the same with the threads in either order.
     template <typename Function>
     static bool same_in_both_orders(const Function& result) {
         emulation::set_order(emulation::Order::kForward);

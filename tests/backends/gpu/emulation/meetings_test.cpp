@@ -1,4 +1,4 @@
-// How threads of a group meet: kernels with the mistakes that the emulation is there to find.
+// Barriers and lane exchanges of a group: kernels with the mistakes that the emulation must find.
 #include <cstdlib>
 
 #include <gtest/gtest.h>
@@ -22,7 +22,7 @@ struct Shared {
 
 enum class Barrier { kPresent, kMissing };
 
-/// Each thread shows what another warp's wrote.
+/// Each thread outputs what a thread of another warp wrote.
 template <Barrier barrier>
 void turn_group(Push push) {
     Shared& shared = shared_memory<Shared>();
@@ -42,7 +42,7 @@ void turn_lanes(Push push) {
     push.out[i] = shared.values[i ^ 1];
 }
 
-/// The second barrier is the one that keeps a round's values until all have read them.
+/// The second barrier keeps a round's values until all threads have read them.
 template <Barrier second>
 void turn_often(Push push) {
     Shared& shared = shared_memory<Shared>();
@@ -131,7 +131,7 @@ protected:
         EXPECT_EQ(run<Shared>(kernel, kThreads, {out.data()}), Status::kSuccess);
         return out.values();
     }
-    /// The results tell; ThreadSanitizer does by itself.
+    /// The results differ; under ThreadSanitizer it reports the race.
     void expect_order_matters(void (*kernel)(Push)) {
         if (!kHasThreadSanitizer) {
             EXPECT_FALSE(same_in_both_orders([&] { return output_of(kernel); }));
@@ -147,7 +147,7 @@ protected:
         const DeviceArray<std::uint32_t> out(kThreads, 0);
         EXPECT_EQ(run<Shared>(kernel, kThreads, {out.data()}), Status::kLaunchFailure);
         expect_only_report(what);
-        emulation::reset_machine();  // or nothing works from now on
+        emulation::reset_machine();  // the device is lost until then
     }
 };
 

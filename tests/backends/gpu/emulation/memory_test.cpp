@@ -89,7 +89,7 @@ TEST_F(MemoryTest, KernelsKeepOffReleasedMemory) {
     }
     expect_trespass(read, {released, 0}, "memory that was released");
     std::array<std::uint8_t, 16> host;
-    if (!kHasAddressSanitizer) {  // which would give the address to others at once, were it told to forget it
+    if (!kHasAddressSanitizer) {  // with it the block is freed, and the emulation does not know its address any more
         EXPECT_EQ(api::copy(host.data(), released, 16, stream()), Status::kInvalidValue);
         expect_only_report({"copy, its source: expected memory that is allocated, found some that was released"});
     }

@@ -1,4 +1,4 @@
-// Streams run in order, wait for flags, are captured and replayed, and end with a device that is lost.
+// Streams run in order, wait for flags, are captured and replayed, and fail once the device is lost.
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -16,7 +16,7 @@ struct StepPush {
     std::uint32_t* value;
     std::uint32_t factor, more;
 };
-/// Tells the order of launches.
+/// The value that it leaves shows the order of the launches.
 void step(StepPush push) {
     if (thread_index() == 0) *push.value = *push.value * push.factor + push.more;
 }

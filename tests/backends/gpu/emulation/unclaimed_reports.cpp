@@ -1,4 +1,4 @@
-// A test that the emulation found something in fails, unless it asked for that and took the reports.
+// Fails each test in which the emulation reported an error that the test did not take with take_reports().
 #include <string>
 
 #include <gtest/gtest.h>
