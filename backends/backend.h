@@ -38,7 +38,7 @@ struct RowsView {
 /// Which rows an operation works on: all n, or the n_outputs rows of an output buffer.
 enum class RowSet { kTokens, kOutputs };
 
-/// Keys and values of one layer: [n_ctx, n_head_kv · head_dim] each.
+/// Keys and values of one layer: [rows of all pages, n_head_kv · head_dim] each (needs/kv_pages.h).
 struct KvView {
     std::byte* k = nullptr;
     std::byte* v = nullptr;
@@ -91,13 +91,14 @@ struct QkNormRopeArgs {
     float eps = 0;
 };
 
-/// Writes rows `position` … `position + n` of the sequence's cache, converted to its types.
+/// Copies pages by StepParams::page_copies; writes each row where its sequence's pages have its position, converted to
+/// the cache's types. Rows that are replayed are not written.
 struct KvAppendArgs {
     RowsView k, v;  // [n, n_head_kv · head_dim]
     KvView cache;
 };
 
-/// Causal grouped-query attention of n tokens over the cache, scale 1/sqrt(head_dim).
+/// Causal grouped-query attention of each token over its own sequence's keys, scale 1/sqrt(head_dim).
 struct AttentionArgs {
     RowsView q;    // [n, n_head · head_dim]
     KvView cache;  // already holds this step's keys and values
@@ -105,14 +106,15 @@ struct AttentionArgs {
 };
 
 /// Gated short convolution. bcx holds B, C and X side by side; s = B ⊙ X;
-/// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j], with zeros before position 0. Rows of s before the step stand
-/// in the sequence's ring, from StepSequence::window on; the step's last rows are written behind them.
+/// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j], with zeros before position 0. Rows of s before the step are the
+/// sequence's window (WindowFrom); its last rows are written to its ring, behind the window, which is there afterwards
+/// wherever it came from.
 struct ShortConvArgs {
     RowsView bcx;                 // [n, 3 · n_embd]
     const float* taps = nullptr;  // [n_embd, l_cache]
     std::uint32_t l_cache = 0;
-    float* ring = nullptr;      // [n_slots, n_embd]
-    std::uint32_t n_slots = 0;  // at least 2 · (l_cache − 1): ConvRing
+    float* ring = nullptr;      // [rows of all rings and saved windows, n_embd]
+    std::uint32_t n_slots = 0;  // of a ring: at least 2 · (l_cache − 1): ConvRing
     RowsView out;               // [n, n_embd]
 };
 

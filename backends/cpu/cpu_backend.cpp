@@ -89,9 +89,6 @@ public:
 
     void submit(ProgramId program) override {
         const Recorded& recorded = programs_[program.value];
-        if (recorded.params->sequences.size() > 1)
-            throw Error(ErrorCode::kUsage, "step",
-                        "expected one sequence, found " + std::to_string(recorded.params->sequences.size()));
         const Context context{kernels_, team_, scratch_, *recorded.params, self_};
         team_.assemble([&] {
             for (const Operation& operation : recorded.operations)

@@ -32,6 +32,7 @@ std::size_t StepImage::forced_used(const StepHeader& header) const {
 
 StepHeader StepImage::fill(std::byte* to, std::uint64_t address, const StepParams& step) const {
     check_step(step, limits_, "step");
+    check_plain_step(step, "step");
     const StepSequence sequence = step.only_sequence();
     const StepHeader header{.n_tokens = step.n_tokens,
                             .position = sequence.position,

@@ -4,6 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "backends/needs/kv_pages.h"
+
 namespace lfm::sim {
 namespace {
 
@@ -40,7 +42,11 @@ private:
     }
     /// All bits set is NaN in F32 and F16, and so is the scale of a Q8_0 block.
     void cache_rows(std::byte* cache, std::size_t row_size) const {
-        std::memset(cache + step_.position() * row_size, 0xff, step_.n_tokens * row_size);
+        for (std::size_t i = 0; i < step_.n_sequences(); ++i) {
+            const StepSequence sequence = step_.sequence(i);
+            for (std::uint32_t t = sequence.n_replayed; t < sequence.n_rows; ++t)
+                std::memset(cache + kv_row(sequence.pages, sequence.position + t) * row_size, 0xff, row_size);
+        }
     }
 
     const StepParams& step_;

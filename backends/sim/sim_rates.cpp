@@ -24,18 +24,21 @@ public:
         return matrix(args.router.type, args.router.n_out, args.router.n_in, step_.n_tokens);
     }
 
-    /// One token: the cache is read once. Many: scores and their products with the values; a token sees half of the
-    /// batch on average, and all that was before.
+    /// A sequence's one token reads its keys and values once. Many of one sequence: scores and their products with the
+    /// values; a token sees half of them on average, and all that was before.
     double operator()(const AttentionArgs& args) const {
         const KvView& cache = args.cache;
-        if (step_.n_tokens == 0) return 0;
-        if (step_.n_tokens > 1) {
-            const double n = step_.n_tokens, keys = step_.position() + n / 2;
-            return 4 * n * keys * args.q.n_cols * at(rates_.gemm_seconds_per_flop, cache.k_type);
+        const std::uint64_t n_kv = std::uint64_t{cache.n_head_kv} * cache.head_dim;
+        const auto row = static_cast<double>(row_bytes(cache.k_type, n_kv) + row_bytes(cache.v_type, n_kv));
+        double seconds = 0;
+        for (std::size_t i = 0; i < step_.n_sequences(); ++i) {
+            const StepSequence sequence = step_.sequence(i);
+            const double n = sequence.n_rows, keys = sequence.position + n / 2;
+            if (sequence.n_rows == 1) seconds += row * (sequence.position + 1.0) * rates_.attention_seconds_per_byte;
+            if (sequence.n_rows > 1)
+                seconds += 4 * n * keys * args.q.n_cols * at(rates_.gemm_seconds_per_flop, cache.k_type);
         }
-        const std::uint64_t n = std::uint64_t{cache.n_head_kv} * cache.head_dim;
-        const std::uint64_t row = row_bytes(cache.k_type, n) + row_bytes(cache.v_type, n);
-        return static_cast<double>(row) * (step_.position() + 1.0) * rates_.attention_seconds_per_byte;
+        return seconds;
     }
 
     double operator()(const ExpertFfnArgs& args) const {

@@ -1,6 +1,9 @@
 #include "backends/sim/step_snapshot.h"
 
 #include <algorithm>
+#include <utility>
+
+#include "backends/needs/kv_pages.h"
 
 namespace lfm::sim {
 namespace {
@@ -26,6 +29,9 @@ void StepSnapshot::reserve(std::span<const Operation> operations, Ledger& ledger
         if (const auto* route = std::get_if<RouteArgs>(&operation))
             n_choices_ = std::max(n_choices_, (std::size_t{route->moe_layer} + 1) * route->n_expert_used);
     }
+    sequences_.resize(limits_.n_sequences);
+    page_copies_.resize(limits_.n_sequences);
+    pages_.resize(std::size_t{limits_.n_sequences} * n_kv_pages(limits_.n_ctx));
     grow(token_ids_, limits_.n_batch * sizeof(std::int32_t), ledger);
     grow(output_rows_, limits_.n_batch * sizeof(std::uint32_t), ledger);
     grow(rope_, limits_.n_batch * rope_width_ * sizeof(float), ledger);
@@ -38,6 +44,13 @@ void StepSnapshot::take(std::string_view where) {
     params_ = *source_;
     std::ranges::copy(source_->sequences, sequences_.begin());
     params_.sequences = std::span(sequences_).first(source_->sequences.size());
+    std::uint32_t* pages = pages_.data();
+    for (StepSequence& sequence : std::span(sequences_).first(source_->sequences.size()))
+        if (sequence.pages != nullptr)
+            pages = std::copy_n(std::exchange(sequence.pages, pages), n_kv_pages(sequence.position + sequence.n_rows),
+                                pages);
+    std::ranges::copy(source_->page_copies, page_copies_.begin());
+    params_.page_copies = std::span(page_copies_).first(source_->page_copies.size());
     params_.output_rows = copy_of(source_->output_rows, source_->n_outputs, output_rows_);
     params_.token_ids = copy_of(source_->token_ids, n, token_ids_);
     params_.rope = copy_of(source_->rope, n * rope_width_, rope_);

@@ -1,8 +1,8 @@
 // A device's own copy of StepParams and of what they point at, taken between steps.
 #pragma once
 
-#include <array>
 #include <span>
+#include <vector>
 
 #include "backends/backend.h"
 #include "memory/host_buffer.h"
@@ -31,7 +31,9 @@ private:
     std::size_t rope_width_ = 0;  // floats per token
     std::size_t n_choices_ = 0;   // [n_moe_layer, n_expert_used]: forced experts per token
     HostBuffer token_ids_, output_rows_, rope_, forced_experts_;
-    std::array<StepSequence, 1> sequences_;
+    std::vector<StepSequence> sequences_;  // [limits_.n_sequences]
+    std::vector<PageCopy> page_copies_;    // likewise
+    std::vector<std::uint32_t> pages_;     // [limits_.n_sequences, pages of n_ctx]
     StepParams params_;
 };
 

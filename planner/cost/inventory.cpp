@@ -24,12 +24,11 @@ LayerInventory take_layer(const HyperParameters& hyper, const LayerDescription& 
         for (const auto* tensor :
              {&attention->q, &attention->k, &attention->v, &attention->output, &attention->q_norm, &attention->k_norm})
             inventory.mixer += tensor->bytes;
-        inventory.kv = kv_bytes(hyper, attention->n_head_kv, sizes.kv, sizes.n_ctx);
+        inventory.kv = kv_bytes(hyper, attention->n_head_kv, sizes.kv, sizes.n_kv_rows());
     } else {
         const auto& conv = std::get<ShortConvTensors>(layer.mixer);
         for (const auto* tensor : {&conv.in_proj, &conv.conv, &conv.out_proj}) inventory.mixer += tensor->bytes;
-        const std::uint64_t n_slots = ConvRing::of(hyper.l_cache, sizes.n_rewind).n_slots;
-        inventory.conv_state = {n_slots * hyper.n_embd * sizeof(float)};
+        inventory.conv_state = {std::uint64_t{sizes.n_conv_rows(hyper.l_cache)} * hyper.n_embd * sizeof(float)};
     }
     inventory.ffn = layer.ffn_norm.bytes;
     if (const auto* dense = std::get_if<DenseTensors>(&layer.ffn)) {
@@ -125,11 +124,11 @@ Bytes vector_bytes(const ModelDescription& model) {
     return pieces.bytes();
 }
 
-Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_ctx) {
+Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_rows) {
     const std::uint64_t n = std::uint64_t{n_head_kv} * hyper.head_dim;
     Pieces pieces;
-    pieces.add(row_bytes(types.k, n), n_ctx);
-    pieces.add(row_bytes(types.v, n), n_ctx);
+    pieces.add(row_bytes(types.k, n), n_rows);
+    pieces.add(row_bytes(types.v, n), n_rows);
     return pieces.bytes();
 }
 

@@ -4,6 +4,8 @@
 #include <cstdint>
 #include <vector>
 
+#include "backends/needs/conv_ring.h"
+#include "backends/needs/kv_pages.h"
 #include "planner/model/model.h"
 
 namespace lfm {
@@ -20,13 +22,30 @@ struct SessionSizes {
     std::uint32_t n_outputs = 1;  // rows of logits kept from one step
     std::uint32_t n_rewind = 0;   // tokens of a step that may be taken back after it
     KvTypes kv;
+    std::uint32_t n_sequences = 1;   // that have state at once, each of up to n_ctx tokens
+    std::uint32_t n_saved = 0;       // windows of convolutions that are kept beside theirs
+    std::uint32_t n_shared_ctx = 0;  // tokens that all of them may have together; 0: n_ctx each
+
+    /// Whether sequences share a pool of pages; else the only one's pages lie side by side.
+    bool is_paged() const { return n_sequences > 1 || n_saved > 0; }
+    /// Pages of keys and values for them all.
+    std::uint32_t n_pages() const {
+        return n_shared_ctx > 0 ? n_kv_pages(n_shared_ctx) : n_sequences * n_kv_pages(n_ctx);
+    }
+    /// Rows of a cache.
+    std::uint32_t n_kv_rows() const { return is_paged() ? n_pages() * kKvPageTokens : n_ctx; }
+    /// Rows of the state of one convolution.
+    std::uint32_t n_conv_rows(std::uint32_t l_cache) const {
+        const ConvRing ring = ConvRing::of(l_cache, n_rewind);
+        return n_sequences * ring.n_slots + n_saved * ring.n_past;
+    }
 };
 
 /// A layer: what lives and moves together, and its experts, which move one by one.
 struct LayerInventory {
     Bytes mixer;  // attn_norm and the operator's weights
     Bytes ffn;    // ffn_norm and the dense FFN, or ffn_norm, router and bias
-    Bytes kv;     // for n_ctx tokens
+    Bytes kv;     // of all sequences
     Bytes conv_state;
     Bytes expert;  // gate, up and down of one
     std::uint32_t n_expert = 0;
@@ -58,7 +77,7 @@ Inventory take_inventory(const ModelDescription& model, const SessionSizes& size
 /// Of norms, taps and biases in f32, each on a cache line of its own: the tensors that no matmul reads.
 Bytes vector_bytes(const ModelDescription& model);
 
-/// Bytes of the keys and values of one layer.
-Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_ctx);
+/// Bytes of the keys and values of one layer's n_rows tokens.
+Bytes kv_bytes(const HyperParameters& hyper, std::uint32_t n_head_kv, KvTypes types, std::uint32_t n_rows);
 
 }  // namespace lfm

@@ -16,6 +16,8 @@ inline constexpr std::size_t kMaxIdentityParts = 64;  // keys that an object may
 inline constexpr std::uint64_t kMaxPlanBytes = std::uint64_t{1} << 50;
 inline constexpr std::uint32_t kMaxPlanTokens = 1u << 30;  // of a context
 inline constexpr std::uint32_t kMaxPlanBatch = 1u << 16;
+inline constexpr std::uint32_t kMaxPlanSequences = 1024;  // together at most kMaxPlanTokens of context
+inline constexpr std::uint32_t kMaxPlanSaved = 1u << 16;
 inline constexpr double kMostPerSecond = 1e12;  // tokens
 inline constexpr double kMostSeconds = 1e9;
 

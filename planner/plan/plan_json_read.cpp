@@ -67,12 +67,17 @@ PlanMachine read_machine(const JsonNode& node) {
 DType read_cache_type(const JsonNode& node) { return *dtype_from_name(node.one_of({"F32", "F16", "Q8_0"})); }
 
 void read_request(Plan& plan, const JsonNode& node) {
-    require_keys(node, {"n_ctx", "n_batch", "n_outputs", "n_rewind", "cache_type_k", "cache_type_v",
-                        "vram_budget_bytes", "ram_budget_bytes", "depth", "routing"});
+    require_keys(node, {"n_ctx", "n_batch", "n_outputs", "n_rewind", "n_sequences", "n_saved", "n_shared_ctx",
+                        "cache_type_k", "cache_type_v", "vram_budget_bytes", "ram_budget_bytes", "depth", "routing"});
     plan.sizes.n_ctx = whole(node["n_ctx"], 1, kMaxPlanTokens);
     plan.sizes.n_batch = whole(node["n_batch"], 1, kMaxPlanBatch);
     plan.sizes.n_outputs = whole(node["n_outputs"], 1, plan.sizes.n_batch);
     plan.sizes.n_rewind = whole(node["n_rewind"], 0, plan.sizes.n_batch);
+    plan.sizes.n_sequences =
+        whole(node["n_sequences"], 1,
+              std::min({plan.sizes.n_batch, kMaxPlanSequences, std::max(1u, kMaxPlanTokens / plan.sizes.n_ctx)}));
+    plan.sizes.n_saved = whole(node["n_saved"], 0, kMaxPlanSaved);
+    plan.sizes.n_shared_ctx = whole(node["n_shared_ctx"], 0, kMaxPlanTokens);
     plan.sizes.kv = {read_cache_type(node["cache_type_k"]), read_cache_type(node["cache_type_v"])};
     // Without a device its memory is 0, and so the budget.
     plan.vram_budget = read_bytes(node["vram_budget_bytes"], plan.machine.device_memory.value);

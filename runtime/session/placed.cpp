@@ -136,7 +136,7 @@ Placed Placer::place(const Plan& plan) const {
     if (plan.uses_device()) {
         const bool exact = session.kernels == &cpu::exact_kernels();
         parts.device = request_.open({.budget = plan.vram_budget,
-                                      .limits = {session.n_batch, session.n_ctx},
+                                      .limits = session.limits(),
                                       .activations = exact ? ActivationKind::kFloat : ActivationKind::kQuantised});
         if (planning_)
             session.expert_times =

@@ -68,6 +68,8 @@ public:
     /// Why the device is no longer used; nothing when it is, or never was.
     const std::optional<std::string>& loss() const { return runner_.loss(); }
     const Engine& engine() const { return runner_.engine(); }
+    /// For steps of other sequences, beside the session's own.
+    Runner& runner() { return runner_; }
     /// The last step's experts of one MoE layer: [n_tokens of that step, n_expert_used].
     std::span<const std::int32_t> last_experts(std::uint32_t moe_layer) const {
         return runner_.last_experts(moe_layer);

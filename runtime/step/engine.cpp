@@ -12,7 +12,7 @@ std::unique_ptr<Backend> make_host(VirtualClock* clock, const SessionOptions& op
         if (auto host = clock->make_host()) return host;
     return cpu::make_cpu_backend({.kernels = options.kernels,
                                   .n_threads = options.n_threads,
-                                  .limits = {.n_batch = options.n_batch, .n_ctx = options.n_ctx}},
+                                  .limits = options.limits()},
                                  ledger);
 }
 

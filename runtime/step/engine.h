@@ -19,7 +19,7 @@
 #include "runtime/step/session_options.h"
 #include "runtime/tensors/activations.h"
 #include "runtime/tensors/registered_experts.h"
-#include "runtime/tensors/state_pool.h"
+#include "runtime/state/state_pool.h"
 #include "runtime/tensors/weights.h"
 
 namespace lfm {

@@ -105,7 +105,7 @@ void Builder::add_short_conv(const Activations& a, std::uint32_t layer, const Sh
     operations().push_back(ShortConvArgs{.bcx = a.bcx,
                                          .taps = weights.taps,
                                          .l_cache = in_.hyper.l_cache,
-                                         .ring = in_.pool.ring(layer),
+                                         .ring = in_.pool.conv_rows(layer),
                                          .n_slots = in_.pool.ring().n_slots,
                                          .out = a.normed});
     operations().push_back(multiply(a.normed, weights.out_proj, a.branch));

@@ -9,7 +9,7 @@
 #include "planner/plan/plan.h"
 #include "runtime/experts/staging.h"
 #include "runtime/tensors/activations.h"
-#include "runtime/tensors/state_pool.h"
+#include "runtime/state/state_pool.h"
 #include "runtime/tensors/weights.h"
 
 namespace lfm {

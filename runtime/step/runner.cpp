@@ -47,27 +47,44 @@ void Runner::with_recovery(const Act& act) {
     act();
 }
 
-void Runner::catch_up(Sequence& sequence, StepWishes& wishes) {
-    for (;;) {
-        const auto rest = sequence.tokens().subspan(sequence.n_computed());
-        if (rest.empty()) return;
-        run_watched(sequence, rest.first(std::min<std::size_t>(options_.n_batch, rest.size())), Outputs::kLast, wishes);
+/// Computes its first n tokens, as far as they are not.
+void Runner::catch_up(Sequence& sequence, std::size_t n, StepWishes& wishes) {
+    while (sequence.n_computed() < n) {
+        const auto rest = sequence.tokens().first(n).subspan(sequence.n_computed());
+        const StepPart part{&sequence, rest.first(std::min<std::size_t>(options_.n_batch, rest.size())),
+                            Outputs::kNone};
+        run_watched({&part, 1}, wishes);
     }
 }
 
 std::span<const float> Runner::run(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs,
                                    StepWishes& wishes) {
     with_recovery([&] {
-        catch_up(sequence, wishes);
-        run_watched(sequence, tokens, outputs, wishes);
+        catch_up(sequence, sequence.tokens().size(), wishes);
+        const StepPart part{&sequence, tokens, outputs};
+        run_watched({&part, 1}, wishes);
     });
+    return logits();
+}
+
+std::span<const float> Runner::run(std::span<const StepPart> parts, StepWishes& wishes) {
+    std::vector<std::uint32_t> positions;
+    for (const StepPart& part : parts) positions.push_back(part.sequence->n_computed());
+    with_recovery([&] {
+        for (std::size_t i = 0; i < parts.size(); ++i) catch_up(*parts[i].sequence, positions[i], wishes);
+        run_watched(parts, wishes);
+    });
+    return logits();
+}
+
+std::span<const float> Runner::logits() const {
     return {engine_->rows().logits.data, std::size_t{inputs_.params().n_outputs} * model_.hyper().n_vocab};
 }
 
 Checkpoint Runner::checkpoint(Sequence& sequence, StepWishes& wishes) {
     Checkpoint checkpoint;
     with_recovery([&] {
-        catch_up(sequence, wishes);
+        catch_up(sequence, sequence.tokens().size(), wishes);
         checkpoint = sequence.checkpoint();
     });
     return checkpoint;
@@ -87,17 +104,14 @@ void Runner::require_file() {
 void Runner::check_logits() const {
     if (loss_ || model_.device() == nullptr) return;
     if (VirtualClock* const clock = model_.device()->clock(); clock != nullptr && !clock->computes()) return;
-    const float* logits = engine_->rows().logits.data;
-    const std::size_t n = std::size_t{inputs_.params().n_outputs} * model_.hyper().n_vocab;
-    for (std::size_t i = 0; i < n; ++i)
-        if (!std::isfinite(logits[i]))
+    for (const float logit : logits())
+        if (!std::isfinite(logit))
             throw Error(ErrorCode::kDeviceLost, std::string(model_.device()->name()),
-                        "expected finite logits, found " + std::to_string(logits[i]));
+                        "expected finite logits, found " + std::to_string(logit));
 }
 
-void Runner::run_watched(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs,
-                         StepWishes& wishes) {
-    if (wishes.watcher == nullptr) return run_step(sequence, tokens, outputs, wishes);
+void Runner::run_watched(std::span<const StepPart> parts, StepWishes& wishes) {
+    if (wishes.watcher == nullptr) return run_step(parts, wishes);
     using Clock = std::chrono::steady_clock;
     struct Watch {
         Watch(StepWatcher& watcher, double& seconds) : watcher(watcher), seconds(seconds) { watcher.step_begins(); }
@@ -110,14 +124,18 @@ void Runner::run_watched(Sequence& sequence, std::span<const std::int32_t> token
         double& seconds;
     };
     const Watch watch(*wishes.watcher, wishes.paused_seconds);
-    run_step(sequence, tokens, outputs, wishes);
+    run_step(parts, wishes);
 }
 
-void Runner::run_step(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs,
-                      const StepWishes& wishes) {
+void Runner::run_step(std::span<const StepPart> parts, const StepWishes& wishes) {
     if (wishes.stop != nullptr && wishes.stop->load(std::memory_order_relaxed))
         throw Error(ErrorCode::kInterrupted, "generation", "stopped on request");
-    inputs_.write(sequence.next(static_cast<std::uint32_t>(tokens.size())), tokens, outputs, wishes.experts);
+    for (const StepPart& part : parts)
+        if (!part.sequence->reserve(static_cast<std::uint32_t>(part.tokens.size())))
+            throw Error(ErrorCode::kShortfall, "sequences",
+                        "expected pages of keys and values for " + std::to_string(part.tokens.size()) +
+                            " tokens more, found " + std::to_string(pool_.pages().n_free()) + " free");
+    inputs_.write(parts, wishes.experts);
     try {
         engine_->run(wishes.stop);
     } catch (const Error&) {
@@ -126,7 +144,8 @@ void Runner::run_step(Sequence& sequence, std::span<const std::int32_t> tokens, 
     }
     require_file();
     check_logits();
-    sequence.commit(tokens, inputs_.params().n_tokens);
+    for (const StepPart& part : parts)
+        part.sequence->commit(part.tokens, static_cast<std::uint32_t>(part.tokens.size()));
 }
 
 std::span<const std::int32_t> Runner::last_experts(std::uint32_t moe_layer) const {

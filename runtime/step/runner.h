@@ -9,12 +9,12 @@
 #include <string>
 
 #include "memory/error.h"
+#include "runtime/state/sequence.h"
+#include "runtime/state/state_pool.h"
 #include "runtime/step/engine.h"
 #include "runtime/step/session_options.h"
 #include "runtime/step/step_inputs.h"
 #include "runtime/tensors/model.h"
-#include "runtime/tensors/sequence.h"
-#include "runtime/tensors/state_pool.h"
 
 namespace lfm {
 
@@ -54,6 +54,9 @@ public:
     /// while in use, from then on always; what the device throws, unless the host can go on without it.
     std::span<const float> run(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs,
                                StepWishes& wishes);
+    /// One step of many sequences, each with tokens that follow what it has computed, n_batch rows together at most.
+    /// Logits of one sequence after the other. After a loss all are computed as far as they were first.
+    std::span<const float> run(std::span<const StepPart> parts, StepWishes& wishes);
 
     /// As Sequence's, after computing what is missing; on the host when the device is lost meanwhile.
     Checkpoint checkpoint(Sequence& sequence, StepWishes& wishes);
@@ -71,9 +74,10 @@ private:
     /// act(), a second time with the host alone when the device is lost meanwhile.
     template <typename Act>
     void with_recovery(const Act& act);
-    void catch_up(Sequence& sequence, StepWishes& wishes);
-    void run_watched(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs, StepWishes& wishes);
-    void run_step(Sequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs, const StepWishes& wishes);
+    void catch_up(Sequence& sequence, std::size_t n, StepWishes& wishes);
+    std::span<const float> logits() const;
+    void run_watched(std::span<const StepPart> parts, StepWishes& wishes);
+    void run_step(std::span<const StepPart> parts, const StepWishes& wishes);
     void require_file();
     void check_logits() const;
 

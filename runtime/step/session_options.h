@@ -17,11 +17,14 @@ class Trace;
 enum class AfterLoss : std::uint8_t { kGoOnWithHost, kThrow };
 
 struct SessionOptions {
-    std::uint32_t n_ctx = 0;      // most tokens of the sequence
+    std::uint32_t n_ctx = 0;      // most tokens of a sequence
     std::uint32_t n_batch = 512;  // most tokens of one step
     std::uint32_t n_outputs = 1;  // most rows of logits kept from one step
     std::uint32_t n_rewind = 0;   // most tokens of a step that may be taken back after it
     std::uint32_t n_threads = 1;
+    std::uint32_t n_sequences = 1;   // that have state at once
+    std::uint32_t n_saved = 0;       // windows of convolutions kept beside theirs, for prefixes that come again
+    std::uint32_t n_shared_ctx = 0;  // tokens that all sequences may have together, at least n_ctx; 0: n_ctx each
     KvTypes kv;
     const cpu::Kernels* kernels = nullptr;  // null: the fastest here
     /// [n_layer], of the machine profile: decides which missing experts travel in decode. Empty: none does.
@@ -31,8 +34,16 @@ struct SessionOptions {
     AfterLoss after_loss = AfterLoss::kGoOnWithHost;
 
     SessionSizes sizes() const {
-        return {.n_ctx = n_ctx, .n_batch = n_batch, .n_outputs = n_outputs, .n_rewind = n_rewind, .kv = kv};
+        return {.n_ctx = n_ctx,
+                .n_batch = n_batch,
+                .n_outputs = n_outputs,
+                .n_rewind = n_rewind,
+                .kv = kv,
+                .n_sequences = n_sequences,
+                .n_saved = n_saved,
+                .n_shared_ctx = n_shared_ctx};
     }
+    BackendLimits limits() const { return {.n_batch = n_batch, .n_ctx = n_ctx, .n_sequences = n_sequences}; }
 };
 
 /// Throws Error{kUsage} for values out of range. Returns them.

@@ -1,7 +1,6 @@
 // What a step is given, in memory of its own: StepParams and the arrays that it names, for the largest step.
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <span>
@@ -11,13 +10,22 @@
 #include "memory/host_buffer.h"
 #include "planner/cost/inventory.h"
 #include "planner/model/model.h"
+#include "runtime/state/sequence.h"
 
 namespace lfm {
 
 /// Which expert (moe_layer, position, choice) uses, instead of the router's choice.
 using ExpertSource = std::function<std::int32_t(std::uint32_t moe_layer, std::uint32_t position, std::uint32_t choice)>;
 
-enum class Outputs : std::uint8_t { kLast, kAll };  // which rows get logits
+enum class Outputs : std::uint8_t { kNone, kLast, kAll };  // which rows get logits
+
+/// One sequence's part of a step.
+struct StepPart {
+    Sequence* sequence = nullptr;
+    std::span<const std::int32_t> tokens;  // that follow those it has computed
+    Outputs outputs = Outputs::kLast;
+    std::uint32_t save_to = StepSequence::kNowhere;  // conv row where its window behind them is saved
+};
 
 class StepInputs {
 public:
@@ -26,21 +34,25 @@ public:
     StepInputs& operator=(const StepInputs&) = delete;
 
     const StepParams& params() const { return params_; }
-    /// A step of one sequence; `experts` may be empty. Throws Error{kInvalidInput} for an expert out of range.
-    void write(const StepSequence& sequence, std::span<const std::int32_t> tokens, Outputs outputs,
-               const ExpertSource& experts);
+    /// A step of these sequences, which have reserved what they need; `experts`, which may be empty, only for one.
+    /// Throws Error{kInvalidInput} for an expert out of range, Error{kUsage} for more rows, outputs or sequences than
+    /// there is room for.
+    void write(std::span<const StepPart> parts, const ExpertSource& experts);
 
 private:
+    void add(const StepPart& part);
     void force(const ExpertSource& experts);
 
     const HyperParameters& hyper_;
+    const SessionSizes sizes_;
     HostBuffer buffer_;
-    std::int32_t* token_ids_ = nullptr;      // [n_batch]
-    std::uint32_t* output_rows_ = nullptr;   // [n_outputs]
-    float* rope_ = nullptr;                  // [n_batch, head_dim]
-    std::int32_t* forced_ = nullptr;         // [n_moe_layer, n_batch, n_expert_used]
-    std::vector<double> frequencies_;        // [head_dim / 2]
-    std::array<StepSequence, 1> sequences_;  // kernels know one
+    std::int32_t* token_ids_ = nullptr;     // [n_batch]
+    std::uint32_t* output_rows_ = nullptr;  // [n_outputs]
+    float* rope_ = nullptr;                 // [n_batch, head_dim]
+    std::int32_t* forced_ = nullptr;        // [n_moe_layer, n_batch, n_expert_used]
+    std::vector<double> frequencies_;       // [head_dim / 2]
+    std::vector<StepSequence> sequences_;   // room for n_sequences
+    std::vector<PageCopy> page_copies_;     // likewise
     StepParams params_;
 };
 

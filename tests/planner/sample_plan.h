@@ -17,8 +17,8 @@ inline auto fields(const Plan& plan) {
     const auto& [sizes, embedding, output, layers, experts, n_slots, n_streamed, n_staged, by_use, layer_reasons,
                  expert_reasons, output_reason, remarks, model, machine, vram_budget, ram_budget, routing, depth,
                  memory, decode, prefill, decode_time, alternatives] = plan;
-    const auto& [n_ctx, n_batch, n_outputs, n_rewind, kv] = sizes;
-    return std::tie(n_ctx, n_batch, n_outputs, n_rewind, kv.k, kv.v, embedding, output, layers, experts, n_slots,
+    const auto& [n_ctx, n_batch, n_outputs, n_rewind, kv, n_sequences, n_saved, n_shared_ctx] = sizes;
+    return std::tie(n_ctx, n_batch, n_outputs, n_rewind, kv.k, kv.v, n_sequences, n_saved, n_shared_ctx, embedding, output, layers, experts, n_slots,
                     n_streamed, n_staged, by_use, layer_reasons, expert_reasons, output_reason, remarks, model, machine,
                     vram_budget, ram_budget, routing, depth, memory, decode, prefill, decode_time.part, alternatives);
 }

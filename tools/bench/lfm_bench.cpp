@@ -94,6 +94,7 @@ BenchSetup make_setup(const BenchOptions& options, const Placed& placed, const D
     setup.type_v = std::string(dtype_name(session.kv.v));
     setup.n_batch = session.n_batch;
     setup.n_threads = session.n_threads;
+    setup.is_parallel = !options.parallel_tests.empty();
     if (placed.device() == nullptr) return setup;
     setup.device = device.name;
     setup.backend = placed.device()->name();
@@ -175,8 +176,13 @@ int run_bench(const BenchOptions& options) {
     const bool predicted = machine && (device.simulated || profiled_alike(machine->host, options.session));
     const auto rated = on_device ? std::optional(device.device) : std::nullopt;
     const BenchTime time = device.simulated ? BenchTime::kVirtual : BenchTime::kMeasured;
-    Bench bench({placed, options, std::move(routing), time}, ledger);
     std::vector<BenchResult> results;
+    if (!options.parallel_tests.empty() && on_device && !device.simulated)
+        throw Error(ErrorCode::kUsage, "--parallel", "expected --backend cpu or sim so far, found " + device.name);
+    for (const ParallelTest& test : options.parallel_tests)
+        for (BenchResult& result : run_parallel(test, placed, options.repetitions, options.warmup, time))
+            results.push_back(std::move(result));
+    Bench bench({placed, options, std::move(routing), time}, ledger);
     for (const BenchTest& test : options.tests) {
         double tokens_per_second = 0;
         if (predicted)

@@ -27,6 +27,23 @@ std::vector<BenchTest> find_tests(const po::variables_map& values) {
     return tests;
 }
 
+std::vector<ParallelTest> find_parallel_tests(const po::variables_map& values) {
+    std::vector<ParallelTest> tests;
+    if (values.count("parallel") == 0) return tests;
+    for (const char* option : {"routing", "routing-trace"})
+        if (is_given(values, option))
+            throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --parallel");
+    constexpr IntegerRange kSequences{1, 1024};
+    for (const std::int64_t n_parallel : parse_integers(values["parallel"].as<std::string>(), "--parallel", kSequences))
+        for (const std::uint32_t depth : parse_list(values, "n-depth"))
+            for (const std::uint32_t n_prompt : parse_list(values, "n-prompt"))
+                for (const std::uint32_t n_gen : parse_list(values, "n-gen"))
+                    if (n_prompt + n_gen > 0)
+                        tests.push_back({n_prompt, n_gen, depth, static_cast<std::uint32_t>(n_parallel)});
+    if (tests.empty()) throw Error(ErrorCode::kUsage, "options", "expected at least one test, found none");
+    return tests;
+}
+
 BenchFormat find_format(const po::variables_map& values) {
     const auto& name = values["output"].as<std::string>();
     if (name == "md") return BenchFormat::kMarkdown;
@@ -82,9 +99,9 @@ void find_arithmetic(const po::variables_map& values, BenchOptions& options) {
 
 /// --roofline measures the CPU's kernels alone.
 void check_roofline(const po::variables_map& values) {
-    for (const char* option :
-         {"n-prompt", "n-gen", "n-depth", "ctx-size", "no-warmup", "routing", "routing-trace", "arithmetic", "trace",
-          "device", "vram-budget", "ram-budget", "profile", "adapt", "batch-size", "cache-type-k", "cache-type-v"})
+    for (const char* option : {"n-prompt", "n-gen", "n-depth", "parallel", "ctx-size", "no-warmup", "routing",
+                               "routing-trace", "arithmetic", "trace", "device", "vram-budget", "ram-budget", "profile",
+                               "adapt", "batch-size", "cache-type-k", "cache-type-v"})
         if (is_given(values, option))
             throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --roofline");
     if (const auto& backend = values["backend"].as<std::string>(); backend != "auto" && backend != "cpu")
@@ -107,6 +124,16 @@ void set_sizes(const po::variables_map& values, BenchOptions& options) {
         n_ctx = std::max(n_ctx, test.n_depth + test.n_prompt + test.n_gen);
         longest = std::max({longest, test.n_depth, test.n_prompt});
     }
+    for (const ParallelTest& test : options.parallel_tests) {
+        n_ctx = std::max(n_ctx, test.n_depth + test.n_prompt + test.n_gen);
+        longest = std::max({longest, test.n_parallel, test.n_depth * test.n_parallel, test.n_prompt * test.n_parallel});
+        options.session.n_sequences = std::max(options.session.n_sequences, test.n_parallel);
+    }
+    if (options.session.n_sequences > options.session.n_batch)
+        throw Error(ErrorCode::kUsage, "--parallel",
+                    "expected at most the batch size " + std::to_string(options.session.n_batch) + ", found " +
+                        std::to_string(options.session.n_sequences));
+    options.session.n_outputs = options.session.n_sequences;
     options.session.n_ctx = n_ctx;
     options.session.n_batch = std::min(options.session.n_batch, longest);
     if (values.count("ctx-size") == 0) return;
@@ -117,6 +144,12 @@ void set_sizes(const po::variables_map& values, BenchOptions& options) {
                         std::to_string(asked));
     options.session.n_ctx = asked;
     options.session.n_batch = std::min(session_options(values).n_batch, asked);
+}
+
+OneDashWords bench_words() {
+    OneDashWords words = kComputeWords;
+    words.insert({"-np", "parallel"});
+    return words;
 }
 
 }  // namespace
@@ -135,6 +168,10 @@ po::options_description bench_options() {
     options.add_options()("n-prompt,p", text()->default_value("512"), "prompt tokens; a list is several tests");
     options.add_options()("n-gen,n", text()->default_value("128"), "generated tokens; a list is several tests");
     options.add_options()("n-depth,d", text()->default_value("0"), "tokens of context before the test");
+    options.add_options()(
+        "parallel", text(),
+        "-np: sequences that share steps; a list is several tests, each of the prompts together, then "
+        "of tokens after them");
     options.add_options()("ctx-size,c", text(), "tokens of context; default: what the tests need");
     options.add_options()("repetitions,r", text()->default_value("5"), "of each test");
     options.add_options()("no-warmup", "skip the uncounted first run");
@@ -157,7 +194,7 @@ po::options_description bench_options() {
 }
 
 BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
-    const auto values = parse_options(arguments, bench_options(), kComputeWords);
+    const auto values = parse_options(arguments, bench_options(), bench_words());
     BenchOptions options;
     if (values.count("help") > 0) options.action = BenchAction::kHelp;
     if (values.count("version") > 0) options.action = BenchAction::kVersion;
@@ -180,7 +217,8 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     options.files_read = files_read(values);
     if (values.count("routing") > 0) options.files_read.push_back(values["routing"].as<std::string>());
     if (values.count("routing-trace") > 0) options.files_read.push_back(values["routing-trace"].as<std::string>());
-    options.tests = find_tests(values);
+    options.parallel_tests = find_parallel_tests(values);
+    if (options.parallel_tests.empty()) options.tests = find_tests(values);
     options.repetitions = static_cast<std::uint32_t>(*find_integer(values, "repetitions", {1, 100'000}));
     options.warmup = values.count("no-warmup") == 0;
     options.device = device_request(values, ProfileUse::kDeviceAndCpu);

@@ -8,7 +8,7 @@
 #include "runtime/experts/routing_trace.h"
 #include "runtime/session/session.h"
 #include "runtime/step/simulation.h"
-#include "tools/bench/report.h"
+#include "tools/bench/parallel.h"
 #include "tools/common/device_choice.h"
 
 namespace lfm::tools {
@@ -19,7 +19,8 @@ struct BenchOptions {
     BenchAction action = BenchAction::kRun;
     std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
     std::vector<std::string> allow_unknown;
-    std::vector<BenchTest> tests;  // at least one
+    std::vector<BenchTest> tests;              // at least one
+    std::vector<ParallelTest> parallel_tests;  // instead, with --parallel
     std::uint32_t repetitions = 1;
     bool warmup = true;
     /// Nothing: the router chooses.

@@ -29,17 +29,16 @@ Statistics statistics(const std::vector<double>& values) {
     return result;
 }
 
-std::uint32_t n_tokens(const BenchTest& test) { return test.n_prompt + test.n_gen; }
-
 std::vector<double> rates(const BenchResult& result) {
     std::vector<double> values;
-    for (const double seconds : result.seconds) values.push_back(n_tokens(result.test) / seconds);
+    for (const double seconds : result.seconds) values.push_back(result.test.n_tokens() / seconds);
     return values;
 }
 
-/// Weights read a second while decoding; prefill shares one reading among many tokens and is not bound by it.
+/// Weights read a second while decoding one sequence; many tokens share one reading and are not bound by it.
 double achieved(const BenchResult& result) {
-    return result.test.n_gen > 0 ? result.bytes_per_token * statistics(rates(result)).mean : 0;
+    if (result.test.n_gen == 0 || result.test.n_parallel > 1) return 0;
+    return result.bytes_per_token * statistics(rates(result)).mean;
 }
 
 std::string test_name(const BenchTest& test) {
@@ -98,6 +97,7 @@ nlohmann::ordered_json row(const BenchSetup& setup, const BenchResult& result) {
         {"n_prompt", result.test.n_prompt},
         {"n_gen", result.test.n_gen},
         {"n_depth", result.test.n_depth},
+        {"n_parallel", result.test.n_parallel},
         {"test_time", result.test_time},
         {"avg_ns", std::llround(time.mean * 1e9)},
         {"stddev_ns", std::llround(time.deviation * 1e9)},
@@ -177,6 +177,36 @@ void print_markdown(std::ostream& out, const BenchSetup& setup, const std::vecto
             << (setup.arithmetic == "skip" ? "; nothing was computed" : "") << ".\n";
 }
 
+/// llama-batched-bench's columns: a row for each number of sequences. Means of the repetitions.
+void print_parallel(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
+    out << "| model                          | backend | threads |    PP |    TG |    B |    N_KV |    T_PP s |  S_PP "
+           "t/s "
+           "|    T_TG s |  S_TG t/s |       T s |     S t/s |\n"
+           "| ------------------------------ | ------- | ------: | ----: | ----: | ---: | ------: | --------: | "
+           "--------: "
+           "| --------: | --------: | --------: | --------: |\n";
+    for (std::size_t i = 0; i < results.size(); ++i) {
+        const BenchResult* prompts = results[i].test.n_prompt > 0 ? &results[i] : nullptr;
+        const bool goes_on = prompts != nullptr && i + 1 < results.size() && results[i + 1].test.n_gen > 0 &&
+                             results[i + 1].test.n_parallel == results[i].test.n_parallel;
+        const BenchResult* tokens = prompts == nullptr ? &results[i] : goes_on ? &results[++i] : nullptr;
+        const auto seconds = [](const BenchResult* result) {
+            return result != nullptr ? statistics(result->seconds).mean : 0;
+        };
+        const auto n_of = [](const BenchResult* result) { return result != nullptr ? result->test.n_tokens() : 0; };
+        const auto rate = [](double n, double time) { return time > 0 ? n / time : 0; };
+        const BenchTest& last = (tokens != nullptr ? tokens : prompts)->test;
+        const std::uint32_t n_prompt = n_of(prompts), n_gen = n_of(tokens);
+        const double before = seconds(prompts), after = seconds(tokens);
+        out << format(
+            "| %-30s | %-7s | %7u | %5u | %5u | %4u | %7u | %9.3f | %9.2f | %9.3f | %9.2f | %9.3f | %9.2f |\n",
+            setup.model_type.c_str(), setup.backend.c_str(), setup.n_threads, n_prompt / last.n_parallel,
+            n_gen / last.n_parallel, last.n_parallel, (last.n_depth + last.n_prompt + last.n_gen) * last.n_parallel,
+            before, rate(n_prompt, before), after, rate(n_gen, after), before + after,
+            rate(n_prompt + n_gen, before + after));
+    }
+}
+
 void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<BenchResult>& results) {
     bool header = true;
     for (const BenchResult& result : results) {
@@ -202,7 +232,7 @@ void print_csv(std::ostream& out, const BenchSetup& setup, const std::vector<Ben
 void print_bench(std::ostream& out, BenchFormat format_wanted, const BenchSetup& setup,
                  const std::vector<BenchResult>& results) {
     switch (format_wanted) {
-        case BenchFormat::kMarkdown: print_markdown(out, setup, results); break;
+        case BenchFormat::kMarkdown: (setup.is_parallel ? print_parallel : print_markdown)(out, setup, results); break;
         case BenchFormat::kCsv: print_csv(out, setup, results); break;
         case BenchFormat::kJson: {
             auto rows = nlohmann::ordered_json::array();

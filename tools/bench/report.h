@@ -12,11 +12,15 @@
 
 namespace lfm::tools {
 
-/// One test: n_prompt tokens in batches, or n_gen one by one, after n_depth tokens of context.
+/// One test: n_prompt tokens in batches, or n_gen one by one, after n_depth tokens of context; of each of n_parallel
+/// sequences, which share steps.
 struct BenchTest {
     std::uint32_t n_prompt = 0;
     std::uint32_t n_gen = 0;
     std::uint32_t n_depth = 0;
+    std::uint32_t n_parallel = 1;
+
+    std::uint32_t n_tokens() const { return (n_prompt + n_gen) * n_parallel; }
 };
 
 /// Everything a row says. Times are of whole repetitions.
@@ -68,6 +72,7 @@ struct BenchSetup {
     std::string type_k, type_v;
     std::uint32_t n_batch = 0;
     std::uint32_t n_threads = 0;
+    bool is_parallel = false;  // sequences were counted: the table is llama-batched-bench's
 };
 
 enum class BenchFormat { kMarkdown, kCsv, kJson };

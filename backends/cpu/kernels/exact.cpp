@@ -80,7 +80,7 @@ void swiglu(const float* gate, const float* up, float* y, std::size_t n) {
 
 double score(const AttendTile& tile, std::uint32_t head, std::uint32_t position) {
     float k[kMaxHeadDim];
-    dequantise(tile.k_type, tile.k + position * tile.k_stride, tile.head_dim, k);
+    dequantise(tile.k_type, tile.k + tile.row(position) * tile.k_stride, tile.head_dim, k);
     double sum = 0;
     for (std::uint32_t i = 0; i < tile.head_dim; ++i)
         sum += static_cast<double>(tile.q[head * tile.head_dim + i]) * k[i];
@@ -96,7 +96,7 @@ void attend_head(const AttendTile& tile, std::uint32_t head) {
     for (std::uint32_t p = 0; p < tile.n_keys; ++p) {
         const double weight = std::exp(score(tile, head, p) - largest);
         float v[kMaxHeadDim];
-        dequantise(tile.v_type, tile.v + p * tile.v_stride, tile.head_dim, v);
+        dequantise(tile.v_type, tile.v + tile.row(p) * tile.v_stride, tile.head_dim, v);
         for (std::uint32_t i = 0; i < tile.head_dim; ++i) sums[i] += weight * v[i];
         total += weight;
     }

@@ -1,6 +1,7 @@
-// The inner loops of the CPU backend, one table per instruction set. Operations (../operations) cut the work into pieces
-// and call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor start
-// threads, and each output depends on its own row and token alone, so that cutting the work differently changes no bit.
+// The inner loops of the CPU backend, one table per instruction set. Operations (../operations) cut the work into
+// pieces and call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor
+// start threads, and each output depends on its own row and token alone, so that cutting the work differently changes
+// no bit.
 #pragma once
 
 #include <array>
@@ -9,6 +10,7 @@
 #include <span>
 #include <string_view>
 
+#include "backends/needs/kv_pages.h"
 #include "memory/dtype.h"
 
 namespace lfm::cpu {
@@ -63,14 +65,17 @@ struct AttendTile {
     std::uint32_t n_heads = 0;  // query heads of this group, at most kMaxGroup
     std::uint32_t head_dim = 0;
     float scale = 0;
-    const std::byte* k = nullptr;  // row p at k + p * k_stride: head_dim elements of k_type
+    const std::byte* k = nullptr;  // row r at k + r * k_stride: head_dim elements of k_type
     std::size_t k_stride = 0;
     const std::byte* v = nullptr;
     std::size_t v_stride = 0;
     DType k_type = DType::kF16;  // F32, F16 or Q8_0
     DType v_type = DType::kF16;
     std::uint32_t n_keys = 0;
-    float* out = nullptr;  // [n_heads, head_dim]
+    float* out = nullptr;                  // [n_heads, head_dim]
+    const std::uint32_t* pages = nullptr;  // key p is in row kv_row(pages, p)
+
+    std::size_t row(std::uint32_t key) const { return kv_row(pages, key); }
 };
 inline constexpr std::uint32_t kAttendChunk = 64;
 inline constexpr std::uint32_t kMaxGroup = 32;

@@ -47,14 +47,14 @@ void attend(const AttendTile& tile) {
     for (std::uint32_t first = 0; first < tile.n_keys; first += kAttendChunk) {
         const std::uint32_t rest = tile.n_keys - first, n = rest < kAttendChunk ? rest : kAttendChunk;
         for (std::uint32_t j = 0; j < n; ++j) {
-            read_k(tile.k + (first + j) * tile.k_stride, head_dim, row);
+            read_k(tile.k + tile.row(first + j) * tile.k_stride, head_dim, row);
             for (std::uint32_t h = 0; h < tile.n_heads; ++h)
                 scores[h][j] = dot(tile.q + h * head_dim, row, head_dim) * tile.scale;
         }
         for (std::uint32_t h = 0; h < tile.n_heads; ++h)
             take_chunk(scores[h], n, states[h], tile.out + h * head_dim, head_dim);
         for (std::uint32_t j = 0; j < n; ++j) {
-            read_v(tile.v + (first + j) * tile.v_stride, head_dim, row);
+            read_v(tile.v + tile.row(first + j) * tile.v_stride, head_dim, row);
             for (std::uint32_t h = 0; h < tile.n_heads; ++h)
                 for (std::uint32_t i = 0; i < head_dim; ++i) tile.out[h * head_dim + i] += scores[h][j] * row[i];
         }

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "backends/cpu/operations/context.h"
+#include "backends/needs/kv_pages.h"
 #include "memory/blocks.h"
 #include "memory/half.h"
 
@@ -82,13 +83,21 @@ void run(const Context& context, const QkNormRopeArgs& args) {
 }
 
 void run(const Context& context, const KvAppendArgs& args) {
-    const std::size_t k_bytes = kv_row_bytes(args.cache, args.cache.k_type);
-    const std::size_t v_bytes = kv_row_bytes(args.cache, args.cache.v_type);
+    const KvView& kv = args.cache;
+    const std::size_t k_bytes = kv_row_bytes(kv, kv.k_type), v_bytes = kv_row_bytes(kv, kv.v_type);
     const std::size_t n = args.k.n_cols;
+    for (const PageCopy& copy : context.step.page_copies) {
+        const std::size_t from = std::size_t{copy.from} * kKvPageTokens, to = std::size_t{copy.to} * kKvPageTokens;
+        std::memcpy(kv.k + to * k_bytes, kv.k + from * k_bytes, copy.n_tokens * k_bytes);
+        std::memcpy(kv.v + to * v_bytes, kv.v + from * v_bytes, copy.n_tokens * v_bytes);
+    }
     for_tokens(context, [&](std::uint32_t t) {
-        const std::size_t row = context.step.position() + t;
-        store_row(args.k.data + t * n, n, args.cache.k_type, args.cache.k + row * k_bytes);
-        store_row(args.v.data + t * n, n, args.cache.v_type, args.cache.v + row * v_bytes);
+        const StepSequence sequence = context.step.sequence(context.step.sequence_of(t));
+        const std::uint32_t row_of_it = t - sequence.first_row;
+        if (row_of_it < sequence.n_replayed) return;
+        const std::size_t row = kv_row(sequence.pages, sequence.position + row_of_it);
+        store_row(args.k.data + t * n, n, kv.k_type, kv.k + row * k_bytes);
+        store_row(args.v.data + t * n, n, kv.v_type, kv.v + row * v_bytes);
     });
 }
 
@@ -98,9 +107,10 @@ void run(const Context& context, const AttentionArgs& args) {
     const std::size_t k_stride = kv_row_bytes(kv, kv.k_type);
     const std::size_t v_stride = kv_row_bytes(kv, kv.v_type);
     context.team.for_each(context.step.n_tokens * kv.n_head_kv, [&](std::uint32_t item) {
-        // The last tokens have most to do and are claimed first.
+        // A sequence's last tokens have most to do and are claimed first.
         const std::uint32_t t = context.step.n_tokens - 1 - item / kv.n_head_kv;
         const std::uint32_t head = item % kv.n_head_kv;
+        const StepSequence sequence = context.step.sequence(context.step.sequence_of(t));
         const std::size_t at = std::size_t{t} * args.q.n_cols + std::size_t{head} * n_group * kv.head_dim;
         context.kernels.attend({
             .q = args.q.data + at,
@@ -113,8 +123,9 @@ void run(const Context& context, const AttentionArgs& args) {
             .v_stride = v_stride,
             .k_type = kv.k_type,
             .v_type = kv.v_type,
-            .n_keys = context.step.position() + t + 1,
+            .n_keys = sequence.position + (t - sequence.first_row) + 1,
             .out = args.out.data + at,
+            .pages = sequence.pages,
         });
     });
 }

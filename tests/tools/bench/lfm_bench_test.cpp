@@ -67,6 +67,42 @@ TEST(LfmBench, QuietSaysNothingOnStderr) {
     EXPECT_EQ(run(command(quiet)).err, "");
 }
 
+TEST(LfmBench, SequencesShareSteps) {
+    const Words options{"--shape", kSmall, "-p", "8", "-n", "4", "-r", "2", "-np", "1,3", "-d", "2"};
+    const auto rows = rows_of(options, {"--backend", "cpu"});
+    ASSERT_EQ(rows.size(), 4u) << "of each number the prompts, and the tokens after them";
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        const double n_parallel = i < 2 ? 1 : 3, n = i % 2 == 0 ? 8 : 4;
+        EXPECT_EQ(number(rows[i], "n_parallel"), n_parallel);
+        EXPECT_EQ(number(rows[i], "n_prompt"), i % 2 == 0 ? 8 : 0);
+        EXPECT_EQ(number(rows[i], "n_gen"), i % 2 == 0 ? 0 : 4);
+        EXPECT_EQ(number(rows[i], "n_depth"), i % 2 == 0 ? 2 : 10);
+        ASSERT_EQ(rows[i]["samples_ns"].size(), 2u);
+        const double seconds = rows[i]["samples_ns"][0].get<double>() * 1e-9;
+        EXPECT_NEAR(rows[i]["samples_ts"][0].get<double>(), n * n_parallel / seconds, 1) << "the total of all";
+    }
+    const Result table = bench(options, {"--backend", "cpu"});
+    for (const char* column : {"PP |", "TG |", " B |", "N_KV |", "T_PP s |", "S_PP t/s |", "T_TG s |", "S_TG t/s |"})
+        EXPECT_NE(table.out.find(column), std::string::npos) << column;
+    EXPECT_NE(table.out.find("|    3 |      42 |"), std::string::npos) << "three times 2 + 8 + 4\n" << table.out;
+    // On a simulated device, whose time they share.
+    const auto simulated = rows_of(on_sim(kSplit, "40MiB", {"-p", "8", "-n", "4", "-r", "1", "-np", "1,4"}));
+    ASSERT_EQ(simulated.size(), 4u);
+    EXPECT_GT(number(simulated[3], "avg_ts"), 1.5 * number(simulated[1], "avg_ts"));
+}
+
+TEST(LfmBench, SequencesThatCannotShareStepsAreRefused) {
+    const Words options{"--shape", kSmall, "-p", "8", "-n", "4", "-r", "1"};
+    for (const Words& wrong :
+         {Words{"-np", "0"}, Words{"-np", "-1"}, Words{"-np", "1025"}, Words{"-np", "x"}, Words{"-np", "8", "-b", "4"},
+          Words{"-np", "2", "--routing", "uniform"}, Words{"-np", "2", "--roofline"}, Words{"-np", "2", "-c", "8"}}) {
+        const Result result = bench(options, wrong);
+        EXPECT_EQ(result.code, 2) << wrong[1] << result.err;
+        EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+    }
+    EXPECT_EQ(bench(options, {"-np", "1024", "-c", "1000000", "-b", "2048"}).code, 3) << "more memory than there is";
+}
+
 TEST(LfmBench, PrintsLlamaBenchsKeys) {
     const auto rows = rows_of({"--shape", kSmall, "-p", "8", "-n", "4", "-r", "2", "--backend", "cpu"});
     ASSERT_EQ(rows.size(), 2u);

@@ -172,6 +172,7 @@ private:
         add("-n", number({"0", "2", "1,2"}));
         add("-r", number({"1", "2"}));
         maybe(15, "-d", [&] { return number({"0", "3", "0,3"}); });
+        maybe(10, "-np", [&] { return number({"1", "3", "1,3", "1024"}); });
         maybe(10, "-c", [&] { return number({"1", "64", "1073741824"}); });
         flag(50, "--no-warmup");
         maybe(8, "--routing", [&] { return chance(70) ? pick({"router", "uniform", "none"}) : any_file(); });

@@ -46,17 +46,24 @@ struct Chunk {
 };
 using Scores = float (*)[kAttendChunk];
 
-/// scores[head][key] = q · k · scale, for kCount heads from tile head `head` on.
+/// The part of a chunk that stands in one page, from its key `begin` on.
+struct Piece {
+    std::uint32_t begin, end;
+};
+inline Piece piece_of(Chunk chunk, std::uint32_t begin) {
+    return {begin, chunk.n - begin < kKvPageTokens ? chunk.n : begin + kKvPageTokens};
+}
+
+/// scores[head][key] = q · k · scale of a page's keys, for kCount heads from tile head `head` on.
 template <class Type, std::uint32_t kCount>
-void score_keys(const AttendTile& tile, Chunk chunk, std::uint32_t head, Scores scores) {
+void score_page(const AttendTile& tile, Piece piece, const std::byte* page, std::uint32_t head, Scores scores) {
     constexpr std::uint32_t kKeys = 8 / kCount;  // as many sums as hide the latency of an addition
     const float* q = tile.q + head * tile.head_dim;
-    for (std::uint32_t j = 0; j < chunk.n; j += kKeys) {
+    const std::byte* const last = page + (piece.end - piece.begin - 1) * tile.k_stride;
+    for (std::uint32_t j = piece.begin; j < piece.end; j += kKeys, page += kKeys * tile.k_stride) {
         const std::byte* row[kKeys];
-        for (std::uint32_t key = 0; key < kKeys; ++key) {
-            const std::uint32_t at = j + key < chunk.n ? j + key : chunk.n - 1;
-            row[key] = tile.k + (chunk.first + at) * tile.k_stride;
-        }
+        for (std::uint32_t key = 0; key < kKeys; ++key)
+            row[key] = j + key < piece.end ? page + key * tile.k_stride : last;
         __m256 sums[8] = {};
         for (std::uint32_t i = 0; i < tile.head_dim; i += 8) {
             __m256 k[kKeys];
@@ -74,11 +81,18 @@ void score_keys(const AttendTile& tile, Chunk chunk, std::uint32_t head, Scores 
         alignas(32) float result[8];
         _mm256_store_ps(result, _mm256_mul_ps(add_lanes_of(sums), _mm256_set1_ps(tile.scale)));
         for (std::uint32_t h = 0; h < kCount; ++h) {
-            for (std::uint32_t key = 0; key < kKeys && j + key < chunk.n; ++key) {
+            for (std::uint32_t key = 0; key < kKeys && j + key < piece.end; ++key) {
                 scores[h][j + key] = result[h * kKeys + key];
             }
         }
     }
+}
+
+template <class Type, std::uint32_t kCount>
+void score_keys(const AttendTile& tile, Chunk chunk, std::uint32_t head, Scores scores) {
+    for (std::uint32_t begin = 0; begin < chunk.n; begin += kKvPageTokens)
+        score_page<Type, kCount>(tile, piece_of(chunk, begin), tile.k + tile.row(chunk.first + begin) * tile.k_stride,
+                                 head, scores);
 }
 
 /// Scores become weights; what was summed before shrinks to the new maximum. Scores behind the last key are -inf.
@@ -106,16 +120,19 @@ void add_values(const AttendTile& tile, Chunk chunk, Scores weights, std::uint32
     for (std::uint32_t h = 0; h < kCount; ++h) {
         for (std::uint32_t p = 0; p < kVectors; ++p) sums[h][p] = _mm256_loadu_ps(out + h * tile.head_dim + i + 8 * p);
     }
-    const std::byte* row = tile.v + chunk.first * tile.v_stride;
-    for (std::uint32_t j = 0; j < chunk.n; ++j, row += tile.v_stride) {
-        __m256 v[kVectors];
+    for (std::uint32_t begin = 0; begin < chunk.n; begin += kKvPageTokens) {
+        const Piece piece = piece_of(chunk, begin);
+        const std::byte* row = tile.v + tile.row(chunk.first + begin) * tile.v_stride;
+        for (std::uint32_t j = begin; j < piece.end; ++j, row += tile.v_stride) {
+            __m256 v[kVectors];
 #pragma GCC unroll 4
-        for (std::uint32_t p = 0; p < kVectors; ++p) v[p] = Type::load(row, i + 8 * p);
+            for (std::uint32_t p = 0; p < kVectors; ++p) v[p] = Type::load(row, i + 8 * p);
 #pragma GCC unroll 4
-        for (std::uint32_t h = 0; h < kCount; ++h) {
-            const __m256 weight = _mm256_set1_ps(weights[h][j]);
+            for (std::uint32_t h = 0; h < kCount; ++h) {
+                const __m256 weight = _mm256_set1_ps(weights[h][j]);
 #pragma GCC unroll 4
-            for (std::uint32_t p = 0; p < kVectors; ++p) sums[h][p] = _mm256_fmadd_ps(weight, v[p], sums[h][p]);
+                for (std::uint32_t p = 0; p < kVectors; ++p) sums[h][p] = _mm256_fmadd_ps(weight, v[p], sums[h][p]);
+            }
         }
     }
     for (std::uint32_t h = 0; h < kCount; ++h) {
@@ -123,11 +140,20 @@ void add_values(const AttendTile& tile, Chunk chunk, Scores weights, std::uint32
     }
 }
 
-/// One head's part of `n` rows. Neighbouring rows lie n_head_kv · head_dim apart: hardware loses the stream at every
-/// page, which is every fourth row of the family's models.
+/// One head's part of `n` rows of a page. Neighbouring rows lie n_head_kv · head_dim apart: hardware loses the stream
+/// at every page, which is every fourth row of the family's models.
 inline void prefetch_rows(const std::byte* row, std::size_t stride, std::uint32_t n, std::size_t bytes) {
     for (std::uint32_t j = 0; j < n; ++j, row += stride)
         for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
+}
+
+/// Of a chunk's keys or values, which begin at `data`.
+inline void prefetch_chunk(const AttendTile& tile, Chunk chunk, const std::byte* data, std::size_t stride, DType type) {
+    for (std::uint32_t j = 0; j < chunk.n; j += kKvPageTokens) {
+        const std::uint32_t left = chunk.n - j;
+        prefetch_rows(data + tile.row(chunk.first + j) * stride, stride, left < kKvPageTokens ? left : kKvPageTokens,
+                      row_bytes(type, tile.head_dim));
+    }
 }
 
 template <class K, class V, std::uint32_t kCount>
@@ -142,11 +168,11 @@ void attend_heads(const AttendTile& tile, std::uint32_t head) {
         for (std::uint32_t h = 0; h < kCount; ++h) {
             for (std::uint32_t j = chunk.n; j < kAttendChunk; ++j) scores[h][j] = -__builtin_huge_valf();
         }
-        prefetch_rows(tile.v + first * tile.v_stride, tile.v_stride, chunk.n, row_bytes(tile.v_type, tile.head_dim));
+        prefetch_chunk(tile, chunk, tile.v, tile.v_stride, tile.v_type);
         score_keys<K, kCount>(tile, chunk, head, scores);
         const std::uint32_t after = left - chunk.n;
-        prefetch_rows(tile.k + (first + chunk.n) * tile.k_stride, tile.k_stride,
-                      after < kAttendChunk ? after : kAttendChunk, row_bytes(tile.k_type, tile.head_dim));
+        const Chunk next = {first + chunk.n, after < kAttendChunk ? after : kAttendChunk};
+        prefetch_chunk(tile, next, tile.k, tile.k_stride, tile.k_type);
         for (std::uint32_t h = 0; h < kCount; ++h) weigh(scores[h], states[h], out + h * tile.head_dim, tile.head_dim);
         std::uint32_t i = 0;
         for (; i + 16 <= tile.head_dim; i += 16) add_values<V, kCount, 2>(tile, chunk, scores, i, out);

@@ -1,4 +1,4 @@
-#include "runtime/tensors/state_pool.h"
+#include "runtime/state/state_pool.h"
 
 #include <algorithm>
 #include <string>
@@ -19,15 +19,15 @@ void check_type(DType type, const HyperParameters& hyper, const char* option) {
 
 /// The caches of the layers that are asked for, one after another. `take(bytes)` gives each its memory.
 template <typename Wanted, typename Take>
-std::vector<KvView> lay_out(const HyperParameters& hyper, KvTypes types, std::uint32_t n_ctx, const Wanted& wanted,
+std::vector<KvView> lay_out(const HyperParameters& hyper, KvTypes types, std::uint32_t n_rows, const Wanted& wanted,
                             const Take& take) {
     std::vector<KvView> views(hyper.n_layer);
     for (std::uint32_t i = 0; i < hyper.n_layer; ++i) {
         const std::uint64_t n = std::uint64_t{hyper.n_head_kv[i]} * hyper.head_dim;
         if (n == 0 || !wanted(i)) continue;
         KvView& view = views[i];
-        view.k = take(row_bytes(types.k, n) * n_ctx);
-        view.v = take(row_bytes(types.v, n) * n_ctx);
+        view.k = take(row_bytes(types.k, n) * n_rows);
+        view.v = take(row_bytes(types.v, n) * n_rows);
         view.k_type = types.k;
         view.v_type = types.v;
         view.n_head_kv = hyper.n_head_kv[i];
@@ -49,19 +49,31 @@ void check_kv_types(KvTypes types, const HyperParameters& hyper) {
 }
 
 StatePool::StatePool(const HyperParameters& hyper, const SessionSizes& sizes)
-    : hyper_(hyper), sizes_(sizes), ring_(ConvRing::of(hyper.l_cache, sizes.n_rewind)), n_embd_(hyper.n_embd) {
+    : hyper_(hyper),
+      sizes_(sizes),
+      ring_(ConvRing::of(hyper.l_cache, sizes.n_rewind)),
+      n_embd_(hyper.n_embd),
+      pages_(sizes.n_pages()) {
     check_kv_types(sizes.kv, hyper);
     n_conv_ = static_cast<std::size_t>(std::ranges::count(hyper.n_head_kv, 0u));
+    for (std::uint32_t i = sizes.n_sequences; i > 0; --i) free_rings_.push_back((i - 1) * ring_.n_slots);
+}
+
+std::optional<std::uint32_t> StatePool::take_ring() {
+    if (free_rings_.empty()) return std::nullopt;
+    const std::uint32_t first = free_rings_.back();
+    free_rings_.pop_back();
+    return first;
 }
 
 void StatePool::give_back() {
     kv_.clear();
-    rings_.clear();
-    seen_.clear();
+    conv_rows_.clear();
+    on_device_.clear();
     kv_buffer_ = HostBuffer();
-    ring_buffer_ = HostBuffer();
+    conv_buffer_ = HostBuffer();
     device_kv_ = DeviceArena();
-    device_rings_ = DeviceBlock();
+    device_conv_ = DeviceBlock();
     device_copy_.clear();
     device_ = nullptr;
     ++n_lost_;
@@ -72,7 +84,7 @@ void StatePool::place(const StatePlaces& places, Ledger& ledger) {
     device_ = places.device;
     try {
         place_kv(places, ledger);
-        place_rings(places, ledger);
+        place_conv_rows(places, ledger);
     } catch (...) {
         give_back();
         throw;
@@ -83,7 +95,7 @@ void StatePool::place_kv(const StatePlaces& places, Ledger& ledger) {
     const auto there = [&](std::uint32_t layer) { return on_device(places, layer); };
     const auto here = [&](std::uint32_t layer) { return !on_device(places, layer); };
     const auto views = [&](const auto& wanted, const auto& take) {
-        return lay_out(hyper_, sizes_.kv, sizes_.n_ctx, wanted, take);
+        return lay_out(hyper_, sizes_.kv, sizes_.n_kv_rows(), wanted, take);
     };
     Carver measuring;
     views(here, [&](std::size_t size) { return measuring.take<std::byte>(size); });
@@ -102,56 +114,57 @@ void StatePool::place_kv(const StatePlaces& places, Ledger& ledger) {
         if (there(i)) kv_[i] = on_it[i];
 }
 
-void StatePool::place_rings(const StatePlaces& places, Ledger& ledger) {
+void StatePool::place_conv_rows(const StatePlaces& places, Ledger& ledger) {
     std::size_t n_here = 0, n_there = 0;
+    on_device_.assign(hyper_.n_layer, false);
     for (std::uint32_t i = 0; i < hyper_.n_layer; ++i)
-        if (is_conv(hyper_, i)) ++(on_device(places, i) ? n_there : n_here);
-    const std::size_t bytes = ring_floats() * sizeof(float);
-    ring_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_here * bytes);
-    if (n_there > 0) device_rings_ = device_->allocate(MemoryKind::kOwn, Purpose::kConvState, n_there * bytes);
+        if (is_conv(hyper_, i)) ++((on_device_[i] = on_device(places, i)) ? n_there : n_here);
+    const std::size_t n = std::size_t{sizes_.n_conv_rows(hyper_.l_cache)} * n_embd_, bytes = n * sizeof(float);
+    conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_here * bytes);
+    if (n_there > 0) device_conv_ = device_->allocate(MemoryKind::kOwn, Purpose::kConvState, n_there * bytes);
     device_copy_.resize(n_there * ring_floats());
-    float* here = ring_buffer_.as<float>().data();
-    float* there = reinterpret_cast<float*>(device_rings_.address());
-    float* copy = device_copy_.data();
-    rings_.assign(hyper_.n_layer, nullptr);
-    seen_ = rings_;
+    float* here = conv_buffer_.as<float>().data();
+    float* there = reinterpret_cast<float*>(device_conv_.address());
+    conv_rows_.assign(hyper_.n_layer, nullptr);
     for (std::uint32_t i = 0; i < hyper_.n_layer; ++i) {
         if (!is_conv(hyper_, i)) continue;
-        float*& next = on_device(places, i) ? there : here;
-        rings_[i] = seen_[i] = next;
-        next += ring_floats();
-        if (!on_device(places, i)) continue;
-        seen_[i] = copy;
-        copy += ring_floats();
+        float*& next = on_device_[i] ? there : here;
+        conv_rows_[i] = next;
+        next += n;
     }
 }
 
-void StatePool::take_page() {
-    if (page_taken_) throw Error(ErrorCode::kShortfall, "sequences", "expected at most 1, found one more");
-    page_taken_ = true;
-}
-
-void StatePool::read_windows(std::uint32_t window, std::span<float> to) {
-    if (!device_copy_.empty())
-        device_->download(std::as_writable_bytes(std::span(device_copy_)), device_rings_.address());
+void StatePool::read_windows(std::uint32_t ring, std::uint32_t window, std::span<float> to) {
     float* next = to.data();
-    for (const float* ring : seen_)
-        for (std::uint32_t i = 0; ring != nullptr && i < ring_.n_past; ++i)
-            next = std::copy_n(ring + ring_.slot(window, i) * n_embd_, n_embd_, next);
+    for (std::uint32_t layer = 0; layer < hyper_.n_layer; ++layer) {
+        const float* rows = conv_rows_[layer];
+        if (rows == nullptr || ring_.n_past == 0) continue;
+        rows += ring * n_embd_;
+        if (on_device_[layer]) {
+            const auto copy = std::span(device_copy_).first(ring_floats());
+            device_->download(std::as_writable_bytes(copy), reinterpret_cast<const std::byte*>(rows));
+            rows = copy.data();
+        }
+        for (std::uint32_t i = 0; i < ring_.n_past; ++i)
+            next = std::copy_n(rows + ring_.slot(window, i) * n_embd_, n_embd_, next);
+    }
 }
 
-void StatePool::write_windows(std::span<const float> from) {
+void StatePool::write_windows(std::uint32_t ring, std::span<const float> from) {
     const std::size_t n_window = ring_.n_past * n_embd_;
     const float* next = from.data();
-    for (float* ring : seen_) {
-        if (ring == nullptr) continue;
-        std::copy_n(next, n_window, ring);
+    std::vector<CopyRegion> regions;
+    for (std::uint32_t layer = 0; layer < hyper_.n_layer; ++layer) {
+        if (conv_rows_[layer] == nullptr) continue;
+        float* const to = conv_rows_[layer] + ring * n_embd_;
+        const auto bytes = std::as_bytes(std::span(next, n_window));
+        if (on_device_[layer])
+            regions.push_back({reinterpret_cast<std::byte*>(to), bytes.data(), bytes.size()});
+        else
+            std::copy_n(next, n_window, to);
         next += n_window;
     }
-    if (device_copy_.empty()) return;
-    const auto bytes = std::as_bytes(std::span(device_copy_));  // what is outside the windows does not matter
-    const CopyRegion region{device_rings_.address(), bytes.data(), bytes.size()};
-    device_->upload({&region, 1});
+    if (!regions.empty() && n_window > 0) device_->upload(regions);
 }
 
 }  // namespace lfm

@@ -1,5 +1,5 @@
-// A sequence and its page: what steps leave, what is taken back, what follows when the pool is lost.
-#include "runtime/tensors/sequence.h"
+// A sequence and its pages: what steps leave, what is taken back, what follows when the pool is lost.
+#include "runtime/state/sequence.h"
 
 #include <gtest/gtest.h>
 
@@ -24,12 +24,13 @@ protected:
     /// Writes rows as the convolutions of a step do, each filled with its token's number; the first n_accepted stay.
     void step(std::vector<std::int32_t> tokens, std::uint32_t n_accepted) {
         const ConvRing ring = pool_.ring();
-        const StepSequence next = sequence_->next(static_cast<std::uint32_t>(tokens.size()));
+        ASSERT_TRUE(sequence_->reserve(static_cast<std::uint32_t>(tokens.size())));
+        const StepSequence next = sequence_->next(0, static_cast<std::uint32_t>(tokens.size()));
         const std::uint32_t n_kept = ring.n_kept(next.n_rows);
         for (std::size_t layer = 0; layer < model_.hyper.n_layer; ++layer) {
-            if (pool_.ring(layer) == nullptr) continue;
+            if (pool_.conv_rows(layer) == nullptr) continue;
             for (std::uint32_t i = 0; i < n_kept; ++i)
-                std::fill_n(pool_.ring(layer) + ring.slot(next.window, ring.n_past + i) * model_.hyper.n_embd,
+                std::fill_n(pool_.conv_rows(layer) + ring.slot(next.window, ring.n_past + i) * model_.hyper.n_embd,
                             model_.hyper.n_embd, static_cast<float>(tokens[next.n_rows - n_kept + i]));
         }
         sequence_->commit(tokens, n_accepted);
@@ -37,7 +38,7 @@ protected:
     /// The tokens whose rows stand in the windows.
     std::vector<float> window() {
         std::vector<float> rows(pool_.n_window_floats());
-        pool_.read_windows(sequence_->next(1).window, rows);
+        pool_.read_windows(0, sequence_->next(0, 1).window, rows);
         std::vector<float> first;
         for (std::size_t i = 0; i < rows.size(); i += model_.hyper.n_embd) first.push_back(rows[i]);
         return first;
@@ -91,13 +92,21 @@ TEST_F(SequenceTest, ALostPoolIsComputedAgain) {
     EXPECT_EQ(tokens_of(*sequence_), (Tokens{1, 2, 3, 4, 5, 6}));
 }
 
-TEST_F(SequenceTest, APageIsTakenAndGivenBack) {
-    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), ErrorCode::kShortfall);
+TEST_F(SequenceTest, StateIsTakenWhenNeededAndGivenBack) {
+    Sequence other(pool_, 64);
+    step({1, 2, 3}, 3);
+    EXPECT_FALSE(other.reserve(1)) << "the one ring is taken";
     Sequence moved = std::move(*sequence_);
     sequence_.reset();
-    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), ErrorCode::kShortfall);
-    { const Sequence last = std::move(moved); }
-    EXPECT_EQ(error_of([&] { Sequence(pool_, 64); }), std::nullopt);
+    EXPECT_FALSE(other.reserve(1)) << "by a sequence that moved";
+    moved.give_back();
+    EXPECT_EQ(moved.tokens().size(), 3u);
+    EXPECT_EQ(moved.n_computed(), 0u);
+    EXPECT_TRUE(other.reserve(64));
+    EXPECT_FALSE(other.reserve(65)) << "the pool has two pages";
+    { const Sequence last = std::move(other); }
+    EXPECT_EQ(pool_.pages().n_free(), 2u);
+    EXPECT_TRUE(moved.reserve(3));
 }
 
 }  // namespace

@@ -1,8 +1,9 @@
-// The memory of what sequences keep between steps: keys and values of attention layers, rings of conv rows. Each
-// sequence has a page of them, on the host and on the device as the plan puts the layers. The pool has one page.
+// The memory of what sequences keep between steps: pages of keys and values of attention layers, rings of conv rows
+// and saved windows of them, on the host and on the device as the plan puts the layers.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "memory/host_buffer.h"
 #include "planner/cost/inventory.h"
 #include "planner/model/model.h"
+#include "runtime/state/page_pool.h"
 #include "runtime/tensors/device_arena.h"
 
 namespace lfm {
@@ -36,23 +38,31 @@ public:
     std::uint64_t n_lost() const { return n_lost_; }
 
     KvView kv(std::size_t layer) const { return kv_[layer]; }
-    float* ring(std::size_t layer) const { return rings_[layer]; }
+    /// The rows of a layer's convolution: of all rings, then of all saved windows.
+    float* conv_rows(std::size_t layer) const { return conv_rows_[layer]; }
     ConvRing ring() const { return ring_; }
+
+    const SessionSizes& sizes() const { return sizes_; }
+    /// Pages by their numbers, for as long as the pool; who holds one whose content is lost computes it anew.
+    PagePool& pages() { return pages_; }
+    const PagePool& pages() const { return pages_; }
+    /// The first row of a ring that nobody uses; nothing when all are in use.
+    std::optional<std::uint32_t> take_ring();
+    void return_ring(std::uint32_t first_row) noexcept { free_rings_.push_back(first_row); }
+    /// The first row of a saved window.
+    std::uint32_t saved_row(std::uint32_t id) const { return sizes_.n_sequences * ring_.n_slots + id * ring_.n_past; }
 
     /// The number of floats in the windows of all conv layers.
     std::size_t n_window_floats() const { return n_conv_ * ring_.n_past * n_embd_; }
-    /// Copies the windows that begin at slot `window`, oldest row first, of the host's and the device's layers, to
-    /// [n_window_floats]. The device must be idle.
-    void read_windows(std::uint32_t window, std::span<float> to);
-    /// Writes windows that were read, so that they begin at slot 0.
-    void write_windows(std::span<const float> from);
+    /// Copies the windows that begin at this slot of a ring, oldest row first, of the host's and the device's layers, to
+    /// [n_window_floats]. `ring` is its first row. The device must be idle.
+    void read_windows(std::uint32_t ring, std::uint32_t window, std::span<float> to);
+    /// Writes windows that were read, so that they begin at slot 0 of the ring.
+    void write_windows(std::uint32_t ring, std::span<const float> from);
 
 private:
-    friend class Sequence;
-    void take_page();  // throws Error{kShortfall} when none is free
-    void return_page() noexcept { page_taken_ = false; }
     void place_kv(const StatePlaces& places, Ledger& ledger);
-    void place_rings(const StatePlaces& places, Ledger& ledger);
+    void place_conv_rows(const StatePlaces& places, Ledger& ledger);
     std::size_t ring_floats() const { return std::size_t{ring_.n_slots} * n_embd_; }
 
     const HyperParameters& hyper_;
@@ -60,16 +70,17 @@ private:
     ConvRing ring_;
     std::size_t n_embd_, n_conv_ = 0;
     std::uint64_t n_lost_ = 0;
-    bool page_taken_ = false;
+    PagePool pages_;
+    std::vector<std::uint32_t> free_rings_;  // their first rows
 
     Device* device_ = nullptr;
-    HostBuffer kv_buffer_, ring_buffer_;
+    HostBuffer kv_buffer_, conv_buffer_;
     DeviceArena device_kv_;
-    DeviceBlock device_rings_;
-    std::vector<float> device_copy_;  // of device_rings_, to read and write windows
+    DeviceBlock device_conv_;
+    std::vector<float> device_copy_;  // of one ring of each layer on the device, on its way
     std::vector<KvView> kv_;          // [n_layer], empty for conv layers
-    std::vector<float*> rings_;       // [n_layer], null for attention layers
-    std::vector<float*> seen_;        // [n_layer]: the ring itself on the host, else its place in device_copy_
+    std::vector<float*> conv_rows_;   // [n_layer], null for attention layers
+    std::vector<bool> on_device_;     // [n_layer]
 };
 
 /// Throws Error{kUsage} for a type that a cache cannot have, or whose block size does not divide the head size.

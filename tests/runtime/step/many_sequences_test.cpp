@@ -1,0 +1,248 @@
+// Sequences that join, leave, fork, are rewound and interrupted, many in a step: each has the bits it has alone.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cstdlib>
+#include <iostream>
+#include <map>
+#include <random>
+
+#include "memory/error.h"
+#include "planner/model/shape.h"
+#include "runtime/session/session.h"
+#include "runtime/state/prefix_cache.h"
+
+namespace lfm::test {
+namespace {
+
+constexpr std::uint32_t kVocab = 300, kContext = 160, kBatch = 48, kSequences = 16, kSaved = 6;
+
+struct ManyCase {
+    const char* name;
+    const char* shape;
+    std::uint32_t n_threads = 2;
+    KvTypes kv = {};
+};
+
+using Tokens = std::vector<std::int32_t>;
+
+/// Logits after each beginning of a text, computed by a session of its own, once.
+class Alone {
+public:
+    Alone(const ModelDescription& description, std::uint32_t n_threads, KvTypes kv)
+        : model_(Model::random(description, make_host_plan(description, options(n_threads, kv).sizes()), 5, ledger_)),
+          session_(model_, options(n_threads, kv), ledger_) {}
+
+    /// Of the last token.
+    const std::vector<float>& logits(const Tokens& tokens) {
+        const auto [found, is_new] = known_.try_emplace(tokens);
+        if (!is_new) return found->second;
+        session_.reset();
+        const auto logits = session_.append(tokens);
+        found->second.assign(logits.begin(), logits.end());
+        return found->second;
+    }
+
+private:
+    static SessionOptions options(std::uint32_t n_threads, KvTypes kv) {
+        return {.n_ctx = kContext, .n_batch = kBatch, .n_threads = n_threads, .kv = kv};
+    }
+    Ledger ledger_;
+    Model model_;
+    Session session_;
+    std::map<Tokens, std::vector<float>> known_;
+};
+
+class ManySequences : public testing::TestWithParam<ManyCase> {
+protected:
+    ManySequences()
+        : description_(describe_shape(GetParam().shape)),
+          model_(Model::random(description_, make_host_plan(description_, options().sizes()), 5, ledger_)),
+          runner_(model_, options(), ledger_),
+          alone_(description_, 1, GetParam().kv),
+          cache_(runner_.pool().pages(), kSaved, n_replay()) {}
+
+    static SessionOptions options() {
+        return {.n_ctx = kContext,
+                .n_batch = kBatch,
+                .n_outputs = kBatch,
+                .n_rewind = 16,
+                .n_threads = GetParam().n_threads,
+                .n_sequences = kSequences,
+                .n_saved = kSaved,
+                .kv = GetParam().kv};
+    }
+    std::uint32_t n_replay() const {
+        const HyperParameters& hyper = description_.hyper;
+        return (hyper.l_cache - 1) * static_cast<std::uint32_t>(std::ranges::count(hyper.n_head_kv, 0u));
+    }
+
+    struct One {
+        Sequence sequence;
+        Tokens text;  // to be appended, from sequence.n_computed() on
+    };
+    std::uint32_t below(std::uint32_t n) { return static_cast<std::uint32_t>(random_() % n); }
+
+    void join() {
+        // A text that begins as one of a few does.
+        Tokens text;
+        const std::uint32_t beginning = below(3), n_shared = below(kContext / 2);
+        for (std::uint32_t i = 0; i < n_shared; ++i)
+            text.push_back(static_cast<std::int32_t>((i * 7919 + beginning * 31 + 1) % kVocab));
+        for (std::uint32_t n = 1 + below(kContext / 2 - 1); n > 0; --n)
+            text.push_back(static_cast<std::int32_t>(below(kVocab)));
+        One one{Sequence(runner_.pool(), kContext), text};
+        const PrefixHit hit = cache_.find(text);
+        if (hit.n_tokens > 0) {
+            one.sequence.assign(std::span(text).first(hit.n_saved()));
+            ++n_hits_;
+            if (!one.sequence.begin_from(hit)) return;  // no ring
+        }
+        all_.push_back(std::move(one));
+    }
+    void leave(std::size_t i) {
+        const One& one = all_[i];
+        const auto n = one.sequence.n_computed();
+        if (n > 0 && !one.sequence.pages().empty())
+            cache_.add(one.sequence.tokens().first(n), one.sequence.pages().first(n_kv_pages(n)));
+        all_.erase(all_.begin() + static_cast<std::ptrdiff_t>(i));
+    }
+    /// Another goes on from somewhere in this one's tokens, by the cache.
+    void fork(std::size_t i) {
+        const One& one = all_[i];
+        const auto n = one.sequence.n_computed();
+        if (n < 2 || all_.size() >= kSequences) return;
+        cache_.add(one.sequence.tokens().first(n), one.sequence.pages().first(n_kv_pages(n)));
+        Tokens text(one.sequence.tokens().begin(), one.sequence.tokens().begin() + 1 + below(n - 1));
+        for (std::uint32_t more = 1 + below(20); more > 0 && text.size() < kContext; --more)
+            text.push_back(static_cast<std::int32_t>(below(kVocab)));
+        One other{Sequence(runner_.pool(), kContext), text};
+        const PrefixHit hit = cache_.find(text);
+        if (hit.n_tokens > 0) {
+            other.sequence.assign(std::span(text).first(hit.n_saved()));
+            if (!other.sequence.begin_from(hit)) return;
+            ++n_hits_;
+        }
+        all_.push_back(std::move(other));
+    }
+    /// Its last tokens are others.
+    void rewind(std::size_t i) {
+        One& one = all_[i];
+        const auto n = one.sequence.n_computed();
+        if (n < 2) return;
+        one.sequence.cut(n - 1 - below(std::min(n - 1, 16u)), n_replay());
+        one.text.assign(one.sequence.tokens().begin(), one.sequence.tokens().end());
+        for (std::uint32_t more = 1 + below(30); more > 0 && one.text.size() < kContext; --more)
+            one.text.push_back(static_cast<std::int32_t>(below(kVocab)));
+        ++n_rewound_;
+    }
+
+    void step() {
+        std::vector<StepPart> parts;
+        std::vector<std::size_t> which;
+        std::uint32_t room = kBatch;
+        for (std::size_t i = 0; i < all_.size(); ++i) {
+            One& one = all_[i];
+            const auto n_done = one.sequence.n_computed();
+            const auto n_left = static_cast<std::uint32_t>(one.text.size()) - n_done;
+            if (n_left == 0 || below(4) == 0) continue;
+            const std::uint32_t n = std::min({room, n_left, 1 + below(2) * below(kBatch)});
+            if (n == 0) break;
+            if (!one.sequence.reserve(n)) {
+                cache_.free_pages(n_kv_pages(n) + 1);
+                if (!one.sequence.reserve(n)) continue;
+            }
+            parts.push_back({&one.sequence, std::span(one.text).subspan(n_done, n),
+                             below(2) == 0   ? Outputs::kAll
+                             : below(2) == 0 ? Outputs::kLast
+                                             : Outputs::kNone});
+            which.push_back(i);
+            room -= n;
+        }
+        if (parts.empty()) return;
+        std::vector<std::optional<SnapshotId>> saves(parts.size());
+        std::vector<std::uint32_t> n_replayed;  // rows whose results mean nothing
+        for (const StepPart& part : parts)
+            n_replayed.push_back(part.sequence->next(0, static_cast<std::uint32_t>(part.tokens.size())).n_replayed);
+        for (std::size_t p = 0; p < parts.size(); ++p)
+            if (n_replayed[p] < parts[p].tokens.size() && below(4) == 0 && (saves[p] = cache_.take_snapshot()))
+                parts[p].save_to = runner_.pool().saved_row(*saves[p]);
+        std::vector<std::uint32_t> before;
+        for (const std::size_t i : which) before.push_back(all_[i].sequence.n_computed());
+        StepWishes wishes;
+        std::atomic<bool> stop{below(10) == 0};
+        wishes.stop = &stop;
+        try {
+            runner_.run(parts, wishes);
+        } catch (const Error& error) {
+            ASSERT_EQ(error.code(), ErrorCode::kInterrupted);
+            for (std::size_t p = 0; p < parts.size(); ++p)
+                ASSERT_EQ(all_[which[p]].sequence.n_computed(), before[p]) << "an interrupted step changed a sequence";
+            stop = false;
+            runner_.run(parts, wishes);
+        }
+        cache_.end_step();
+        for (std::size_t p = 0; p < parts.size(); ++p) {
+            if (!saves[p]) continue;
+            const Sequence& sequence = all_[which[p]].sequence;
+            const auto tokens = sequence.tokens().first(sequence.n_computed());
+            cache_.add(tokens, sequence.pages().first(n_kv_pages(sequence.n_computed())));
+            cache_.add_snapshot(*saves[p], tokens);
+        }
+        const float* logits = runner_.engine().rows().logits.data;
+        for (std::size_t p = 0; p < parts.size(); ++p) {
+            const One& one = all_[which[p]];
+            const auto n = static_cast<std::uint32_t>(parts[p].tokens.size());
+            ASSERT_EQ(one.sequence.n_computed(), before[p] + n);
+            const std::uint32_t n_rows = parts[p].outputs == Outputs::kAll ? n : parts[p].outputs == Outputs::kLast;
+            for (std::uint32_t row = n - n_rows; row < n; ++row, logits += kVocab) {
+                if (row < n_replayed[p] || (row + 1 < n && below(4) != 0)) continue;  // each of them alone takes time
+                const Tokens beginning(one.text.begin(), one.text.begin() + before[p] + row + 1);
+                const auto& expected = alone_.logits(beginning);
+                ASSERT_EQ(std::vector<float>(logits, logits + kVocab), expected)
+                    << "token " << beginning.size() - 1 << " of " << one.text.size();
+                ++n_compared_;
+            }
+        }
+    }
+
+    Ledger ledger_;
+    ModelDescription description_;
+    Model model_;
+    Runner runner_;
+    Alone alone_;
+    PrefixCache cache_;
+    std::vector<One> all_;
+    std::mt19937 random_{11};
+    std::size_t n_compared_ = 0, n_hits_ = 0, n_rewound_ = 0;
+};
+
+TEST_P(ManySequences, EachIsAsAlone) {
+    const int n_steps = std::getenv("LFM_FULL") != nullptr ? 10000 : 300;
+    for (int i = 0; i < n_steps && !HasFatalFailure(); ++i) {
+        if (all_.size() < kSequences && below(2) == 0) join();
+        if (!all_.empty() && below(8) == 0) leave(below(static_cast<std::uint32_t>(all_.size())));
+        if (!all_.empty() && below(10) == 0) fork(below(static_cast<std::uint32_t>(all_.size())));
+        if (!all_.empty() && below(6) == 0) rewind(below(static_cast<std::uint32_t>(all_.size())));
+        step();
+    }
+    std::cout << n_compared_ << " rows compared, " << n_hits_ << " prefixes found, " << n_rewound_ << " rewound\n";
+    EXPECT_GT(n_hits_, 10u);
+    all_.clear();
+    cache_.clear();
+    EXPECT_EQ(runner_.pool().pages().n_free(), runner_.pool().pages().n_pages()) << "a page leaked";
+}
+
+constexpr const char* kDense = "lfm2,n_layer=5,n_embd=64,n_head=4,n_head_kv=2,n_ff=96,n_vocab=300,attention=1.3:Q4_K_M";
+constexpr const char* kMoe =
+    "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=64,n_expert=8,"
+    "n_expert_used=2,n_vocab=300:Q4_0";
+INSTANTIATE_TEST_SUITE_P(Host, ManySequences,
+                         testing::Values(ManyCase{"Dense", kDense}, ManyCase{"Moe", kMoe},
+                                         ManyCase{"OneThread", kMoe, 1},
+                                         ManyCase{"Q8_0Cache", kMoe, 2, {DType::kQ8_0, DType::kQ8_0}}),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace lfm::test
