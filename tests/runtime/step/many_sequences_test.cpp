@@ -234,6 +234,32 @@ TEST_P(ManySequences, EachIsAsAlone) {
     EXPECT_EQ(runner_.pool().pages().n_free(), runner_.pool().pages().n_pages()) << "a page leaked";
 }
 
+/// (l_cache − 1) × conv layers tokens done again give the windows exactly; one fewer does not.
+TEST_P(ManySequences, AsManyTokensAsThatAndNoFewerAreDoneAgain) {
+    Tokens text;
+    for (std::uint32_t i = 0; i < 100; ++i) text.push_back(static_cast<std::int32_t>((i * 7919 + 1) % kVocab));
+    Sequence sequence(runner_.pool(), kContext);
+    StepWishes wishes;
+    const auto compute_to = [&](std::size_t n) {
+        while (sequence.n_computed() < n) {
+            const auto rest = std::span(text).first(n).subspan(sequence.n_computed());
+            runner_.run({{{&sequence, rest.first(std::min<std::size_t>(kBatch, rest.size()))}}}, wishes);
+        }
+        const float* logits = runner_.engine().rows().logits.data;
+        return std::vector<float>(logits, logits + kVocab);
+    };
+    const auto again = [&](std::uint32_t n_replayed) {
+        compute_to(90);
+        sequence.cut(60, n_replayed);
+        EXPECT_EQ(sequence.n_computed(), 60 - n_replayed);
+        return compute_to(61);
+    };
+    const auto& expected = alone_.logits(Tokens(text.begin(), text.begin() + 61));
+    EXPECT_EQ(again(n_replay()), expected);
+    EXPECT_NE(again(n_replay() - 1), expected);
+    EXPECT_EQ(again(n_replay() + 5), expected);
+}
+
 constexpr const char* kDense = "lfm2,n_layer=5,n_embd=64,n_head=4,n_head_kv=2,n_ff=96,n_vocab=300,attention=1.3:Q4_K_M";
 constexpr const char* kMoe =
     "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=64,n_expert=8,"
