@@ -10,10 +10,10 @@
 namespace lfm::gpu {
 namespace {
 
-/// Settings that let one kernel run at a time, by the manuals of CUDA and HIP.
+/// Settings that make kernels run one at a time, by the manuals of CUDA and HIP.
 struct Serialising {
     const char* variable;
-    const char* value;  // that does it; null: any but 0
+    const char* value;  // that has this effect; null: any but 0
 };
 constexpr std::array kSerialising{
     Serialising{"CUDA_LAUNCH_BLOCKING", nullptr}, Serialising{"CUDA_DEVICE_MAX_CONNECTIONS", "1"},
@@ -61,7 +61,7 @@ private:
     OwnBlock host_, device_;
 };
 
-/// A kernel that waits on one stream, then one that ends the waiting on the other.
+/// Launches a kernel that waits on one stream, then on the other one that ends the wait: whether it ended in time.
 bool run_side_by_side(const Flags& flags, const Trial& trial) {
     constexpr double kMostSeconds = 0.25;
     const Kernel meet = meet_kernel(), raise = raise_kernel();
@@ -83,7 +83,7 @@ bool run_side_by_side(const Flags& flags, const Trial& trial) {
     return flags.value(Flags::kGaveUp) == 0;
 }
 
-/// A graph of two kernels that is launched twice.
+/// Launches a graph of two kernels twice. Returns what failed; nothing when all worked.
 std::optional<std::string> graph_failure(const Flags& flags, const Trial& trial) {
     const Kernel raise = raise_kernel();
     const auto failed = [](const char* call, api::Status status) {
@@ -99,7 +99,10 @@ std::optional<std::string> graph_failure(const Flags& flags, const Trial& trial)
     }
     api::Graph graph{};
     const api::Status captured = api::end_capture(trial.compute, &graph);
-    if (launched != api::kSuccess) return failed("a launch within a capture", launched);
+    if (launched != api::kSuccess) {
+        if (captured == api::kSuccess) ignore(api::destroy_graph(graph));
+        return failed("a launch within a capture", launched);
+    }
     if (captured != api::kSuccess) return failed("ending a capture", captured);
     api::GraphExec made{};
     const api::Status status = api::instantiate(&made, graph);

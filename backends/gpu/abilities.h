@@ -1,6 +1,6 @@
-// What the driver and what stands between it and the program allow, tried out when a device is opened: environments
-// that run one kernel at a time, drivers that make graphs which do not do what was captured. What is not there has a
-// slower way, and a remark that says so.
+// What the driver and its environment (settings, profilers, sanitizers) allow, tried out when a device is opened: some
+// environments run one kernel at a time, some drivers make graphs that do not do what was captured. For each missing
+// ability there is a slower way, and a remark that says so.
 #pragma once
 
 #include <optional>
@@ -24,8 +24,8 @@ struct Trial {
     api::Stream compute, copies;
     double ticks_per_second;  // api::Properties
 };
-/// Between two streams that have nothing to do. Takes some 100 µs, up to half a second where kernels do not run side by
-/// side. Throws what a device that cannot run any kernel throws.
+/// Both streams must be idle. Takes some 100 µs, up to half a second where kernels do not run side by side. Throws
+/// Error{kShortfall} or Error{kUsage} when the device cannot run even these kernels.
 Abilities try_out(Memory& memory, const Trial& trial);
 
 }  // namespace lfm::gpu

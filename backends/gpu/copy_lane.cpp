@@ -86,7 +86,7 @@ void CopyLane::send(Half& half, const Workers* workers) {
 }
 
 bool CopyLane::send_direct(const CopyRegion& part, const std::atomic<bool>& stop) {
-    constexpr std::uint64_t kEvery = kMostOutstanding / 4;  // between two flags
+    constexpr std::uint64_t kEvery = kMostOutstanding / 4;  // copies, until the flag is raised again
     const std::size_t flag = 2 * kHalfBytes + sizeof(std::uint64_t);
     if (n_direct_ >= kMostOutstanding &&
         !timelines_.wait_for_flag(staging_.host() + flag, (n_direct_ - kMostOutstanding) / kEvery * kEvery, stop))

@@ -51,25 +51,25 @@ private:
     void require_alive() const override { health_.require_alive(); }
 
     static constexpr std::size_t kStagingBytes = 2 * kHalfBytes + 2 * sizeof(std::uint64_t);  // and flags
-    /// Copies that the device has not done, at most: far below the number after which a driver blocks its caller, and
-    /// with it every other call.
+    /// Copies without staging that the device has not done, at most, or a quarter more: far below the number after
+    /// which a driver blocks its caller, and with it every other call.
     static constexpr std::uint64_t kMostOutstanding = 256;
 
     struct Half {
         std::byte* begin = nullptr;
         std::size_t used = 0;
-        std::uint64_t busy_until = 0;  // of emptied_
+        std::uint64_t busy_until = 0;  // the first flag's value once the device has emptied it
     };
     void upload(const CopyJob& job, const std::atomic<bool>& stop);
     void download(const CopyRegion& region);
     void require_own(std::span<const CopyRegion> regions) const;
-    /// As much as the half has room for; returns how much.
+    /// Adds as much as the half has room for; returns how much.
     std::size_t stage(Half& half, std::byte* to, const std::byte* from, std::size_t size);
     /// Hands the half's copies over.
     void send(Half& half, const Workers* workers);
     /// The half whose turn it is, when the device has emptied it. Null when stopped.
     Half* next_half(const std::atomic<bool>& stop);
-    /// Of a job: waits while too many are under way. False when stopped.
+    /// Enqueues a copy without staging; waits while too many are under way. False when stopped.
     bool send_direct(const CopyRegion& part, const std::atomic<bool>& stop);
     void send(void* to, const void* from, std::size_t size);
     void raise(std::uint64_t* flag, std::uint64_t value);
@@ -80,10 +80,10 @@ private:
     Timelines& timelines_;
     Lane lane_;
     HostPins pins_;
-    OwnBlock staging_;  // two halves, and a flag
+    OwnBlock staging_;  // two halves, and two flags
     std::array<Half, 2> halves_;
     std::size_t turn_ = 0;
-    std::uint64_t n_sent_ = 0;          // halves; the flag says how many the device has emptied
+    std::uint64_t n_sent_ = 0;          // halves; the first flag says how many the device has emptied
     std::uint64_t n_direct_ = 0;        // copies without staging; the other flag says how many are done
     std::vector<CopyRegion> of_half_;   // from the half being filled
     HostCopies copies_;                 // into it

@@ -7,7 +7,7 @@
 namespace lfm::gpu {
 namespace {
 
-/// Calls visit(Extent) for all that an operation writes and reads.
+/// Notes whether an operation reads or writes a part of `wanted`.
 class Accesses {
 public:
     Accesses(const Extents& of, const Extent& wanted) : of_(of), wanted_(wanted) {}

@@ -1,5 +1,5 @@
-// Which memory an operation reads and writes, for whoever moves or merges operations. Weights are left out: nothing
-// writes them. Nor are the slots of experts that travel.
+// Which memory an operation reads and writes, for code that moves or merges operations. Weights are left out, as no
+// operation writes them; so are the slots of experts that travel.
 #pragma once
 
 #include <cstddef>
@@ -23,7 +23,7 @@ inline Extent extent_of(const RowsView& rows, std::uint32_t n_rows) {
     return {reinterpret_cast<const std::byte*>(rows.data), std::size_t{n_rows} * rows.n_cols * sizeof(float)};
 }
 
-/// Of the largest step that they are asked for.
+/// For steps of at most n_rows rows, with a KV cache of n_ctx tokens.
 struct Extents {
     std::uint32_t n_rows, n_ctx;
 

@@ -19,7 +19,7 @@ std::string version_text(int version) {
     return std::to_string(version / 1000) + "." + std::to_string(version % 1000 / 10);
 }
 
-/// " 535.183.01" where the system says, as NVIDIA's kernel module does.
+/// " 535.183.01", as NVIDIA's kernel module says; "" where there is none.
 std::string driver_release() {
     std::ifstream file("/sys/module/nvidia/version");
     std::string release;

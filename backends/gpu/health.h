@@ -1,4 +1,4 @@
-// How the driver's answers are read: what is a lack of memory, and what the end of the device.
+// How the driver's status codes are understood: which mean a lack of memory, and which the loss of the device.
 #pragma once
 
 #include <string>
@@ -17,14 +17,14 @@ inline std::string said(std::string_view call, api::Status status) {
 class Health : public DeviceHealth {
 public:
     Health() : DeviceHealth("GPU") {}
-    /// For calls that hand work to the device or wait for it: whatever they refuse, the device's state is unknown
-    /// after, so any failure counts as its loss.
+    /// For calls that hand work to the device or wait for it: after any failure the device's state is unknown, so it
+    /// counts as lost. Throws Error{kDeviceLost}.
     void check(api::Status status, std::string_view call) {
         if (status != api::kSuccess) fail(said(call, status));
     }
 };
 
-/// For calls that create something: a refusal is a lack of memory.
+/// For calls that create something. Throws Error{kShortfall} when memory was lacking, Error{kUsage} otherwise.
 inline void require_created(api::Status status, std::string_view call) {
     if (status == api::kSuccess) return;
     api::forget_error();

@@ -13,7 +13,7 @@ HostPins::~HostPins() {
 }
 
 void HostPins::unpin(const std::byte* memory) noexcept {
-    ignore(api::unpin(const_cast<std::byte*>(memory)));  // a lost device refuses; its end unpins all
+    ignore(api::unpin(const_cast<std::byte*>(memory)));  // a lost device refuses; closing it unpins all
 }
 
 HostPins::Added HostPins::add(std::span<const std::byte> memory) {

@@ -20,7 +20,7 @@ public:
     /// Small enough that one refusal costs little.
     static constexpr std::size_t kLargestChunk = std::size_t{256} << 20;
 
-    /// `read_only`: the driver takes memory that is mapped so.
+    /// `read_only`: the driver can register memory that is mapped read-only.
     explicit HostPins(bool read_only) : read_only_(read_only) {}
     HostPins(const HostPins&) = delete;
     HostPins& operator=(const HostPins&) = delete;
@@ -32,12 +32,12 @@ public:
     };
     /// Whole pages only. What the driver refuses stays as it is: no error.
     Added add(std::span<const std::byte> memory);
-    /// In use: stays pinned until the device is closed.
+    /// `in_use`: the memory stays pinned until the device is closed.
     void remove(std::uint64_t handle, bool in_use) noexcept;
 
     struct Part {
         bool pinned = false;
-        std::size_t size = 0;  // that the above holds for
+        std::size_t size = 0;  // bytes from the beginning that `pinned` holds for
     };
     Part find(const std::byte* memory, std::size_t size) const;
     /// What was refused, for people.

@@ -22,7 +22,7 @@ namespace lfm::gpu {
 
 class Memory {
 public:
-    /// More than is asked for in every block, which kernels may read.
+    /// Bytes behind the end of every block that kernels may read.
     static constexpr std::size_t kSpare = needs::gpu::kSpare;
 
     /// The context is counted from the start. Throws Error{kShortfall} when the budget does not hold it.
@@ -31,12 +31,12 @@ public:
     Memory& operator=(const Memory&) = delete;
     ~Memory();
 
-    /// What a block of this size counts.
+    /// How many bytes of the budget a block of this size takes.
     static Bytes counted(MemoryKind kind, std::size_t size);
-    /// 256-byte aligned. Throws Error{kShortfall}.
+    /// 256-byte aligned. Throws Error{kShortfall} when the budget or the driver refuses it.
     DeviceBlock::Place allocate(MemoryKind kind, Purpose purpose, std::size_t size);
-    /// Now, or when `sweep` is called later: work that is under way may still use it, and releasing device memory
-    /// waits for all of that.
+    /// Frees the block now or, when it is `in_use`, in the next sweep(): work under way may still use it, and freeing
+    /// device memory waits for all of that work.
     void release(const DeviceBlock::Place& place, bool in_use) noexcept;
     /// Frees what was released while in use. Nothing may be under way.
     void sweep() noexcept;
@@ -45,14 +45,14 @@ public:
 
     Bytes allocated() const { return locked(allocated_); }
     Bytes peak() const { return locked(peak_); }
-    /// Less than configured while others hold memory that this process would need for it.
+    /// Less than configured while other processes hold memory that this one would need for it.
     Bytes budget() const { return locked(present_); }
-    /// What opening the device took turns out to be: `free_before` of what was free before, less what is free now and
-    /// what was allocated. More than was counted until now is counted from now on. Throws Error{kShortfall} when the
-    /// budget does not hold it.
+    /// Measures what opening the device took: what was free before, less what is free now and what was allocated since.
+    /// Where that is more than was counted, it is counted from now on. Throws Error{kShortfall} when the budget does
+    /// not hold it.
     void take_context(std::optional<Bytes> free_before);
     std::vector<std::string> remarks() const;
-    /// Once a step: asks the driver what is left, when it is time to.
+    /// Called once a step: now and then asks the driver what is left, and adapts budget().
     void look_for_others();
 
 private:

@@ -60,7 +60,7 @@ public:
 
     ~GpuDevice() override {
         use();
-        // Copies that still wait are dropped: nobody promises their memory any more.
+        // Copies that still wait are dropped: their host memory need not exist any more.
         copies_.stop();
         // Kernels that still wait for the host or for copies go on, so that the device comes to rest.
         timelines_.open(Timeline::kHostSignals);
@@ -155,7 +155,7 @@ public:
     }
 
 private:
-    /// The present device is a property of the thread.
+    /// The current device is a property of the calling thread.
     void use() noexcept { ignore(api::set_device(index_)); }
     void enter() {
         health_.require_alive();
@@ -189,7 +189,7 @@ private:
     bool registers_memory_;
     double spin_seconds_;
     std::optional<std::string> why_no_waits_;
-    std::optional<std::string> why_in_turn_;  // though asked to start kernels early
+    std::optional<std::string> why_in_turn_;  // although kernels were to start early
     std::uint64_t n_stalled_ = 0;             // steps
     Bytes largest_block_;
     Health health_;

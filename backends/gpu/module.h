@@ -1,5 +1,5 @@
 // What a loadable backend module is: one C function that returns this table. Program and modules are built together;
-// the version only tells a stale file.
+// the version only serves to detect a stale file.
 #pragma once
 
 #include <cstdint>
@@ -21,11 +21,11 @@ struct GpuInfo {
     std::string name;
     bool integrated = false;        // shares the host's memory
     Bytes memory;                   // the device's
-    std::optional<Bytes> free;      // of it, with what others hold now; nothing: not known before it is opened
-    Bytes context;                  // that opening it takes, besides what is allocated
-    double ticks_per_second = 1e9;  // of the device's clock, at least
+    std::optional<Bytes> free;      // of it, that no process holds now; nothing: not known before it is opened
+    Bytes context;                  // what opening it takes, before a model is loaded
+    double ticks_per_second = 1e9;  // of the device's clock, at most
     bool pins_read_only = false;    // memory that is mapped to be read only can be registered
-    std::string driver;             // versions
+    std::string driver;             // versions of driver and runtime, for people
     std::string why_unusable;       // what it lacks; empty: usable
 };
 
@@ -40,8 +40,8 @@ struct GpuOptions {
     /// reset a device that shows nothing new for two seconds or more.
     double spin_seconds = 1;
     /// Kernels start while the one before still runs, and fetch weights until it has ended (programmatic dependent
-    /// launch). Where neither the device nor the module's code can, a remark says so. Off by default: no card has been
-    /// seen to give the same bits yet.
+    /// launch). Where the device or the module's code cannot, a remark says so. Off by default: no card has been seen
+    /// to give the same bits yet.
     bool starts_early = false;
 };
 

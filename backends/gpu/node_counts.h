@@ -17,7 +17,7 @@ public:
 
     void clear() { kinds_.clear(); }
     void add(const char* kernel, std::uint32_t n = 1) {
-        // Names are literals; some kernels' appear more than once.
+        // Compares addresses: names are literals. One name may have several, which kinds() adds up.
         const auto found = std::ranges::find(kinds_, kernel, &Kind::kernel);
         if (found != kinds_.end())
             found->n += n;

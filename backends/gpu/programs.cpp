@@ -11,8 +11,8 @@
 namespace lfm::gpu {
 namespace {
 
-// A session has few, or one for each piece of a step; beyond these, those that were not used for longest are made
-// again.
+// A session has few, or one for each piece of a step. Of more than this and one for each program, the least recently
+// used is dropped, and recorded again when it is needed.
 constexpr std::size_t kLeastSequences = 16;
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Recorded programs: what each launches for steps of one token and for more, with the memory they share.
+// Recorded programs: what each launches in steps of one token and of more, and the memory they share.
 #pragma once
 
 #include <cstdint>
@@ -23,27 +23,28 @@ class Programs final : public RecordedPrograms<Programs, StepArea, ProgramLaunch
 public:
     Programs(Memory& memory, const BackendLimits& limits, const DeviceTraits& traits);
 
-    /// As Device::begin_step: enqueues what changed.
+    /// As Device::begin_step: enqueues copies of all StepParams, and of expert tables that changed.
     void send_step(Health& health, api::Stream stream);
 
     struct Present {
         std::span<const Launch> launches;
         const StepHeader* step;
     };
-    /// What the program does in the present step. Throws Error{kUsage} when there is none.
+    /// What the program does in the present step. Throws Error{kUsage} for an unknown program, Error{kShortfall} when
+    /// there is no memory for the programs.
     Present present(ProgramId program) const;
 
     /// One of several programs that are submitted one after another.
     struct Link {
         ProgramId program;
-        bool waits = false;    // for others, before it
+        bool waits = false;    // for the host or for copies, before it
         bool watched = false;  // others wait for its end
         bool operator==(const Link&) const = default;
     };
     struct Sequence {
         std::vector<Link> links;
         std::vector<Launch> launches;
-        std::vector<std::uint32_t> begin;  // of each link: how many launches come before what it waits for
+        std::vector<std::uint32_t> begin;  // of each link: index of its first launch
         std::uint64_t used = 0;            // a count that rises with each use
 
         std::span<const Launch> launches_of(std::size_t link) const {
@@ -51,12 +52,12 @@ public:
             return std::span(launches).subspan(begin[link], end - begin[link]);
         }
     };
-    /// What a sequence does together in a step of one token, which all its programs were recorded for: the launch of
-    /// one may take over what the next would do. Made when it is seen first. Valid until the next call. Throws as
-    /// present.
+    /// What a sequence of programs does in a step of one token; all were recorded with the same StepParams. The launch
+    /// of one may take over what the next would do. Recorded when the sequence is first seen. Valid until the next
+    /// call. Throws as the other present.
     const Sequence& present(std::span<const Link> links);
 
-    /// Rises when launches that were given out are no longer true.
+    /// Rises when launches that were given out are no longer valid.
     std::uint64_t generation() const { return generation_; }
 
 private:

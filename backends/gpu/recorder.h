@@ -75,32 +75,35 @@ public:
     }
     /// [n_layer, n_expert]
     const ExpertEntry* expert_table(const ExpertTable* table) const;
-    /// Of the kernel on a processor of the device, at least 1. Throws when the kernel cannot be loaded.
+    /// How many of the kernel's groups a processor of the device runs at a time, at least 1. Throws Error{kUsage} or
+    /// Error{kShortfall} when the kernel cannot be loaded.
     std::uint32_t groups_at_once(const Kernel& kernel) const;
 
     std::uint32_t n_launches() const { return static_cast<std::uint32_t>(launches_.size()); }
 
-    // Rows that lie quantised besides, so that who reads them need not do it again.
-    /// Whether an operation after the one that is lowered reads the rows that this one makes in quantised form.
+    // Rows whose quantised form is kept in scratch too, so that readers need not quantise them again.
+    /// Whether a later operation reads, in quantised form, the rows that the one being lowered makes.
     bool wants_quantised() const { return wants_quantised_; }
     void want_quantised(bool wanted) { wants_quantised_ = wanted; }
-    /// The launch before wrote them there too; whatever was there is gone.
+    /// A launch writes the rows' quantised form to `areas`, which then hold nothing else.
     void made_quantised(const RowsView& rows, const QuantisedAreas& areas) { quantised_in(areas) = rows; }
+    /// The areas are taken for other data: no rows lie there any more.
     void claim(const QuantisedAreas& areas) { quantised_in(areas) = {}; }
-    /// Null: they do not.
+    /// The areas that hold their quantised form; null: none do.
     const QuantisedAreas* quantised(const RowsView& rows) const {
         for (const auto& [areas, held] : quantised_)
             if (held.data != nullptr && held.data == rows.data && held.n_cols == rows.n_cols) return &areas;
         return nullptr;
     }
-    /// Of those for which is_over(rows, n_cols).
+    /// Forgets the quantised form of rows for which is_over(rows, n_cols).
     template <typename Function>
     void forget_quantised(const Function& is_over) {
         for (auto& [areas, held] : quantised_)
             if (held.data != nullptr && is_over(held.data, held.n_cols)) held = {};
     }
 
-    /// At most 65535 groups along y and z: throws Error{kUnsupportedModel} beyond that, with the largest step.
+    /// Records a launch. Throws Error{kUnsupportedModel} when the largest step has more than 65535 groups along y or
+    /// z.
     template <typename Push>
     void launch(const Kernel& kernel, const Push& push, const Grid& grid) {
         static_assert(sizeof(Push) <= Launch::kMostPush && alignof(Push) <= 8);

@@ -33,7 +33,7 @@ void Submissions::make_room(std::size_t n_programs) {
     const std::size_t n = 2 * n_programs;
     MirroredBlock larger(memory_, bytes_for(n));
     std::memset(larger.host(), 0, kPointsAt);
-    forget_graphs();  // they know the old place
+    forget_graphs();  // they hold the old address
     points_ = std::move(larger);
     most_points_ = n;
     part_used_until_ = {};
@@ -134,7 +134,7 @@ void Submissions::launch(const Kernel& kernel, const GroupCounts& groups, const 
     counts_.add(kernel.name);
     const api::Status status = api::launch(kernel, groups, push, stream_, manners_.start);
     if (!captures_) return health_.check(status, kernel.name);
-    if (status != api::kSuccess) capture_failure_ = said(kernel.name, status);  // nothing ran: the device is well
+    if (status != api::kSuccess) capture_failure_ = said(kernel.name, status);  // nothing ran: not a loss
 }
 
 void Submissions::launch(std::span<const Launch> launches, const StepHeader& step) {
@@ -154,7 +154,7 @@ bool Submissions::are_one_step() const {
 }
 
 void Submissions::launch_all(PointsIn points) {
-    // What one program does alone is recorded with it.
+    // A single program needs no sequence: its launches were recorded with it.
     const Programs::Sequence* together = batches_.size() > 1 && are_one_step() ? &programs_.present(batches_) : nullptr;
     for (std::size_t i = 0; i < batches_.size(); ++i) {
         meet(i, points);
@@ -171,7 +171,7 @@ const Submissions::StepGraph* Submissions::graph_of_step() {
     const StepHeader& step = *programs_.present(batches_.front().program).step;
     for (const StepGraph& each : graphs_)
         if (each.n_outputs == step.n_outputs && each.batches == batches_) return &each;
-    // Made, and its kernels loaded, before the capture: a driver may refuse to load one within.
+    // Records the sequence, and so loads its kernels, before the capture: a driver may refuse to load one within.
     if (batches_.size() > 1) programs_.present(batches_);
     const NodeCounts before = std::exchange(counts_, {});
     const api::GraphExec graph = capture();
@@ -182,7 +182,7 @@ const Submissions::StepGraph* Submissions::graph_of_step() {
         return &graphs_.back();
     }
     StepGraph& oldest = graphs_[next_graph_++ % most_graphs()];
-    // It may still run: what was launched stays whole until it has.
+    // It may still run, and must not be destroyed before it has finished.
     timelines_.wait(Timeline::kCompute, batch_points_.front().reached - 1);
     ignore(api::destroy(oldest.graph));
     oldest = {batches_, step.n_outputs, graph, counts};

@@ -30,32 +30,34 @@ public:
     ~Submissions() { forget_graphs(); }
     static Bytes memory_needed() { return MirroredBlock::memory_needed(bytes_for(kLeastPoints)); }
 
-    /// Before the first program: what the driver turned out to be able to do.
+    /// Sets what the driver turned out to be able to do. Called before the first program is added.
     void behave(const Manners& manners);
-    /// So many programs may be a graph. Nothing may be running. Throws Error{kShortfall}; then all is as before.
+    /// Makes room for graphs of so many programs. Nothing may be running. Throws Error{kShortfall}; then all is as
+    /// before.
     void make_room(std::size_t n_programs);
     /// As Device::begin_step, after everything of the step before.
     void begin_step();
 
     /// As Device::launches.
     std::uint32_t launches(ProgramId program) const;
-    /// The point of the compute timeline that the program reaches. Throws Error{kUsage} when it waits for a later one.
+    /// Returns the point of the compute timeline that the program reaches. Throws Error{kUsage} for an unknown program,
+    /// or when it waits for a later point of that timeline.
     Point add(ProgramId program, std::span<const Point> waits, Watched watched);
-    /// Hands all over. Throws Error{kDeviceLost}.
+    /// Hands over all that was added. Throws Error{kDeviceLost}.
     void flush();
     /// Why steps of one token are no graphs; nothing when they are.
     const std::optional<std::string>& why_no_graphs() const { return why_no_graphs_; }
-    /// Of what was handed over since the step began.
+    /// The launches that were handed over since the step began.
     StepNodes nodes() const;
 
-    // For those who wait for another flag of theirs.
+    /// Where kernels note that they gave up waiting.
     GaveUp gave_up() const;
 
 private:
     static constexpr std::size_t kLeastPoints = 512;
     static constexpr std::size_t kLeastGraphs = 16;
     static constexpr std::size_t kParts = 4;      // of the points' pinned memory: flushes that may be under way
-    static constexpr std::size_t kPointsAt = 64;  // what says that a kernel gave up stands before
+    static constexpr std::size_t kPointsAt = 64;  // bytes; before lies the flag that says that a kernel gave up
 
     using Batch = Programs::Link;
     struct StepGraph {
@@ -77,7 +79,8 @@ private:
     bool are_one_step() const;
     void launch(std::span<const Launch> launches, const StepHeader& step);
     void launch(const Kernel& kernel, const GroupCounts& groups, const void* push);
-    /// Between batch i - 1 and batch i, where one is watched or the other waits.
+    /// Launches the kernel that raises and awaits flags between batch i - 1 and batch i, where one is watched or the
+    /// other waits. The last batch counts as watched.
     void meet(std::size_t i, PointsIn points);
     /// The graph of what is collected; null where there can be none.
     const StepGraph* graph_of_step();
@@ -92,7 +95,7 @@ private:
     api::Stream stream_;
     Manners manners_;
     std::size_t most_points_ = kLeastPoints;
-    MirroredBlock points_;  // the device reads the first part of its side
+    MirroredBlock points_;  // the device's side uses one part only
     std::vector<Batch> batches_;
     std::vector<BatchPoints> batch_points_;
     std::array<std::uint64_t, kParts> part_used_until_{};  // of the compute timeline
@@ -102,7 +105,7 @@ private:
     std::uint64_t generation_ = 0;
     bool captures_ = false;
     std::optional<std::string> why_no_graphs_, capture_failure_;
-    // Of the step: kernel by kernel, and of each graph, which are added up when somebody asks.
+    // The step's launches: those handed over one by one, and those of each graph. nodes() adds them up.
     NodeCounts counts_;
     std::vector<std::shared_ptr<const NodeCounts>> counts_of_graphs_;
     std::uint32_t n_graphs_ = 0, n_flushes_of_step_ = 0;

@@ -16,17 +16,17 @@ public:
     Timelines(Health& health, Memory& memory);
     static Bytes memory_needed() { return Memory::counted(MemoryKind::kShared, kBytes); }
 
-    /// As kernels know the flag.
+    /// The flag's address for kernels.
     std::uint64_t* flag(Timeline timeline) const {
         return reinterpret_cast<std::uint64_t*>(block_.address() + place(timeline));
     }
     std::uint64_t value(Timeline timeline) const { return host_flag(timeline).load(std::memory_order_acquire); }
     std::uint64_t last(Timeline timeline) const { return slot(timeline).load(std::memory_order_acquire); }
-    /// The next point of a lane; one thread at a time for each.
+    /// Returns the next point to enqueue on a lane; one thread at a time for each.
     std::uint64_t advance(Timeline timeline) { return slot(timeline).fetch_add(1, std::memory_order_acq_rel) + 1; }
     /// Whether everything up to the last point is reached.
     bool settled(Timeline timeline) const { return value(timeline) >= last(timeline); }
-    /// The host's next point.
+    /// Reaches the host's next point.
     void signal_host();
 
     /// Blocks until the value is reached; false when `stop` became true first. Throws Error{kDeviceLost}.
@@ -34,17 +34,17 @@ public:
     void wait(Timeline timeline, std::uint64_t value) const { wait(timeline, value, never_); }
     /// The same for another flag in pinned memory.
     bool wait_for_flag(std::byte* flag, std::uint64_t value, const std::atomic<bool>& stop) const;
-    /// As kernels know the flag that says that one of them gave up waiting.
+    /// The address, for kernels, of the flag that says that one of them gave up waiting.
     std::uint64_t* gave_up_flag() const { return reinterpret_cast<std::uint64_t*>(block_.address() + kGaveUpAt); }
     bool gave_up() const { return of_host(kGaveUpAt).load(std::memory_order_acquire) != 0; }
     void forget_that_it_gave_up() { of_host(kGaveUpAt).store(0, std::memory_order_release); }
 
-    /// For the end: reaches far beyond every point that kernels may wait for.
+    /// For closing the device: sets the flag far beyond every point that kernels may wait for.
     void open(Timeline timeline) noexcept;
 
-    /// While anyone waits for the device: asks it now and then whether it failed. The streams live as long as this.
+    /// From now on, waiting threads ask these streams now and then whether the device failed. They outlive this.
     void watch(api::Stream compute, api::Stream copies) { streams_ = {compute, copies}; }
-    /// Held while a stream is captured: to ask it anything would spoil the capture.
+    /// Held while a stream is captured: querying it would invalidate the capture.
     std::mutex& capturing() { return capturing_; }
 
 private:

@@ -21,7 +21,7 @@ using emulation::MemoryKind;
 using emulation::report;
 using emulation::Work;
 
-// Of the host's thread.
+// Captures under way that this thread of the host began.
 thread_local int n_captures = 0;
 
 EmulatedDevice& device() { return EmulatedDevice::of_process(); }
@@ -33,7 +33,7 @@ Status call(const Function& function) {
     return status == Status::kSuccess ? function() : status;
 }
 
-/// Those that wait for other streams in secret, or may: not during a capture by the same thread.
+/// Calls that may wait for other streams implicitly: not during a capture by the same thread.
 template <typename Function>
 Status call_outside_capture(const char* name, const Function& function) {
     return call([&] {
@@ -60,7 +60,7 @@ Status not_captured(const char* name) {
     return refuse(Status::kStreamCaptureUnsupported, std::string(name) + ": expected no capture, found one");
 }
 
-/// Other calls stand behind one that blocks.
+/// Waits for the launch where the machine says that launches block; other calls wait behind it.
 void block_if_asked(Stream stream) {
     if (stream->capturing() || device().machine().serialising != emulation::Serialising::kLaunchesBlock) return;
     const std::lock_guard gate(device().gate());
@@ -230,7 +230,7 @@ Status query_stream(Stream stream) {
 }
 
 Status synchronize_stream(Stream stream) {
-    // Those that are lost have little left to do.
+    // Short: streams of a lost device drop what they have.
     if (device().lost()) Streams::of_process().wait_until_idle();
     return call_of_stream("synchronize_stream", stream, [&] {
         if (stream->capturing()) return not_captured("synchronize_stream");
@@ -264,7 +264,7 @@ Status copy(void* to, const void* from, std::size_t size, Stream stream) {
     });
 }
 
-// Drivers may wait for the device to load a kernel, and need not answer within a capture.
+// To load a kernel, drivers may wait for the device, and they may refuse it during a capture.
 Status load(const Kernel&) {
     return call_outside_capture("load", [] { return Status::kSuccess; });
 }

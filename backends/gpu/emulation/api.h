@@ -67,7 +67,7 @@ Status pin(void* memory, std::size_t size, bool read_only);
 Status unpin(void* memory);
 
 Status create_stream(Stream* stream);
-/// Waits for what it was given.
+/// Waits until it has done what it was given.
 Status destroy_stream(Stream stream);
 Status query_stream(Stream stream);
 Status synchronize_stream(Stream stream);
@@ -75,7 +75,7 @@ Status synchronize_stream(Stream stream);
 Status copy(void* to, const void* from, std::size_t size, Stream stream);
 
 Status load(const Kernel& kernel);
-/// As the cards that kernels are made for.
+/// Always 4, as on the cards that kernels are made for.
 Status groups_at_once(int* n, const Kernel& kernel);
 /// A kernel that starts early runs up to await_earlier() in all its groups first, while device memory cannot be
 /// touched.
@@ -89,7 +89,7 @@ Status end_capture(Stream stream, Graph* graph);
 Status destroy_graph(Graph graph);
 Status instantiate(GraphExec* to, Graph graph);
 Status launch(GraphExec graph, Stream stream);
-/// Waits until no stream has it to do.
+/// Waits until no stream has the graph left to run.
 Status destroy(GraphExec graph);
 
 struct Properties {

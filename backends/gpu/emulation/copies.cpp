@@ -7,7 +7,7 @@
 namespace lfm::gpu::emulation {
 
 CopiesUnderWay::CopiesUnderWay(std::uint32_t most_threads) : of_thread_(most_threads) {
-    // Taken here: see GroupRunner's constructor.
+    // Memory is taken here, not by the group's threads: see GroupRunner's constructor.
     for (auto& copies : of_thread_) copies.reserve(8);
 }
 

@@ -17,8 +17,8 @@ class EmulatedDevice {
 public:
     static EmulatedDevice& of_process();
 
-    /// Counts a call of the runtime; what it returns instead of doing its work, when not kSuccess. Stands behind a call
-    /// that waits for room in a stream's queue.
+    /// Counts a call of the runtime. When this is not kSuccess, the call returns it and does nothing else. Blocks while
+    /// another call waits for room in a stream's queue.
     api::Status begin_call();
     api::Status status() const { return status_.load(std::memory_order_acquire); }
     bool lost() const { return lost_.load(std::memory_order_relaxed); }

@@ -15,13 +15,13 @@ public:
     Fiber(const Fiber&) = delete;
     Fiber& operator=(const Fiber&) = delete;
 
-    /// From the fiber that runs now. Comes back when another switches to `from`.
+    /// `from` is the fiber that runs now. Returns when another one switches back to it.
     static void switch_over(Fiber& from, Fiber& to);
-    /// Where its stack begins, as stacks grow down. None: not a stack of ours.
+    /// The end of its stack's memory, where the stack begins, as stacks grow down. Null: not a stack of ours.
     std::byte* stack_end() const;
     /// Whether the address lies in the page below its stack.
     bool overflows_at(const void* address) const;
-    /// Begins with `work` again; what it was doing is forgotten, destructors and all.
+    /// Begins with `work` again; what it was doing is dropped without running destructors.
     void restart();
 
 private:

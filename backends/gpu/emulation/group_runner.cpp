@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint32_t kLanes = 32;
 constexpr std::size_t kSharedAlignment = 16;
 
-/// Not a stack for many that never meet: they would be one thread to ThreadSanitizer.
+/// Whether threads that never meet have fibers of their own: on a shared one they are one thread to ThreadSanitizer.
 #if defined(LFM_EMULATION_TSAN)
 constexpr bool kFiberForEach = true;
 #else
@@ -53,7 +53,8 @@ std::string text_of_group() {
 GroupRunner* GroupRunner::current() { return runner_of_thread; }
 
 GroupRunner::GroupRunner(const std::atomic<bool>& abandoned) : abandoned_(abandoned) {
-    // Threads of the group fill these: memory that one takes and another gives back were a race to ThreadSanitizer.
+    // Threads of the group fill these: memory that one takes and another gives back would be a race to
+    // ThreadSanitizer.
     fibers_.reserve(kMostThreads);
     idle_.reserve(kMostThreads);
 }
@@ -329,7 +330,7 @@ void GroupRunner::pause() {
         leave(End::kFailed);
     }
     if (abandoned_.load(std::memory_order_relaxed)) leave(End::kAbandoned);
-    // Whom it waits for may need this core.
+    // The thread that it waits for may need this core.
     constexpr std::uint32_t kYields = 100;
     if (++n_pauses_ <= kYields)
         std::this_thread::yield();

@@ -32,7 +32,7 @@ public:
     enum class End : std::uint8_t { kDone, kFailed, kTrespassed, kAbandoned };
     /// On the thread that made it. What goes wrong is reported. 1 to 1024 threads.
     End run(const Kernel& kernel, const GroupCounts& groups, const void* push);
-    /// What its threads do before they wait for earlier kernels; the device's memory cannot be touched. All must wait.
+    /// Runs its threads up to await_earlier(), while the device's memory cannot be touched. All must call that.
     End run_until_it_waits(const Kernel& kernel, const GroupCounts& groups, const void* push);
 
     // For the threads of the group.
@@ -48,12 +48,12 @@ public:
     [[noreturn]] void fail_unaligned(const void* from, std::size_t size);
     CopiesUnderWay& copies() { return copies_; }
 
-    // For those who watch them.
+    // For trespass.cpp.
     /// "kernel NAME, group (x, y, z), thread n"
     std::string who_runs() const;
     /// Whether it runs what comes before the wait for earlier kernels.
     bool is_early() const { return early_; }
-    /// None: no thread of a group runs now.
+    /// Null: no thread of a group runs now.
     std::byte* stack_end_of_running() const { return running_ != nullptr ? running_->stack_end() : nullptr; }
     /// The running thread touched what is not there.
     [[noreturn]] void end_by_trespass(const void* address);
@@ -70,18 +70,18 @@ private:
 
     End run_groups(const Kernel& kernel, const GroupCounts& groups, const void* push);
     void run_group();
-    /// Those that stand where they will never go on from begin anew.
+    /// Makes all fibers begin anew, as some stand where they will never be resumed.
     void restart_fibers();
     void add_fiber();
     /// Where a thread of the group begins: the body of a fiber.
     static void work();
-    /// Nothing: all is over.
+    /// The thread that goes on after this one arrived; nothing: the group is done.
     std::optional<std::uint32_t> next_thread(Meeting meeting, const SourcePlace& place);
     std::optional<std::uint32_t> next_warp();
     std::optional<std::uint32_t> begin_round();
     void go_on_with(std::uint32_t thread);
     void go_home();
-    /// Reports it, of the running thread.
+    /// Reports it, with the name of the running thread.
     void note(const std::string& what) const;
     [[noreturn]] void fail_apart(const Arrival& one, const Arrival& other);
     /// Nothing on the thread's stack is destroyed: it must own nothing by now.
@@ -104,7 +104,7 @@ private:
     Fiber* running_ = nullptr;
     std::vector<std::unique_ptr<Fiber>> fibers_;
     std::vector<Fiber*> idle_;
-    std::uint32_t turn_ = 0;              // where each has a fiber: the same thread of another group has another one
+    std::uint32_t turn_ = 0;              // kFiberForEach: the same thread of the next group has another fiber
     Fiber* fiber_of_[kMostThreads] = {};  // none: has not begun, or is over
 
     // A round: each thread of a warp goes on once. A phase: all warps do rounds until they stand at a barrier.
@@ -117,8 +117,8 @@ private:
     std::uint32_t values_[2][kMostThreads];
     const void* shown_[kMostThreads];
 
-    // Memory is seen through barriers and sync_lanes(), not through exchanges. In turns: who comes first to the next
-    // one must not be seen by those who still leave this one.
+    // Memory is seen through barriers and sync_lanes(), not through exchanges. Two of each take turns: what a thread
+    // publishes at the next meeting must not be observed by threads that still leave this one.
     HappensBefore began_, ended_, at_group_[2], at_lanes_[kMostThreads / kWarp][2];
     std::uint8_t group_turn_ = 0, lanes_turn_[kMostThreads / kWarp] = {};
 };

@@ -1,5 +1,5 @@
-// Memory whose neighbourhood must not be touched. Under AddressSanitizer its redzones see to that; else the block ends
-// at unreadable pages, and what alignment leaves over on either side holds a pattern.
+// Memory beside which nothing may be touched. Under AddressSanitizer its redzones see to that; else unreadable pages
+// lie on either side, and what alignment leaves over between holds a pattern.
 #pragma once
 
 #include <cstddef>
@@ -22,7 +22,7 @@ public:
     std::size_t size() const { return size_; }
     /// Whether `address` is in the block, or so near that nothing else can be there.
     bool owns(std::uintptr_t address) const;
-    /// What it alone lies in. Nothing under AddressSanitizer.
+    /// The pages that hold it and nothing else. Empty under AddressSanitizer.
     std::span<std::byte> pages() const;
     /// Whether nothing was written beside it.
     bool intact() const;

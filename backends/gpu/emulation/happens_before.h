@@ -1,6 +1,6 @@
-// For ThreadSanitizer: which of a group's threads has seen what of others. Its fibers follow no order of their own, so
-// that accesses which only the emulation's order keeps apart are races to it, as they are on a device. Files that hold
-// LFM_EMULATION_TSAN are compiled without it: what they do between threads is not the kernel's.
+// For ThreadSanitizer: which of a group's threads has seen what of others. Switches of fibers order nothing for it, so
+// that accesses which only the emulation's order keeps apart are races to it, as they are on a device. Files that are
+// compiled with LFM_EMULATION_TSAN are not instrumented: what they do between threads is not the kernel's.
 #pragma once
 
 #if defined(LFM_EMULATION_TSAN)

@@ -6,7 +6,7 @@
 
 namespace lfm::gpu::emulation {
 
-/// What lets one kernel run at a time on real machines: settings, profilers, sanitizers.
+/// How kernels run one at a time, as settings, profilers and sanitizers cause on real machines.
 enum class Serialising : std::uint8_t {
     kNot,
     kLaunchesBlock,  // a launch returns when its kernel has ended
@@ -33,8 +33,8 @@ struct Machine {
 Machine machine_of_environment();
 
 /// As after a restart of the process: no error stays, no report and no fault is left, counts begin anew, threads run
-/// forward. Allocations and streams that are still there remain theirs who made them; no stream may have something to
-/// do.
+/// forward. Allocations and streams that are still there stay with those who made them; no stream may have work left,
+/// unless the device is lost.
 void reset_machine(const Machine& machine = {});
 
 }  // namespace lfm::gpu::emulation

@@ -108,7 +108,7 @@ void MemoryTable::hide() {
     hide_pages(hidden_);
 }
 
-// Without the table's lock, which one who waits to touch what is hidden may hold.
+// Without the table's lock: a thread that waits to touch hidden memory may hold it.
 void MemoryTable::show() {
     show_pages(hidden_);
     hidden_.clear();

@@ -22,7 +22,7 @@ class MemoryTable {
 public:
     /// As drivers align: 256 bytes. Device memory beyond `most` in all is refused.
     api::Status allocate(void** to, std::size_t size, MemoryKind kind, std::size_t most);
-    /// kIllegalAddress: it was written beside it (reported).
+    /// kIllegalAddress: something wrote beside the allocation (reported).
     api::Status release(void* memory, MemoryKind kind);
     std::size_t allocated() const;
 
@@ -31,11 +31,11 @@ public:
     /// Whether the device reaches this memory of the host.
     bool knows_of_host(const void* memory) const;
 
-    /// Nothing: the range lies within one allocation, or is none of ours.
+    /// What is wrong with the range; nothing when it lies within one allocation, or in memory that is none of ours.
     std::optional<std::string> problem_of(const void* begin, std::size_t size) const;
 
-    /// Until show(), by the same thread, what is allocated on the device cannot be touched: others who do wait until
-    /// then, this thread's kernels trespass. Not under sanitizers.
+    /// Until show(), by the same thread, what is allocated on the device cannot be touched: other threads that do wait
+    /// until then, this thread's kernels trespass. Only where hide_pages() (trespass.h) does something.
     void hide();
     void show();
 

@@ -7,8 +7,8 @@ namespace lfm::gpu::emulation {
 
 enum class Order : std::uint8_t { kForward, kReverse };
 
-/// Of threads, of warps, and of groups; of the process, for launches that begin from now on. At first forward, or what
-/// the environment's LFM_EMULATION_ORDER says: "reverse".
+/// The order of threads, of warps and of groups in all launches of the process that begin from now on. At first
+/// kForward, or kReverse where the environment has LFM_EMULATION_ORDER=reverse.
 void set_order(Order order);
 Order order();
 

@@ -32,14 +32,14 @@ struct Work {
     const void* from = nullptr;
     std::size_t size = 0;
     api::GraphExec graph = nullptr;
-    std::uint64_t order = 0;  // among the works of all streams
+    std::uint64_t order = 0;  // Serialising::kOneQueue: its turn among all streams' work, from 1
 };
 
-/// Turns of works that run in the order of the calls, whatever their stream.
+/// Turns of work that runs in the order of the calls, whatever its stream.
 class OneQueue {
 public:
     std::uint64_t take_turn();
-    /// Blocks until all works before are done.
+    /// Blocks until all earlier turns are finished.
     void await_turn(std::uint64_t order);
     void finish(std::uint64_t order);
 
@@ -55,16 +55,16 @@ private:
 namespace api {
 
 struct StreamState {
-    /// What it takes before a call that adds more blocks, and with it every other call: as many works as a driver's
-    /// queue has room for, more or less. A graph is one.
+    /// How much work it holds before a call that adds more blocks, and with it every other call: about as many launches
+    /// and copies as a driver's queue has room for. A graph counts as one.
     static constexpr std::size_t kMostWaiting = 1000;
 
     StreamState();
     /// Waits for what is left to do.
     ~StreamState();
 
-    /// Collected instead, during a capture. When the device is lost it is dropped sooner or later. Blocks while
-    /// kMostWaiting works are not done.
+    /// During a capture the work is only collected. When the device is lost it is dropped sooner or later. Blocks while
+    /// kMostWaiting of them are not done.
     void enqueue(const emulation::Work& work);
     void wait_until_idle();
     bool idle();
@@ -92,7 +92,7 @@ class Streams {
 public:
     static Streams& of_process();
     Stream create();
-    /// Nothing: there is no such stream.
+    /// Null: there is no such stream.
     std::unique_ptr<StreamState> remove(Stream stream);
     bool has(Stream stream);
     bool any();
@@ -111,7 +111,7 @@ struct GraphState {
 
 struct GraphExecState {
     std::vector<emulation::Work> works;
-    /// Of them one at a time, even from several streams.
+    /// Held while the graph runs: once at a time, even from several streams.
     std::mutex running;
     std::mutex mutex;
     std::condition_variable changed;

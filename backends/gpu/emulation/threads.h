@@ -54,8 +54,8 @@ T read_lane(T value, std::uint32_t from, SourcePlace place = SourcePlace::curren
     return value;
 }
 
-/// Shows something of this thread's to the lanes of its set, and after all have met: what lane `from` shows, there
-/// until the lanes meet again. Many values at the cost of one meeting.
+/// Shows `mine` to the lanes of this thread's set; returns when all have met. Then shown_by_lane() gives what lane
+/// `from` shows, until the lanes meet again. Exchanges many values at the cost of one meeting.
 void show_to_lanes(const void* mine, SourcePlace place);
 const void* shown_by_lane(std::uint32_t from);
 

@@ -24,12 +24,12 @@ constexpr std::size_t kHandlerStack = 64 << 10;
 
 struct sigaction previous {};
 
-// Raised by a turn: odd while pages are hidden.
+// Rises by one when pages are hidden and again when they are shown: odd while they are hidden.
 std::atomic<std::uint64_t> hiding{0};
 constinit thread_local std::uint64_t waited_for = 0;
 
-/// Waits until what is hidden is shown. False: nothing was since this thread waited last, so that it touched something
-/// else.
+/// Waits until what is hidden is shown. False: nothing was hidden since this thread last waited, so it touched
+/// something else.
 bool waits_for_hidden() {
     std::uint64_t turn = hiding.load();
     if (turn == waited_for) return false;
@@ -46,7 +46,7 @@ bool waits_for_hidden() {
 
 void pass_on(int signal, siginfo_t* info, void* context) {
     if ((previous.sa_flags & SA_SIGINFO) != 0) return previous.sa_sigaction(signal, info, context);
-    // Happens again, and is then the system's.
+    // The access happens again, and its signal then goes to the handler that was there before.
     ::sigaction(signal, &previous, nullptr);
 }
 

@@ -1,6 +1,7 @@
 // Threads of kernels that touch memory that is not there: as on a device, their launch ends with an error and the
-// program goes on. AddressSanitizer sees such accesses earlier and says more, so with it the process ends instead, and
-// with ThreadSanitizer, which keeps signals to itself. Then too the kernel and its thread are named.
+// program goes on. Under AddressSanitizer, which sees such accesses earlier and says more, and ThreadSanitizer, which
+// handles signals itself, the process ends instead, and the kernel and its thread are named. On processors other than
+// x86-64 it ends without that.
 #pragma once
 
 #include <cstddef>
@@ -11,8 +12,8 @@
 namespace lfm::gpu::emulation {
 
 /// Pages that nobody may touch for a while: kernels that run up to their wait for earlier kernels
-/// (GroupRunner::is_early) trespass, all others wait until they are shown again. By one thread at a time. Nothing under
-/// sanitizers.
+/// (GroupRunner::is_early) trespass, all others wait until they are shown again. By one thread at a time. Does nothing
+/// under sanitizers and on processors other than x86-64.
 void hide_pages(const std::vector<std::span<std::byte>>& pages);
 void show_pages(const std::vector<std::span<std::byte>>& pages);
 
@@ -25,7 +26,7 @@ public:
     TrespassWatch& operator=(const TrespassWatch&) = delete;
 
 private:
-    // Of the signal's handler: a thread's own may be used up.
+    // The signal handler's: the stack of a thread may be used up.
     std::unique_ptr<std::byte[]> stack_;
 };
 

@@ -14,7 +14,7 @@ struct FoundModule {
 };
 
 /// `backend`: "cuda", "hip"; "emulated32", "emulated64" where tests are built. Looks for lfm-BACKEND.so beside
-/// liblfm_memory.so; opened once and kept, since drivers do not bear to be unloaded. Thread-safe.
+/// liblfm_memory.so; opened once and kept, since drivers cannot be unloaded safely. Thread-safe.
 const FoundModule& find_module(const std::string& backend);
 
 }  // namespace lfm::gpu

@@ -50,7 +50,7 @@ inline constexpr const char* kBackend = "hip";
 inline constexpr const char* kLanguage = "HIP";
 #endif
 
-/// Whether devices are told apart by CUDA's compute capability.
+/// Whether Properties::major and minor are CUDA's compute capability.
 #if defined(LFM_GPU_CUDA)
 inline constexpr bool kNamesCapability = true;
 #else
@@ -59,7 +59,7 @@ inline constexpr bool kNamesCapability = false;
 /// What opening a device takes of its memory beside what is allocated: context, kernels, stacks. Assumed, not measured.
 inline constexpr std::uint64_t kContextBytes = std::uint64_t{384} << 20;
 
-/// What drivers hand out device memory and pinned memory in.
+/// The units in which drivers hand out device memory and pinned memory, bytes.
 inline constexpr std::uint64_t kUnitBytes = needs::gpu::kUnit, kPinnedUnitBytes = needs::gpu::kPinnedUnit;
 
 using Status = LFM_GPU(Error_t);
@@ -75,7 +75,7 @@ inline constexpr Status kOutOfMemory = hipErrorOutOfMemory;
 #endif
 
 inline const char* error_name(Status status) { return LFM_GPU(GetErrorName)(status); }
-/// For refusals that are answered: the next call succeeds again, unless the error is one that stays.
+/// After a refusal that the caller has dealt with: clears it, unless the error is one that stays.
 inline void forget_error() { static_cast<void>(LFM_GPU(GetLastError)()); }
 
 inline Status count_devices(int* n) { return LFM_GPU(GetDeviceCount)(n); }
@@ -83,7 +83,7 @@ inline Status set_device(int index) { return LFM_GPU(SetDevice)(index); }
 inline Status driver_version(int* version) { return LFM_GPU(DriverGetVersion)(version); }
 inline Status runtime_version(int* version) { return LFM_GPU(RuntimeGetVersion)(version); }
 inline Status synchronize_device() { return LFM_GPU(DeviceSynchronize)(); }
-/// Of the present device; makes its context.
+/// Of the current device; creates its context.
 inline Status memory_info(std::size_t* free, std::size_t* total) { return LFM_GPU(MemGetInfo)(free, total); }
 
 inline Status allocate(void** to, std::size_t size) { return LFM_GPU(Malloc)(to, size); }
@@ -102,7 +102,7 @@ inline Status release_pinned(void* memory) { return cudaFreeHost(memory); }
 #else
 inline Status release_pinned(void* memory) { return hipHostFree(memory); }
 #endif
-/// Pins memory of the process for copies from it. `read_only`: memory that may be mapped so, where
+/// Pins memory of the process for copies from it. `read_only`: the memory may be mapped read-only; only where
 /// Properties::pins_read_only.
 inline Status pin(void* memory, std::size_t size, [[maybe_unused]] bool read_only) {
 #if defined(LFM_GPU_CUDA)
@@ -123,7 +123,8 @@ inline Status copy(void* to, const void* from, std::size_t size, Stream stream) 
     return LFM_GPU(MemcpyAsync)(to, from, size, LFM_GPU(MemcpyDefault), stream);
 }
 
-/// Now, and not when it is launched first: that may wait for the device to come to rest, which then waits for the host.
+/// Loads the kernel's code now, not at its first launch: loading may wait until the device is idle, and the device may
+/// be waiting for the host.
 inline Status load(const Kernel& kernel) {
 #if defined(LFM_GPU_CUDA)
     cudaFuncAttributes attributes;
@@ -133,7 +134,7 @@ inline Status load(const Kernel& kernel) {
     return hipFuncGetAttributes(&attributes, kernel.function);
 #endif
 }
-/// How many of the kernel's groups a processor of the present device runs at a time: what its registers, its shared
+/// How many of the kernel's groups a processor of the current device runs at a time: what its registers, its shared
 /// memory and the device allow.
 inline Status groups_at_once(int* n, const Kernel& kernel) {
     return LFM_GPU(OccupancyMaxActiveBlocksPerMultiprocessor)(n, kernel.function, static_cast<int>(kernel.n_threads),
@@ -160,8 +161,8 @@ inline Status launch(const Kernel& kernel, const GroupCounts& groups, const void
     return LFM_GPU(LaunchKernel)(kernel.function, dim3(groups.x, groups.y, groups.z), dim3(kernel.n_threads), arguments,
                                  kernel.shared_bytes, stream);
 }
-/// Whether the kernel's code for the present device was made of code that knows Start::kEarly. PTX of older processors
-/// does not, whatever processor it is compiled for in the end.
+/// Whether the kernel's code for the current device can start early: whether it comes from PTX for compute capability
+/// 9.0 or later. Older PTX cannot, whatever processor it is compiled for in the end.
 inline Status starts_early(bool* does, [[maybe_unused]] const Kernel& kernel) {
     *does = false;
 #if defined(LFM_GPU_CUDA)
@@ -195,7 +196,7 @@ struct Properties {
     int shared_bytes;         // of a group
     int major, minor;         // of CUDA's compute capability
     int integrated;           // shares the host's memory
-    double ticks_per_second;  // of device_ticks() (platform/kernel.h), at least
+    double ticks_per_second;  // of device_ticks() (platform/kernel.h), at most
     int pins_read_only;       // memory that is mapped to be read only can be pinned
 };
 inline Status properties(Properties* to, int index) {
@@ -226,7 +227,7 @@ inline Status properties(Properties* to, int index) {
     return status;
 }
 
-/// Whether kernels may use platform/tiles.h.
+/// Whether kernels may use platform/tiles.h and platform/half_tiles.h.
 inline bool multiplies_tiles([[maybe_unused]] const Properties& properties) {
     return kNamesCapability && properties.major >= 8;
 }
@@ -236,7 +237,7 @@ inline bool multiplies_tiles([[maybe_unused]] const Properties& properties) {
 #undef LFM_GPU
 #endif
 
-/// Where a refusal has no answer: a lost device refuses everything, its end frees all.
+/// For calls whose refusal changes nothing: a lost device refuses everything, and closing it frees all.
 inline void ignore(api::Status) noexcept {}
 
 }  // namespace lfm::gpu

@@ -28,7 +28,7 @@ __device__ inline std::uint16_t half_of_float(float value) { return __half_as_us
 __device__ inline float multiply_add(float a, float b, float c) { return fmaf(a, b, c); }
 /// Nearest integer, ties to even.
 __device__ inline float round_to_even(float value) { return rintf(value); }
-/// Of two 32-bit words side by side, `low` first: the 32 bits from bit `shift` on, up to 32.
+/// Of two 32-bit words side by side, `low` first: the 32 bits from bit `shift` on, which is at most 32.
 __device__ inline std::uint32_t funnel(std::uint32_t low, std::uint32_t high, std::uint32_t shift) {
 #if defined(LFM_GPU_CUDA)
     return __funnelshift_rc(low, high, shift);
@@ -65,7 +65,7 @@ __device__ inline std::int32_t dot4(std::uint32_t a, std::uint32_t b, std::int32
 #endif
 }
 
-/// The same with unsigned bytes of a: below 128 where kUpperTimes is 1.
+/// The same, but the bytes of a are unsigned; below 128 where kUpperTimes is 1.
 __device__ inline std::int32_t dot4_unsigned(std::uint32_t a, std::uint32_t b, std::int32_t sum) {
 #if defined(LFM_GPU_CUDA)
     asm("dp4a.u32.s32 %0, %1, %2, %0;" : "+r"(sum) : "r"(a), "r"(b));
@@ -78,8 +78,8 @@ __device__ inline std::int32_t dot4_unsigned(std::uint32_t a, std::uint32_t b, s
     return sum;
 #endif
 }
-/// What the upper nibbles of bytes are worth as bytes that take the fewest instructions: where bytes may be unsigned
-/// they stay in their place.
+/// By what the upper nibbles of bytes are multiplied when they are taken out with the fewest instructions: where
+/// dot4_unsigned takes all bytes they need not be shifted down.
 #if defined(LFM_GPU_HIP)
 inline constexpr std::int32_t kUpperTimes = 1;
 #else

@@ -1,9 +1,9 @@
-// Copies from device memory to shared memory that pass by the registers: a thread starts them, goes on, and waits for
+// Copies from device memory to shared memory that bypass the registers: a thread starts them, goes on, and waits for
 // its own. What it waited for is seen by the group after sync_group(). Processors without such copies make them at
 // once.
 //
-// In the emulation the place holds 0xff bytes from the start of a copy on, and the copy is made by the wait: who reads
-// too early, or still, reads NaNs.
+// In the emulation the place holds 0xff bytes from the start of a copy on, and the copy is made by the wait: a thread
+// that reads the new values too early, or the old ones too late, reads NaNs.
 #pragma once
 
 #include <cstdint>

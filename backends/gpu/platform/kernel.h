@@ -17,8 +17,8 @@
 
 namespace lfm::gpu {
 
-/// The second of a kernel's bounds, for groups of 256 threads that want so many registers each. CUDA counts groups of a
-/// processor, which has 65536 registers. HIP counts waves of a quarter of one; with two of them no kernel spills.
+/// The second of a kernel's launch bounds, for groups of 256 threads with so many registers for each. CUDA counts
+/// groups of a processor, which has 65536 registers. HIP counts waves of a quarter of one; with two no kernel spills.
 constexpr std::uint32_t groups_with([[maybe_unused]] std::uint32_t registers) {
 #if defined(LFM_GPU_HIP)
     return 2;
@@ -55,12 +55,13 @@ __device__ inline std::uint32_t add_atomically(std::uint32_t* to, std::uint32_t 
 /// What this thread wrote before is seen by all threads of the device before what it writes after; and what it reads
 /// after is no older than what it read before.
 __device__ inline void fence_device() { __threadfence(); }
-/// Adds to a ticket: a number in device memory that says how many have arrived. Returns what was there. Between fences.
+/// Adds to a ticket: a number in device memory that says how many groups have arrived. Returns what was there. Needs
+/// fence_device() before and after it.
 __device__ inline std::uint32_t arrive(std::uint32_t* ticket, std::uint32_t n) { return atomicAdd(ticket, n); }
 
-/// From here on the next kernel of the stream may start, where it is launched so (api::Start::kEarly), as soon as all
-/// groups of this one are here. Not for kernels that wait for something else than kernels before them on their stream:
-/// those that started early would take the room of what they wait for.
+/// From here on the next kernel of the stream may start, if it is launched with Start::kEarly (platform/api.h), as soon
+/// as all groups of this one are here. Not for kernels that wait for anything but the kernels before them on their
+/// stream: those that started early could occupy the processors that the awaited work needs.
 __device__ inline void let_next_start() {
 #if defined(LFM_GPU_CUDA) && __CUDA_ARCH__ >= 900
     asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
@@ -76,14 +77,14 @@ __device__ inline void await_earlier() {
 
 /// What was written before is seen by the host and by other devices before what is written after.
 __device__ inline void fence_system() { __threadfence_system(); }
-/// Of pinned memory that the other side reads or writes at any time.
+/// For flags in pinned memory, which the host may read or write at any time.
 __device__ inline std::uint64_t load_flag(const std::uint64_t* flag) {
     return *static_cast<const volatile std::uint64_t*>(flag);
 }
 __device__ inline void store_flag(std::uint64_t* flag, std::uint64_t value) {
     *static_cast<volatile std::uint64_t*>(flag) = value;
 }
-/// A clock that goes on whatever the device does: api::ticks_per_second().
+/// A clock that runs whatever the device does; api::Properties::ticks_per_second is its rate.
 __device__ inline std::uint64_t device_ticks() {
 #if defined(LFM_GPU_CUDA)
     std::uint64_t nanoseconds;
@@ -93,7 +94,7 @@ __device__ inline std::uint64_t device_ticks() {
     return static_cast<std::uint64_t>(clock64());
 #endif
 }
-/// A thread that asks memory again and again leaves room for others.
+/// For a loop that polls memory: lets other threads run in between.
 __device__ inline void pause() {
 #if defined(LFM_GPU_CUDA)
     __nanosleep(20);
@@ -143,7 +144,7 @@ inline void pause() { emulation::pause(); }
 
 #endif
 
-/// What kernels begin with that have nothing to prefetch.
+/// The first call of kernels that have nothing to prefetch.
 __device__ inline void begin_kernel() {
     let_next_start();
     await_earlier();

@@ -60,7 +60,7 @@ inline void sync_lanes(emulation::SourcePlace place = emulation::SourcePlace::cu
 
 #endif
 
-/// The same for every lane: added in the order of a tree, whatever the warp.
+/// The same for every lane: added in the order of a tree, however wide the warp is.
 __device__ inline float sum_of_lanes(float value) {
     for (std::uint32_t mask = kLanes / 2; mask > 0; mask /= 2) value += lane_xor(value, mask);
     return value;

@@ -8,7 +8,7 @@
 
 namespace lfm::gpu {
 
-/// No shared memory: Shared is void.
+/// `Shared` is the struct that the kernel has in shared memory; void: none.
 template <typename Shared = void, typename Push>
 Kernel make_kernel(const char* name, void (*function)(Push), std::uint32_t n_threads) {
     Kernel kernel{.name = name,

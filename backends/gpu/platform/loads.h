@@ -1,4 +1,4 @@
-// Loads of weights and activations: whole words, read by the way that is kept for what no thread of a kernel writes.
+// Loads of weights and activations: whole words, on the read-only path, for data that no thread of the kernel writes.
 #pragma once
 
 #include <cstddef>
@@ -47,7 +47,7 @@ __device__ inline std::uint32_t load_word(const std::byte* from, std::uint32_t i
     return load<std::uint32_t>(from + 4 * i);
 }
 
-/// Brings the memory around an address nearer, for loads to come.
+/// Fetches the memory around an address into the L2 cache, for later loads; nothing outside CUDA.
 __device__ inline void prefetch(const std::byte* from) {
 #if defined(LFM_GPU_CUDA)
     asm volatile("prefetch.global.L2 [%0];" ::"l"(from));

@@ -1,6 +1,6 @@
-// Shared memory by its own short addresses, which spares the arithmetic on pointers, and matrices of 8 rows of 16 bytes
-// from there to the lanes that multiply them (platform/tiles.h): four at a time by the processor's instruction where
-// there is one (PTX ISA, ldmatrix). Row r of each goes to lanes 4 r … 4 r + 3, a word to each.
+// Shared memory by its own 32-bit addresses, which saves arithmetic on 64-bit pointers; and loads of matrices of 8 rows
+// of 16 bytes from there to the lanes that multiply them (platform/tiles.h): four at a time by the processor's
+// instruction where there is one (PTX ISA, ldmatrix). Row r of each goes to lanes 4 r … 4 r + 3, a word to each.
 #pragma once
 
 #include <cstdint>
@@ -19,7 +19,7 @@ __device__ inline std::uint32_t kept(std::uint32_t value) {
     return value;
 }
 
-/// Keeps the compiler from beginning what follows too early. The lanes of a set come by together.
+/// Keeps the compiler from moving later loads to before this call. All lanes of a set call it together.
 __device__ inline void load_no_earlier() {
 #if defined(LFM_GPU_CUDA)
     __syncwarp();
@@ -94,7 +94,7 @@ __device__ inline void store_shared(SharedPlace to, const T& value) {
 }
 
 /// Where the rows of four matrices lie: row r of matrix m at rows(8 * m + r) bytes behind a place that is a multiple of
-/// 64. The eight rows of a matrix are read at once: without conflicts where their places differ modulo 128.
+/// 64. The eight rows of a matrix are read at once: without bank conflicts where their places differ modulo 128.
 template <typename Rows>
 struct MatrixPlaces {
     __device__ explicit MatrixPlaces(const Rows& rows_of) : rows(rows_of), mine(kept(rows_of(lane()))) {}
@@ -102,13 +102,13 @@ struct MatrixPlaces {
     std::uint32_t mine;
 };
 
-/// Behind one place: this lane's row, or where they all are.
+/// The same rows behind one place: with ldmatrix the address of this lane's row, else the places of all rows.
 template <typename Rows>
 struct MatrixRows {
 #if defined(LFM_GPU_CUDA)
     __device__ MatrixRows(SharedPlace place, const MatrixPlaces<Rows>& of_lanes)
         : address((place + of_lanes.mine).at) {}
-    /// Turns bits of all places over, those below 64.
+    /// Flips these bits of all places; below 64.
     __device__ void change(std::uint32_t bits) { address ^= bits; }
 
     std::uint32_t address;
@@ -122,7 +122,7 @@ struct MatrixRows {
 #endif
 };
 
-/// to[m] = this lane's word of matrix m, `bytes` behind those.
+/// to[m] = this lane's word of matrix m, `bytes` bytes behind those rows.
 template <typename Rows>
 __device__ inline void load_matrices(std::uint32_t (&to)[4], const MatrixRows<Rows>& rows, std::uint32_t bytes) {
 #if defined(LFM_GPU_CUDA)

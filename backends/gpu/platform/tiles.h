@@ -1,6 +1,6 @@
 // Products of small matrices of signed bytes, or of numbers of 16 bits, by the 32 lanes of a set together: the
 // processor's instruction where DeviceTraits::multiplies_tiles says that there is one; in the emulation plain loops
-// over what the lanes hold. half_tiles.h has those that attention takes.
+// over what the lanes hold. half_tiles.h has the products that attention uses.
 //
 // Which lane holds what is fixed by NVIDIA's manual (PTX ISA, warp-level matrix instructions: matrix fragments for
 // mma.m16n8k16 and mma.m16n8k32 of integers, and for mma.m16n8k16 of halves). With g = lane / 4 and t = lane % 4, and a
@@ -17,7 +17,7 @@
 
 namespace lfm::gpu {
 
-// Processors that have no such instructions have no such products: nothing calls them there.
+// On processors without such instructions the functions below do nothing: nothing calls them there.
 
 /// Whether any processor of the language has them.
 #if defined(LFM_GPU_HIP)
@@ -28,8 +28,8 @@ inline constexpr bool kHasTiles = true;
 
 #if !defined(LFM_GPU_CUDA) && !defined(LFM_GPU_HIP)
 
-/// Products of each of some As with each of some Bs, by looking at what other lanes hold: product(a, b, sum) of units,
-/// A and B n units wide. All at the cost of one meeting.
+/// sums[i][j] += A[i] · B[j], by reading what other lanes hold: product(a, b, sum) adds the product of two units. A is
+/// n units wide, B n units high. The lanes meet twice, however many products there are.
 template <std::uint32_t n, typename Unit, typename Sum, std::size_t n_a, std::size_t n_b, typename Product>
 void multiply_by_looking(Sum (&sums)[n_a][n_b][4], const Unit (&a)[n_a][n / 2], const Unit (&b)[n_b][n / 4],
                          const Product& product, emulation::SourcePlace place = emulation::SourcePlace::current()) {
@@ -132,10 +132,10 @@ __device__ inline void multiply_all_bytes([[maybe_unused]] std::int32_t (&sums)[
 #endif
 }
 
-/// How 16 bits are a number: a half, or the upper half of an f32 ("BF16").
+/// How 16 bits encode a number: as a half, or as the upper half of an f32 ("BF16").
 enum class SixteenBits : std::uint8_t { kHalf, kUpper };
 
-/// Two numbers to two of 16 bits each, to the nearest, ties to even; `low` in the low ones.
+/// Rounds two numbers to 16 bits each, to nearest, ties to even; `low` goes to the low 16 bits.
 template <SixteenBits kind>
 __device__ inline std::uint32_t two_of(float low, float high) {
     std::uint32_t two = 0;
