@@ -40,7 +40,7 @@ const std::map<std::string, std::set<std::string>> kRooms{
     {"backends/device", {"backends", "backends/needs"}},
     {"backends/cpu", {"backends"}},
     {"backends/cpu/operations", {"backends", "backends/needs", "backends/cpu/kernels"}},
-    {"backends/cpu/kernels", {}},
+    {"backends/cpu/kernels", {"backends/needs"}},
     {"backends/gpu", {"backends", "backends/needs", "backends/device"}},
     {"backends/gpu/loader", {"backends", "backends/gpu"}},
     {"backends/gpu/operations",
@@ -49,7 +49,7 @@ const std::map<std::string, std::set<std::string>> kRooms{
     {"backends/gpu/platform", {"backends/needs", "backends/gpu/emulation"}},
     {"backends/gpu/emulation", {"backends/needs", "backends/gpu/platform"}},
     {"backends/vulkan", {"backends", "backends/needs", "backends/device"}},
-    {"backends/sim", {"backends", "backends/cpu", "backends/cpu/kernels"}},
+    {"backends/sim", {"backends", "backends/needs", "backends/cpu", "backends/cpu/kernels"}},
 
     {"runtime/machine", {}},
     {"runtime/text", {}},

@@ -86,7 +86,10 @@ TEST(LfmBench, SequencesShareSteps) {
         EXPECT_NE(table.out.find(column), std::string::npos) << column;
     EXPECT_NE(table.out.find("|    3 |      42 |"), std::string::npos) << "three times 2 + 8 + 4\n" << table.out;
     // On a simulated device, whose time they share.
-    const auto simulated = rows_of(on_sim(kSplit, "40MiB", {"-p", "8", "-n", "4", "-r", "1", "-np", "1,4"}));
+    Words shared{"--shape", kSplit, "--backend", "sim", "--profile", kProfile, "-p",
+                 "8",       "-n",   "4",         "-r",  "1",         "-np",    "1,4"};
+    shared.insert(shared.end(), {"--vram-budget", least_budget_and(command(shared), 9)});
+    const auto simulated = rows_of(shared);
     ASSERT_EQ(simulated.size(), 4u);
     EXPECT_GT(number(simulated[3], "avg_ts"), 1.5 * number(simulated[1], "avg_ts"));
 }
