@@ -114,7 +114,7 @@ private:
     std::atomic<bool> stop_{false};
     std::list<Active> active_;
     std::uint64_t n_lost_ = 0;
-    double virtual_seconds_ = 0;
+    std::atomic<double> virtual_seconds_{0};  // of a simulated machine's steps
 
     mutable std::mutex mutex_;  // of what follows
     std::condition_variable changed_;
