@@ -1,4 +1,4 @@
-// The CPU as a device: programs are recorded operations, replayed by the threads of the present oneTBB arena.
+// The CPU as a device: programs are recorded operations, replayed by the threads of the current oneTBB arena.
 #pragma once
 
 #include <memory>
@@ -16,7 +16,7 @@ struct CpuOptions {
     DeviceId self = kHost;  // whose experts it computes
 };
 
-/// `ledger` outlives the backend. The backend runs one program at a time, on the thread that submits it and its arena.
+/// `ledger` must outlive the backend, which runs one program at a time: on the thread that submits it and its arena.
 /// With ExpertSet::kStaged it computes the staged experts, else those of `self` that are not staged.
 std::unique_ptr<Backend> make_cpu_backend(const CpuOptions& options, Ledger& ledger);
 

@@ -69,7 +69,8 @@ void CopyLane::carry(const CopyJob& job, const std::atomic<bool>& stop) {
     }
     staging_->upload(transfers_, std::nullopt, job.workers);
     staging_->finish();
-    // On the queue that computes the host signals: at the end it must be able to open the timeline past it.
+    // Copies that share the queue that computes are signalled by the host: so Timelines::open may go past them at the
+    // end.
     if (job.point > 0 && !stop) copy.signal(job.point);
 }
 

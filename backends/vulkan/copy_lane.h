@@ -21,10 +21,10 @@ public:
 
     /// As Device::copy. Throws Error{kUsage} for addresses outside the device's blocks.
     Point copy(std::span<const CopyRegion> regions, std::span<const Point> waits);
-    /// As Device's; both block.
+    /// As Device::upload_with and Device::download; both block.
     void upload(std::span<const CopyRegion> regions, const Workers& workers);
     void download(std::span<std::byte> to, const std::byte* from);
-    /// Memory that later copies read without staging; only where they have any.
+    /// Host memory that later copies read without staging; used only where registers_memory().
     HostImports& imports() { return imports_; }
     bool registers_memory() const { return staging_ != nullptr && gpu_.facts().import_alignment > 0; }
     /// Ends the thread; what it had not begun stays undone.

@@ -66,7 +66,7 @@ bool choose_queues(GpuFacts& facts) {
     constexpr VkQueueFlags kWorks = VK_QUEUE_COMPUTE_BIT | VK_QUEUE_GRAPHICS_BIT;
     std::optional<std::uint32_t> other;
     for (std::uint32_t i = 0; i < n; ++i) {
-        // Families that compute can copy too, said or not.
+        // Families that compute or draw can copy too, whether or not they set the flag for it.
         if (i == facts.compute.family || (families[i].queueFlags & (kWorks | VK_QUEUE_TRANSFER_BIT)) == 0) continue;
         if (!other || (families[i].queueFlags & kWorks) == 0) other = i;
     }
@@ -84,7 +84,7 @@ Bytes own_memory(const GpuFacts& facts) {
     return sum;
 }
 
-/// Whether buffers that are copied from can lie in memory of the host's.
+/// Whether buffers that are copied from can lie in host memory.
 bool imports_host_memory(VkPhysicalDevice device) {
     if (!has_extension(device, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME)) return false;
     const VkPhysicalDeviceExternalBufferInfo info{.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_EXTERNAL_BUFFER_INFO,
@@ -114,7 +114,7 @@ void read_limits(GpuFacts& facts, std::string& missing) {
     facts.info.driver = std::string(v12.driverName) + " " + v12.driverInfo;
     facts.subgroup_size = v11.subgroupSize;
     facts.shared_memory = all.properties.limits.maxComputeSharedMemorySize;
-    // Half of the spare bytes that memory.cpp adds would do; sizes are rounded up by drivers.
+    // Leaves room for the spare bytes that memory.cpp adds, and for drivers that round sizes up.
     const VkDeviceSize largest = std::min(v11.maxMemoryAllocationSize, buffers.maxBufferSize);
     facts.largest_block = Bytes{largest - std::min<VkDeviceSize>(largest, 1 << 16)};
     facts.import_alignment = imports.minImportedHostPointerAlignment;

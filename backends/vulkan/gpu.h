@@ -1,4 +1,4 @@
-// A device of the machine: what it offers, which of its queues work and copy, and the logical device.
+// A device of the machine: what it offers, which of its queues compute and copy, and the logical device.
 #pragma once
 
 #include <volk.h>
@@ -30,8 +30,8 @@ struct GpuFacts {
     Bytes largest_block;
     QueuePlace compute;
     std::optional<QueuePlace> copy;      // a queue beside the one that computes
-    std::uint64_t import_alignment = 0;  // of host memory that its copies can read; 0: none can
-    bool tells_free = false;             // how much of its memory is left, with what others hold
+    std::uint64_t import_alignment = 0;  // of host memory that its copies can read; 0: they can read none
+    bool tells_free = false;             // the driver says how much memory other processes leave
 };
 GpuFacts read_facts(VkPhysicalDevice device, std::uint32_t index);
 
@@ -53,7 +53,7 @@ public:
     void submit_copy(const VkSubmitInfo& batch);
     /// The queue that copies: one of its own, or the one that computes.
     QueuePlace copy_place() const { return facts_.copy.value_or(facts_.compute); }
-    /// Blocks until the queue that copies has nothing left to do; only where it has a queue of its own. For the end.
+    /// Blocks until the queue that copies has nothing left to do. Does nothing where copies have no queue of their own.
     void drain_copies() noexcept;
 
 private:

@@ -1,4 +1,4 @@
-// How the driver's answers are read: what is a lack of memory, and what the end of the device.
+// How the driver's results become errors: which mean a lack of memory, and which the loss of the device.
 #pragma once
 
 #include <volk.h>
@@ -19,13 +19,14 @@ class Health : public DeviceHealth {
 public:
     Health() : DeviceHealth("Vulkan device") {}
     /// For calls that hand work to the device or wait for it: whatever they refuse, the device's state is unknown
-    /// after, so any failure counts as its loss.
+    /// after, so any failure counts as its loss. Throws Error{kDeviceLost}.
     void check(VkResult result, std::string_view call) {
         if (result < VK_SUCCESS) fail(said(call, result));
     }
 };
 
-/// For calls that create something: a refusal is a lack of memory.
+/// For calls that create something. Throws Error{kShortfall} for a lack of memory, Error{kDeviceLost}, or
+/// Error{kUsage} for any other refusal.
 inline void require_created(VkResult result, std::string_view call) {
     if (result == VK_SUCCESS) return;
     const auto code = result == VK_ERROR_DEVICE_LOST ? ErrorCode::kDeviceLost

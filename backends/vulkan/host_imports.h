@@ -30,15 +30,15 @@ public:
         std::uint64_t handle = 0;
         Bytes bytes;
     };
-    /// Whole pages only. What the driver refuses stays as it is: no error.
+    /// Imports whole pages only. Chunks that the driver refuses are left out: no error.
     Added add(std::span<const std::byte> memory);
-    /// Found no more. In use: the device keeps it until it is closed.
+    /// `find` no longer finds it. When it is in use, its buffers are kept until the device is closed.
     void remove(std::uint64_t handle, bool in_use) noexcept;
 
     struct Part {
         VkBuffer buffer = VK_NULL_HANDLE;  // null: not imported
         VkDeviceSize offset = 0;
-        std::size_t size = 0;  // that the above holds for
+        std::size_t size = 0;  // bytes that the above holds for
     };
     Part find(const std::byte* memory, std::size_t size) const;
 

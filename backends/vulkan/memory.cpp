@@ -11,7 +11,7 @@ namespace lfm::vulkan {
 namespace {
 
 constexpr std::size_t kAlignment = 256;
-static_assert(Memory::kSpare == kAlignment);  // drivers' addresses are multiples of 16
+static_assert(Memory::kSpare == kAlignment);  // drivers' addresses are multiples of 16: so many bytes remain
 
 constexpr VkMemoryPropertyFlags kOwn = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
 constexpr VkMemoryPropertyFlags kMapped = VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
@@ -42,7 +42,7 @@ std::optional<std::uint32_t> Memory::type_for(const GpuFacts& facts, MemoryUse u
             const VkMemoryPropertyFlags flags = facts.memory.memoryTypes[i].propertyFlags;
             if ((allowed >> i & 1) == 0 || (flags & wish) != wish) continue;
             if ((flags & (VK_MEMORY_PROPERTY_LAZILY_ALLOCATED_BIT | VK_MEMORY_PROPERTY_PROTECTED_BIT)) != 0) continue;
-            // Shared memory lies on the host's side where there are two.
+            // Shared memory is taken on the host's side where types of both sides suit.
             if (use == MemoryUse::kShared && !shares && (flags & kOwn) != 0 && found) continue;
             if (!found || (use == MemoryUse::kShared && !shares && (flags & kOwn) == 0)) found = i;
         }

@@ -19,7 +19,7 @@
 
 namespace lfm::vulkan {
 
-/// Which memory suits: seen from the host, by how it is used.
+/// Who uses the memory, and how: this decides which memory type is chosen.
 enum class MemoryUse : std::uint8_t {
     kDevice,   // the device's own; mapped where it is the host's memory anyway
     kShared,   // both read and write it
@@ -35,7 +35,7 @@ struct BufferPart {
 
 class Memory {
 public:
-    /// More than is asked for in every block: room to align the address, of which at least 16 bytes remain at the end.
+    /// Bytes by which a block is larger than asked for: room to align its address; at least 16 remain at its end.
     static constexpr std::size_t kSpare = needs::vulkan::kSpare;
 
     Memory(Gpu& gpu, Ledger& ledger, DeviceId id, Bytes budget)
@@ -47,9 +47,9 @@ public:
     ~Memory();
 
     /// 256-byte aligned, with at least 16 bytes after its end that may be read. The handle is the address.
-    /// Throws Error{kShortfall}.
+    /// Throws Error{kShortfall} when the budget or the driver refuses it.
     DeviceBlock::Place allocate(MemoryUse use, Purpose purpose, std::size_t size);
-    /// Now, or when `sweep` is called later: work that is under way may still use it.
+    /// Frees the block: now or, when work that is under way may still use it, at the next `sweep`.
     void release(const DeviceBlock::Place& place, bool in_use) noexcept;
     /// Frees what was released while in use. Nothing may be under way.
     void sweep() noexcept;
@@ -64,7 +64,7 @@ public:
 
     Bytes allocated() const;
     Bytes peak() const;
-    /// Less than configured while others hold memory that this process would need for it.
+    /// As configured, or less while other processes hold so much memory that the rest does not suffice.
     Bytes budget() const;
     /// Once a step: asks the driver what is left, when it is time to.
     void look_for_others();

@@ -45,7 +45,7 @@ VkPipeline Pipelines::make(const Kernel& kernel) {
     VkShaderModule module = VK_NULL_HANDLE;
     require_created(vkCreateShaderModule(gpu_.handle(), &module_info, nullptr, &module), "vkCreateShaderModule");
 
-    // The kernel's own, and the one of the whole device; shaders without it ignore it.
+    // The kernel's constants, and the one that the whole device shares; shaders that do not declare it ignore it.
     constexpr std::size_t kMost = Kernel::kMaxConstants + 1;
     std::array<std::uint32_t, kMost> values{};
     std::array<VkSpecializationMapEntry, kMost> entries;

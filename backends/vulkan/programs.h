@@ -31,7 +31,8 @@ public:
 
     /// As Device::begin_step.
     void begin_step();
-    /// What replays the program in the present step. Throws Error{kUsage} when there is none.
+    /// What replays the program in the present step. Throws Error{kUsage} for an unknown program,
+    /// Error{kShortfall} when there was no memory to record it anew.
     VkCommandBuffer commands(ProgramId program) const;
 
 private:

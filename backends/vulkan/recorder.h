@@ -38,14 +38,14 @@ inline std::uint64_t address_of(const void* pointer) { return reinterpret_cast<s
 
 /// What operations may want to know of the device.
 struct DeviceTraits {
-    std::uint32_t subgroup_size = 0;  // of every shader; of the subgroup operations, basic and arithmetic exist
+    std::uint32_t subgroup_size = 0;  // the same in every shader; basic and arithmetic subgroup operations exist
     std::uint32_t shared_memory = 0;  // bytes a group may use
     DeviceId self;                    // whose experts it computes
     ActivationKind activations = ActivationKind::kQuantised;
 };
 
-/// Records one program for one class of step. Between operations the device places a barrier; within an operation its
-/// lowering does.
+/// Records one program for one class of step. `Programs` places a barrier between operations; within an operation, its
+/// `lower` does.
 class Recorder {
 public:
     struct Parts {
@@ -87,7 +87,7 @@ public:
 private:
     Parts parts_;
     bool has_dispatched_ = false;
-    bool barrier_due_ = false;  // placed before the next dispatch, so that one after another makes one
+    bool barrier_due_ = false;  // placed before the next dispatch, so that consecutive calls make one barrier
 };
 
 }  // namespace lfm::vulkan

@@ -25,7 +25,8 @@ struct Transfer {
     std::size_t size = 0;
 };
 
-/// Used by one thread. Every function throws Error{kDeviceLost}, and stops early once `stop` is true.
+/// Used by one thread, except last(). Every other function throws Error{kDeviceLost}, and stops early once `stop` is
+/// true.
 class Staging {
 public:
     static constexpr std::size_t kHalfBytes = std::size_t{4} << 20;
@@ -46,7 +47,7 @@ public:
     void download(std::span<const Transfer> transfers, Signal written);
     /// Blocks until everything handed over is done.
     void finish();
-    /// Reached when the transfers so far are: what reads uploaded bytes waits for it.
+    /// Reached when all transfers so far are done: work that reads uploaded bytes waits for it. From any thread.
     Signal last() const { return {copied_.handle(), value_.load(std::memory_order_acquire)}; }
 
 private:

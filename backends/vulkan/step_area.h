@@ -1,4 +1,4 @@
-// What shaders read of a step: StepParams and changed expert tables, copied where the device reads them.
+// What shaders read of a step: StepParams and changed expert tables, copied to where the device reads them.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,8 @@ public:
     /// Of the step last filled in.
     StepClass step_class() const { return class_of(header_); }
 
-    /// Where the group counts of a grid lie: a VkDispatchIndirectCommand. The same grid has the same place.
+    /// Where the group counts of a grid lie: a VkDispatchIndirectCommand. The same grid has the same place. Throws
+    /// Error{kUnsupportedModel} for more grids than there is room for.
     BufferPart place_of(const Grid& grid);
     /// Copies StepParams; nothing may be running. Throws Error{kUsage} when the step is larger than the limits.
     void fill();

@@ -19,9 +19,10 @@ class Submissions {
 public:
     Submissions(Gpu& gpu, Timelines& timelines);
 
-    /// The point of the compute timeline that the commands reach. Throws Error{kUsage} when they wait for a later one.
+    /// Returns the point of the compute timeline that the commands reach. Throws Error{kUsage} when `waits` has a later
+    /// point of that timeline.
     Point add(VkCommandBuffer commands, std::span<const Point> waits);
-    /// Hands all over; work waits for `uploaded` first. Throws Error{kDeviceLost}.
+    /// Submits all that was added; the first batch waits for `uploaded` too. Throws Error{kDeviceLost}.
     void flush(std::optional<Staging::Signal> uploaded);
 
 private:

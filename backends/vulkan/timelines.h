@@ -34,7 +34,7 @@ public:
     void signal(std::uint64_t value);
 
 private:
-    /// Waits for a while; whether the value is reached.
+    /// Both wait for a while and return whether the value is reached.
     bool wait_for_host(std::uint64_t value);
     bool wait_for_device(std::uint64_t value);
 
@@ -55,15 +55,16 @@ public:
 
     TimelineSemaphore& of(Timeline timeline) { return semaphores_[static_cast<std::size_t>(timeline)]; }
     std::uint64_t last(Timeline timeline) const { return slot(timeline).load(std::memory_order_acquire); }
-    /// The next point of a lane; one thread at a time for each.
+    /// Takes the timeline's next point; one thread at a time for each timeline.
     std::uint64_t advance(Timeline timeline) {
         return last_[static_cast<std::size_t>(timeline)].fetch_add(1, std::memory_order_acq_rel) + 1;
     }
     /// Whether everything up to the last point is reached.
     bool settled(Timeline timeline) { return of(timeline).value() >= last(timeline); }
-    /// The host's next point.
+    /// Signals the host's next point.
     void signal_host();
-    /// For the end: reaches far beyond every point anyone may wait for. Signals of the device must not follow.
+    /// For the destructor: signals a value far beyond every point that is waited for. The device must not signal the
+    /// timeline afterwards.
     void open(Timeline timeline) noexcept;
 
 private:

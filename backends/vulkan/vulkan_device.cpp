@@ -51,7 +51,7 @@ public:
           registers_memory_(options.registers_memory && copies_.registers_memory()) {}
 
     ~VulkanDevice() override {
-        // Work that still waits for the host or for copies goes on, so that the device comes to rest.
+        // Work that still waits for the host or for copies must go on, so that the device comes to rest.
         copies_.stop();
         gpu_.drain_copies();
         timelines_.open(Timeline::kCopy);

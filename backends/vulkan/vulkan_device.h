@@ -1,4 +1,4 @@
-// Any GPU with a Vulkan 1.2 driver as a device. The driver's library is looked for when first asked.
+// Any GPU with a Vulkan 1.2 driver as a device. The driver's library is loaded at the first call.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ struct VulkanInfo {
     std::string name;
     GpuKind kind = GpuKind::kOther;
     Bytes memory;               // its own; on integrated devices what they may take of the host's
-    std::optional<Bytes> free;  // of it, with what others hold now; nothing: the driver does not tell
-    Bytes context;              // that opening it allocates
+    std::optional<Bytes> free;  // how much of it is free now; nothing: the driver does not tell
+    Bytes context;              // what opening the device allocates
     std::string driver;         // name and version
     std::string why_unusable;   // what it lacks; empty: usable
 };
@@ -52,7 +52,7 @@ struct VulkanOptions {
     std::function<void(std::string_view)> report;  // gets the layer's errors and warnings, on any thread
 };
 
-/// Throws Error{kUsage} when there is no such device, or it or the validation layer lacks something (named);
+/// Throws Error{kUsage} when there is no such device, it lacks something (named), or the validation layer is missing;
 /// Error{kShortfall} when the budget is too small for the device's own needs. `ledger` outlives the device.
 std::unique_ptr<Device> make_vulkan_device(const VulkanOptions& options, Ledger& ledger);
 

@@ -90,7 +90,7 @@ struct ScaleAndMin {
     int scale, min;
 };
 
-/// The k-th six-bit pair of Q4_K and Q5_K.
+/// The k-th six-bit scale and minimum of Q4_K and Q5_K.
 ScaleAndMin q45_scale(const std::uint8_t* scales, int k) {
     if (k < 4) return {scales[k] & 63, scales[k + 4] & 63};
     return {low(scales[k + 4]) | scales[k - 4] >> 6 << 4, high(scales[k + 4]) | scales[k] >> 6 << 4};
@@ -170,7 +170,7 @@ template <class Block>
 void each_block(const std::byte* blocks, std::size_t n, std::size_t block_size, float* x) {
     for (std::size_t i = 0; i < n; i += block_size, blocks += sizeof(Block)) {
         Block block;
-        std::memcpy(&block, blocks, sizeof block);  // mapped files align tensors, not blocks
+        std::memcpy(&block, blocks, sizeof block);  // may be unaligned
         weights_of(block, x + i);
     }
 }

@@ -81,7 +81,7 @@ private:
 
     static void store(float* to, Vector v) { __builtin_memcpy(to, &v, sizeof v); }
 
-    /// `n` columns from byte `at` of each row on, filled up with zeros to a whole vector.
+    /// `n` columns of each row from byte `at` on, with zeros up to a whole vector.
     static void unpack(const RowGroup<kPanelRows>& rows, std::size_t at, std::uint32_t n, Panel& panel) {
         for (std::uint32_t row = 0; row < kPanelRows; ++row) {
             const std::byte* w = rows.row[row] + at;

@@ -1,5 +1,5 @@
 // The inner loops of the CPU backend, one table per instruction set. Operations (../operations) cut the work into
-// pieces and call through the table; nothing above this line knows an instruction set. Kernels neither allocate nor
+// pieces and call through the table; they know no instruction set. Kernels neither allocate nor
 // start threads, and each output depends on its own row and token alone, so that cutting the work differently changes
 // no bit.
 #pragma once
@@ -26,16 +26,16 @@ struct ActivationBlock {
     std::int16_t sum[2];  // of q[0..15] and of q[16..31]
 };
 
-/// Blocks from one row of n activations to the next. Odd: rows that lie a power of two apart share a few lines of a
-/// cache, and a tile of tokens does not fit them.
+/// Blocks from one row of n activations to the next. Odd: rows a power of two apart fall into few sets of a cache,
+/// which cannot hold a tile of tokens.
 [[gnu::always_inline]] inline constexpr std::size_t activation_stride(std::size_t n) {
     return n / ActivationBlock::kSize | 1;
 }
 
-/// For fewer tokens weights are not unpacked: that costs as much as three of them.
+/// For fewer tokens weights are not unpacked: that costs as much as multiplying them by three tokens.
 inline constexpr std::uint32_t kFewestUnpacked = 4;
 
-/// y[t, r] = Σ_i w[r, i] · x[rows[t], i] for the n_rows weight rows from `weights` on and n_tokens tokens.
+/// y[t, r] = Σ_i w[r, i] · x[x_rows[t], i] for the n_rows weight rows from `weights` on and n_tokens tokens.
 /// Sums in f32 (the exact table: f64); integer products inside a block of 32 are exact.
 struct MatmulTile {
     const std::byte* weights = nullptr;  // first row, in file blocks; rows lie row_bytes apart; unaligned
@@ -84,7 +84,7 @@ inline constexpr std::uint32_t kMaxHeadDim = 256;
 struct Kernels {
     std::string_view name;
     std::array<MatmulKernel, kTypeIds> matmul{};  // indexed by the type's id; every supported type has one
-    /// One row; n is a multiple of 32; to[n / 32].
+    /// One row of n values, a multiple of 32, to n / 32 blocks.
     void (*quantise)(const float* x, std::size_t n, ActivationBlock* to) = nullptr;
     /// y[i] = silu(gate[i]) · up[i]; y may be gate.
     void (*swiglu)(const float* gate, const float* up, float* y, std::size_t n) = nullptr;
@@ -103,7 +103,7 @@ const Kernels* avx512_kernels();
 const Kernels* neon_kernels();
 /// The fastest of them here.
 const Kernels& best_kernels();
-/// Every table that can run here, for tests and `--kernels`.
+/// Every table that can run here, from the slowest to the fastest, for tests and `--kernels`.
 std::span<const Kernels* const> available_kernels();
 
 /// x[0..n) = the values of n weights in `blocks`; n is a multiple of the block size. Any type. Plain loops.

@@ -10,19 +10,19 @@
 //     static constexpr std::uint32_t kLanes, kGroups;      // rows of a vector; vectors that share an activation
 //     static constexpr std::size_t kColumns, kBlockBytes;  // of a weight block
 //     struct Panel;                                        // kLanes rows × 256 columns
-//     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);  // may lack
+//     static void dot(const RowGroup<kLanes>&, const ActivationBlock* x, std::uint32_t n_in, float* y);  // optional
 //     static void unpack(const RowGroup<kLanes>&, std::size_t at, std::uint32_t n_blocks, Panel&);
 //     static void multiply(const Panel (&)[kGroups], std::uint32_t block, const TokenTile&, TileSums<kLanes>* sums);
-// or, if the last factor of all serves a whole panel (BlockPlace):
+// or, where a factor is common to a row's whole panel and is applied last (BlockPlace):
 //     template <BlockPlace> static void multiply(…, TileSums<kLanes>* panel_sums, TileSums<kLanes>* sums);
 #pragma once
 
 #include "backends/cpu/kernels/kernels.h"
 
 namespace lfm::cpu {
-namespace {  // each instruction set its own copy: none can win at link time
+namespace {  // a copy per instruction set: a linker would keep one for all
 
-/// Neighbouring rows; past the last row the last one is repeated, and not stored.
+/// Neighbouring rows; past the last row that one is repeated, and its results are not stored.
 template <std::uint32_t kLanes>
 struct RowGroup {
     const std::byte* row[kLanes];
@@ -35,19 +35,19 @@ struct RowGroup {
         for (std::uint32_t r = 0; r < kLanes; ++r) row[r] = tile.weights + (first + (r < n ? r : n - 1)) * stride;
     }
 
-    /// Many rows at a time look like many streams, which hardware does not follow. The next group lies right behind
-    /// this one. `at` bytes of each row are done, `bytes` more are next: one of `n_parts` of these, as a burst of lines
-    /// waits for itself.
+    /// Prefetches as much of the next group, which lies right behind this one, as a step reads of this one: hardware
+    /// does not follow so many streams. `at` bytes of each row are done, the step reads `bytes` more of each. Only part
+    /// `part` of `n_parts` is fetched, as lines in a burst wait for one another.
     void prefetch_next_group(std::size_t at, std::size_t bytes, std::uint32_t part = 0,
                              std::uint32_t n_parts = 1) const {
         const std::byte* next = row[0] + kLanes * (stride + at);
         const std::size_t n_lines = (kLanes * bytes + 63) / 64;
         for (std::size_t i = n_lines * part / n_parts; i < n_lines * (part + 1) / n_parts; ++i)
             __builtin_prefetch(next + 64 * i);
-        __asm__ volatile("");  // A compiler would gather the parts.
+        __asm__ volatile("");  // A compiler would join the parts into a burst.
     }
 
-    /// Looks up the next group's addresses all at once, so that the page walks overlap.
+    /// Touches all pages of the next group at once, so that the page walks overlap.
     void touch_next_pages() const {
         constexpr std::size_t kPage = 4096;
         const std::byte* next = row[0] + kLanes * stride;
@@ -69,7 +69,8 @@ struct TokenTile {
     std::size_t stride;            // to the next token
     std::uint32_t n;
 
-    /// step(its block, token) for each. Fetches the next panel's block meanwhile, which lies behind this panel's.
+    /// step(activations, t) for each token t, with its block `block` of the panel. Prefetches its block of the next
+    /// panel.
     template <class Step>
     [[gnu::always_inline]] void each(std::uint32_t block, const Step& step) const {
         const ActivationBlock* at = first + block;
@@ -80,14 +81,14 @@ struct TokenTile {
     }
 };
 
-/// Of one group of rows: [token][row].
+/// Sums of one group of rows: [token][row].
 template <std::uint32_t kLanes>
 using TileSums = float[kTileTokens][kLanes];
 
-/// Of a block in its panel: the first one starts the panel's sums, the last one adds d times these to the tile's.
+/// A block's place in its panel: the first one starts the panel's sums, the last one adds d times these to the tile's.
 enum class BlockPlace { kFirst, kInside, kLast };
 
-/// The lanes' results of one token, from `row` on.
+/// Stores one token's results of the rows from `row` on.
 template <std::uint32_t kLanes>
 void store_lanes(const MatmulTile& tile, std::uint32_t row, std::uint32_t token, const float* lanes) {
     const std::uint32_t left = tile.n_rows - row;
@@ -115,8 +116,8 @@ void multiply_few(const MatmulTile& tile, std::uint32_t first) {
 
 template <class Type>
 struct LaneMatmul {
-    // Sums 32 KiB, a panel's activations 40, its weights 2 to 10: more than a first-level cache, but what comes from
-    // the second comes in time, and unpacking costs half of what it does with 64 tokens.
+    // A tile's sums take 32 KiB, a panel's activations 40, its weights 2 to 10: more than a first-level cache, but the
+    // second delivers in time, and unpacking costs half of what it does with tiles of 64 tokens.
     static constexpr std::uint32_t kLanes = Type::kLanes, kGroups = Type::kGroups;
     static constexpr bool kHasDot = requires { &Type::dot; };
 
@@ -134,15 +135,15 @@ struct LaneMatmul {
 private:
     using GatheredTokens = ActivationBlock[kTileTokens][kPanelBlocks + 1];
 
-    /// Rows from anywhere, side by side.
+    /// Copies blocks of activation rows that lie anywhere (x_rows) side by side.
     static void gather(const MatmulTile& tile, std::uint32_t first, std::uint32_t n_tokens, std::size_t block,
                        std::uint32_t n_blocks, GatheredTokens& to) {
         for (std::uint32_t t = 0; t < n_tokens; ++t)
             __builtin_memcpy(to[t], activations_of(tile, first + t) + block, n_blocks * sizeof(ActivationBlock));
     }
 
-    /// Fetches the rows right behind a tile into the second-level cache, a few lines a block: an expert's few tokens
-    /// are done sooner than memory answers.
+    /// Prefetches the rows right behind a tile into the second-level cache, a few lines a block: an expert's few tokens
+    /// take less time than a read from memory.
     class RowsAhead {
     public:
         RowsAhead(const MatmulTile& tile, std::uint32_t first_row)
@@ -202,7 +203,7 @@ private:
                 gather(tile, first_token, n_tokens, column / ActivationBlock::kSize, n_blocks, gathered);
             for (std::uint32_t r = 0; r < n_rows; r += kGroups * kLanes) {
                 for (std::uint32_t group = 0; group < kGroups; ++group) {
-                    // Past the end: rows of before once more, whose sums are not stored.
+                    // Past the end: the first group once more, whose second sums are not stored.
                     const std::uint32_t row = r + group * kLanes < n_rows ? r + group * kLanes : r;
                     Type::unpack(RowGroup<kLanes>(tile, first_row + row), at, n_blocks, panels[group]);
                 }

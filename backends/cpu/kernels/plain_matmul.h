@@ -1,5 +1,5 @@
-// Matmul with quantised weights of any type: blocks are unpacked to 8-bit levels and multiplied as integers. The whole
-// of the portable table, and in the others the types that have no kernel of their own.
+// Matmul with quantised weights of any type: blocks are unpacked to 8-bit levels and multiplied as integers. For
+// all of them in the portable table, and in the others for those that have no kernel of their own.
 //
 // Target as in unpack.h (local to one translation unit), with one more function:
 //     /// dot[h] = Σ level[i] · q[i] over the h-th 16 of 32.
@@ -45,8 +45,8 @@ private:
         return tokens;
     }
 
-    /// The block in place, as in every sound file, or its copy; copying always would halve the speed, as vector loads
-    /// wait for the narrower stores.
+    /// The block in place where it is aligned, as in every sound file, else its copy. Copying always would halve the
+    /// speed, as vector loads wait for the copy's narrower stores.
     static const Block& aligned(const std::byte* block, Block& copy) {
         if (reinterpret_cast<std::uintptr_t>(block) % alignof(Block) == 0)
             return *reinterpret_cast<const Block*>(block);
@@ -54,7 +54,7 @@ private:
         return copy;
     }
 
-    /// y[t] for one weight row. The sums of a token are the same whatever the tile holds beside it.
+    /// y[t] for one weight row. A token's sum does not depend on the other tokens of the tile.
     static void multiply_row(const std::byte* weights, std::size_t n_in, const Tokens& tokens, float* y) {
         for (std::uint32_t t = 0; t < tokens.count; ++t) y[t] = 0;
         for (std::size_t i = 0; i < n_in; i += kBlockWeights, weights += sizeof(Block)) {

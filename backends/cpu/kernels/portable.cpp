@@ -1,4 +1,4 @@
-// The portable table: plain C++ that runs on every machine, shaped so that compilers find vectors by themselves.
+// The portable table: plain C++ that runs on every machine, written so that compilers vectorise it.
 #include <algorithm>
 #include <bit>
 #include <cfloat>
@@ -62,7 +62,7 @@ private:
 constexpr std::uint32_t kInfinityBits = 0x7f800000;
 
 void quantise_block(const float* x, ActivationBlock& to) {
-    // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
+    // Magnitudes compared as integers: the same order, with infinity and the NaNs above all numbers.
     std::uint32_t largest = 0;
     for (std::uint32_t i = 0; i < ActivationBlock::kSize; ++i)
         largest = std::max(largest, std::bit_cast<std::uint32_t>(x[i]) & 0x7fffffffu);

@@ -20,7 +20,7 @@ struct RunningSoftmax {
     float total = 0;
 };
 
-/// Scores become weights; what was summed before shrinks to the new maximum.
+/// Turns scores into weights and rescales the earlier sums to the new maximum.
 void take_chunk(float* scores, std::uint32_t n, RunningSoftmax& state, float* out, std::uint32_t head_dim) {
     float largest = state.largest;
     for (std::uint32_t j = 0; j < n; ++j) largest = scores[j] > largest ? scores[j] : largest;

@@ -5,7 +5,7 @@
 
 namespace lfm::cpu::portable {
 
-/// kernels.h, AttendTile. Sums in f32. No keys: zeros.
+/// As AttendTile in kernels.h defines it, with sums in f32; zeros when there are no keys.
 void attend(const AttendTile& tile);
 
 }  // namespace lfm::cpu::portable

@@ -1,4 +1,4 @@
-// Rows of f32 in plain C++ that compilers turn into vectors. For portable*.cpp alone.
+// Rows of f32 in plain C++ that compilers vectorise. For portable*.cpp alone.
 #pragma once
 
 #include <bit>

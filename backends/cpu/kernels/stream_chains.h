@@ -4,9 +4,9 @@
 #include <cstdint>
 
 namespace lfm::cpu {
-namespace {  // each instruction set its own copy: none can win at link time
+namespace {  // a copy per instruction set: a linker would keep one for all
 
-/// step(sum) for kChains independent sums in turn, so that latency does not show. The step keeps its sum from being
+/// step(sum) for kChains independent sums in turn, so that latency does not show. `step` must keep its sum from being
 /// optimised away.
 template <class Vector, int kChains, class Step>
 [[gnu::always_inline]] inline void run_chains(std::uint64_t rounds, const Step& step) {

@@ -1,4 +1,4 @@
-// What arithmetic could give at most: the multiplications of a kernel for many tokens, on registers alone.
+// An upper bound on the speed of kernels for many tokens: their multiplications alone, on registers.
 #pragma once
 
 #include <cstdint>
@@ -8,13 +8,13 @@
 namespace lfm::cpu {
 
 /// The instructions with which a table multiplies weights of one type by activations and sums the products up, without
-/// loads, scales and offsets. Blocks until `rounds` are done; never empty when multiply_adds is not 0.
+/// loads, scales and offsets. `run` returns when `rounds` are done; it is null when multiply_adds is 0.
 struct MultiplyStream {
     void (*run)(std::uint64_t rounds) = nullptr;
     std::uint32_t multiply_adds = 0;  // of a round
 };
 
-/// Without multiply_adds for plain loops: they have no instructions of their own choice.
+/// multiply_adds is 0 for plain loops, whose instructions the compiler chooses.
 MultiplyStream multiply_stream(const Kernels& kernels, DType type);
 
 }  // namespace lfm::cpu

@@ -12,7 +12,7 @@
 namespace lfm::cpu {
 namespace {
 
-/// work(t) for each token of the step; one token is not worth a second thread.
+/// work(t) for each token of the step; fewer than four are not worth a second thread.
 template <typename Work>
 void for_tokens(const Context& context, Work&& work) {
     if (context.step.n_tokens < 4)
@@ -107,7 +107,7 @@ void run(const Context& context, const AttentionArgs& args) {
     const std::size_t k_stride = kv_row_bytes(kv, kv.k_type);
     const std::size_t v_stride = kv_row_bytes(kv, kv.v_type);
     context.team.for_each(context.step.n_tokens * kv.n_head_kv, [&](std::uint32_t item) {
-        // A sequence's last tokens have most to do and are claimed first.
+        // A sequence's last tokens have the most keys: within each thread's run they come first.
         const std::uint32_t t = context.step.n_tokens - 1 - item / kv.n_head_kv;
         const std::uint32_t head = item % kv.n_head_kv;
         const StepSequence sequence = context.step.sequence(context.step.sequence_of(t));

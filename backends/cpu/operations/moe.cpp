@@ -38,13 +38,14 @@ void route_token(const RouteArgs& args, float* logits, const std::int32_t* force
     for (std::uint32_t j = 0; j < args.n_expert_used; ++j) weights[j] *= args.scale / (sum + kFloor);
 }
 
-/// Sorts the step's (token, choice) pairs by expert, keeping the tokens' order. Returns how many experts have rows.
+/// Sorts the (token, choice) pairs of the experts computed here by expert, keeping the tokens' order. Returns how many
+/// of these experts have rows.
 std::uint32_t group_by_expert(const Context& context, const ExpertFfnArgs& args) {
     const Scratch& scratch = context.scratch;
     const std::uint32_t n_expert = args.experts->n_expert();
     const std::uint32_t n_pairs = context.step.n_tokens * args.n_expert_used;
     const auto held = [&](std::int32_t id) {
-        if (static_cast<std::uint32_t>(id) >= n_expert) return false;  // a device that fails may have written it
+        if (static_cast<std::uint32_t>(id) >= n_expert) return false;  // a failing device may have written this id
         const bool staged = args.staged.slot_of != nullptr && args.staged.slot_of[id] >= 0;
         if (args.set == ExpertSet::kStaged) return staged;
         return !staged && (*args.experts)[{args.layer, static_cast<std::uint32_t>(id)}].holder == context.self;
@@ -86,12 +87,12 @@ Group group_of(const Context& context, const ExpertFfnArgs& args, std::uint32_t 
     return {{context.self, slot, slot + staged.up_offset, slot + staged.down_offset}, first, n};
 }
 
-/// Activations of the rows sorted by expert. They stand where later the experts' results do: 40 bytes for 32 values of
-/// these, which take 128.
+/// Activations of the rows sorted by expert. They use the memory of the experts' results, which are written later: 40
+/// bytes for 32 values, where the results take 128.
 ActivationBlock* sorted_input(const Scratch& scratch) { return reinterpret_cast<ActivationBlock*>(scratch.expert_out); }
 
-/// Whether they are used: kernels for many tokens want rows side by side, and gathering them for every chunk of weight
-/// rows took a tenth of a prefill.
+/// Whether sorted_input is used: kernels for many tokens need rows side by side, and gathering them for every chunk of
+/// weight rows took a tenth of a prefill.
 bool sorts_input(const Context& context) { return context.step.n_tokens >= kFewestUnpacked; }
 
 void sort_input(const Context& context, std::uint32_t n_rows, std::uint32_t n_embd) {

@@ -13,7 +13,7 @@ constexpr std::uint32_t kMinElements = 8192;
 // Elementwise work is cut into pieces of this many elements, whatever the number of threads.
 constexpr std::uint32_t kPiece = 4096;
 
-/// work(row) for each row; alone when there is little to do.
+/// work(row) for each row; on this thread alone when there is little to do.
 template <typename Work>
 void for_rows(const Context& context, std::uint32_t n_rows, std::uint32_t n_cols, Work&& work) {
     if (std::uint64_t{n_rows} * n_cols < kMinElements) {
@@ -35,7 +35,7 @@ float sum_of_squares(const float* x, std::uint32_t n) {
     return static_cast<float>(sum);
 }
 
-/// f(begin, end) over n_rows · n_cols elements that lie side by side.
+/// function(begin, end) for each piece of n_rows · n_cols elements that lie side by side.
 template <typename Function>
 void for_elements(const Context& context, std::uint32_t n_rows, std::uint32_t n_cols, Function&& function) {
     const std::size_t n = std::size_t{n_rows} * n_cols;

@@ -24,7 +24,7 @@ public:
     }
 
 private:
-    /// B, C and X of a row of the sequence's.
+    /// B, C and X of the sequence's row t.
     const float* bcx(std::uint32_t t) const {
         return args_.bcx.data + std::size_t{sequence_.first_row + t} * 3 * n_embd_;
     }
@@ -44,7 +44,7 @@ private:
     void convolve(std::uint32_t t) const {
         float* out = args_.out.data + std::size_t{sequence_.first_row + t} * n_embd_;
         std::fill(out + begin_, out + end_, 0.0f);
-        // Rows are counted over the window and then the step's own.
+        // Row i counts the window's rows first, then the step's own.
         for (std::uint32_t j = 0; j < args_.l_cache; ++j) {
             const std::uint32_t i = t + j;
             const float* taps = args_.taps + j;
@@ -61,7 +61,7 @@ private:
         for (std::uint32_t c = begin_; c < end_; ++c) out[c] *= gate[c];
     }
 
-    /// Row i of the window and the step, to where it stays.
+    /// Copies row i, counted as in convolve(), to a row of the conv state.
     void copy_row(std::uint32_t i, float* to) const {
         if (i >= ring_.n_past) {
             const float *b = bcx(i - ring_.n_past), *x = b + 2 * std::size_t{n_embd_};

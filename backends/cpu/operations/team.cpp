@@ -21,7 +21,7 @@ void pause() {
 
 }  // namespace
 
-/// Watching costs others their core where threads share one: there a helper sleeps at once.
+/// With more threads than cores, a helper that spins takes a core from one that works: there it sleeps at once.
 Team::Team(std::uint32_t n_threads)
     : n_threads_(n_threads),
       n_spins_(n_threads <= std::thread::hardware_concurrency() ? 4000 : 0),
@@ -61,7 +61,8 @@ void Team::run(Call call, std::uint32_t n_items) {
     state_.fetch_add(1);
     state_.notify_all();
     claim_items(0);
-    // In this order, and the helper's in the opposite one: either it sees the call closed or we see it busy.
+    // Closed first, then busy_ read; a helper raises busy_ first, then reads state_: either it sees the call closed or
+    // it is seen busy here.
     state_.fetch_add(1);
     for (std::uint32_t i = 0; busy_.load() != 0; ++i) {
         if (i < n_spins_)

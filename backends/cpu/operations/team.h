@@ -1,4 +1,4 @@
-// Work shared among the threads of the present oneTBB arena.
+// Work shared among the threads of the current oneTBB arena.
 #pragma once
 
 #include <atomic>
@@ -7,11 +7,11 @@
 
 namespace lfm::cpu {
 
-/// Each thread has a run of neighbouring items, which it takes one by one: kernels prefetch what follows. Who is done
-/// goes on with the others' runs, so that fast and slow cores finish together; results must not depend on who takes
-/// what. A decode step is a few hundred calls of some 50 µs each, and waking a thread takes as long as that. So
-/// helpers are called together once for many calls and then watch for work; a call never waits for one that has not
-/// come, as oneTBB promises nobody.
+/// Each thread has a run of neighbouring items, which it takes one by one: kernels prefetch what follows. A thread that
+/// is done goes on with the others' runs, so that fast and slow cores finish together; results must not depend on which
+/// thread takes an item. A decode step is a few hundred calls of some 50 µs each, and waking a thread takes as long as
+/// that. So helpers are woken once for many calls and then watch for work; a call never waits for a helper that has not
+/// started, as oneTBB does not guarantee that one ever does.
 class Team {
 public:
     /// `n_threads` at most take part; the caller is one of them.
@@ -21,14 +21,14 @@ public:
 
     std::uint32_t n_threads() const { return n_threads_; }
 
-    /// body(), with helpers at hand for every for_each in it. One at a time; blocks; what body throws comes through.
+    /// Runs body() with helpers ready for every for_each in it. Blocks; one call at a time; rethrows what body throws.
     template <typename Body>
     void assemble(const Body& body) {
         run_assembled({&body, [](const void* context, std::uint32_t) { (*static_cast<const Body*>(context))(); }});
     }
 
-    /// work(i) for every i below n_items, in any order, on any thread; returns when all are done. Within assemble();
-    /// outside, the caller does all of it. `work` does not throw and does not call for_each.
+    /// Calls work(i) for every i below n_items, in any order, on any thread; returns when all are done. Outside
+    /// assemble() the caller does all of it. `work` must not throw or call for_each.
     template <typename Work>
     void for_each(std::uint32_t n_items, const Work& work) {
         run({&work, [](const void* context, std::uint32_t item) { (*static_cast<const Work*>(context))(item); }},
@@ -54,7 +54,7 @@ private:
 
     std::uint32_t n_threads_;
     std::uint32_t n_spins_;  // looks at `state_` before sleeping
-    // Written while no call is open and nobody is busy.
+    // Written while no call is open and no helper is busy.
     Call call_{};
     std::vector<Run> runs_;  // [n_threads]
     /// Counts up when a call opens and when it closes: odd while one is open.

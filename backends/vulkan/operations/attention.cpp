@@ -1,4 +1,4 @@
-// attention: tiles of tokens, or of one token's keys.
+// attention: its work is cut into tiles of tokens, or into splits of one token's keys.
 #include <algorithm>
 #include <bit>
 #include <string>

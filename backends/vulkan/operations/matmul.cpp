@@ -11,10 +11,10 @@ namespace {
 
 constexpr std::uint32_t kGroup = 64;       // local_size_x of quantise.comp and embed.comp
 constexpr std::uint32_t kTileTokens = 64;  // of matmul_tile.comp
-// In a step of many tokens mostly one row gets logits: up to so many are multiplied one by one.
+// In a step of many tokens mostly one row gets logits: up to this many rows go through matmul_vector instead.
 constexpr std::uint32_t kFewOutputs = 4;
 
-/// With few rows smaller groups keep more of the device busy.
+/// Weight rows of a group. Where there are few rows, fewer of them per group keep more of the device busy.
 std::uint32_t rows_of_group(std::uint32_t n_out) { return n_out >= 4096 ? 4 : 2; }
 
 struct MatmulPush {
@@ -22,7 +22,7 @@ struct MatmulPush {
     InputAddresses input;
     std::uint64_t weight = 0, out = 0;
     std::uint32_t row_bytes = 0, n_in = 0, n_out = 0, row_set = 0;
-    std::uint32_t bound = 0;  // rows of the step: the most of matmul_vector, the fewest of matmul_tile
+    std::uint32_t bound = 0;  // rows of the step: the most for matmul_vector, the fewest for matmul_tile
 };
 
 void multiply_vector(Recorder& recorder, const MatmulOutput& output, MatmulPush push, const Axis& rows) {

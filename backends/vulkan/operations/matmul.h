@@ -35,12 +35,12 @@ struct QuantiseRows {
     std::uint32_t rows_each = 1;
     QuantisedAreas areas = kInputAreas;
 };
-/// Where the input is, in both forms. Without dispatching anything.
+/// Where the input is, in both forms. Dispatches nothing.
 InputAddresses input_addresses(const Recorder& recorder, const QuantiseRows& rows);
-/// Nothing where the device multiplies with activations as they are.
+/// Does nothing where the device multiplies with activations as they are.
 void quantise(Recorder& recorder, const QuantiseRows& rows);
 
-/// Invocations of a group that multiplies one row of n_in weights.
+/// Invocations of a group that spreads each row of n_in weights over all of them.
 constexpr std::uint32_t vector_threads(std::uint32_t n_in) { return n_in <= 32 * 32 ? 32 : 64; }
 
 inline constexpr std::uint32_t kTileRows = 64;  // of matmul_tile.glsl

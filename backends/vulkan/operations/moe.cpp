@@ -209,8 +209,8 @@ private:
     const ExpertFfnArgs& args_;
     std::uint32_t n_embd_;
     std::uint32_t n_expert_;
-    std::uint64_t found_, begin_;      // where each expert's matrices are, and its sorted rows
-    std::uint64_t token_of_, row_of_;  // of the sorted pairs
+    std::uint64_t found_, begin_;      // where each expert's matrices are, and where its sorted rows begin
+    std::uint64_t token_of_, row_of_;  // the token of each sorted row; the sorted row of each pair (token, choice)
 };
 
 MatmulArgs router_matmul(const RouteArgs& args, std::uint64_t logits) {

@@ -10,7 +10,7 @@ namespace lfm::vulkan {
 /// Whether weights of this type can be multiplied (matmul.cpp).
 bool supports_weight(DType type);
 
-/// Most operations need none.
+/// Most operations need no scratch.
 template <typename Args>
 void reserve(ScratchSizes&, const Args&) {}
 void reserve(ScratchSizes& sizes, const MatmulArgs& args);

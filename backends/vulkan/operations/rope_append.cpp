@@ -1,4 +1,4 @@
-// What attention begins with: qk_norm_rope, kv_append.
+// The operations before attention: qk_norm_rope, kv_append.
 #include <string>
 
 #include "backends/vulkan/operations/operations.h"

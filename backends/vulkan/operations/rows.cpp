@@ -12,7 +12,7 @@ struct ElementsPush {
     std::uint32_t n_cols;
 };
 
-/// Elements side by side in one row, rows along y.
+/// Elements of a row along x, rows along y.
 Grid by_elements(std::uint32_t n_cols, RowSet rows) {
     return {fixed(groups_of(n_cols, kGroup)), per_row(rows), fixed(1)};
 }

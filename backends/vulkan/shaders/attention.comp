@@ -14,14 +14,14 @@ layout(constant_id = 3) const uint kTileTokens = 8;  // of a group
 layout(constant_id = 4) const uint kTileKeys = 32;
 layout(constant_id = 5) const uint kKeyType = 1;
 layout(constant_id = 6) const uint kValueType = 1;
-layout(constant_id = 7) const uint kSplits = 0;  // of the keys, with one token; 0: tiles of tokens, results complete
+layout(constant_id = 7) const uint kSplits = 0;  // of one token's keys; 0: tiles of tokens, with complete results
 layout(local_size_x = 128) in;
 layout(push_constant) uniform Push {
     Step step;
     Floats q;
     uint64_t keys;
     uint64_t values;
-    FloatsInOut result;  // or [head, split, head_dim + 2]: unscaled result, total weight, largest score
+    FloatsInOut result;  // with splits [n_head, kSplits, head_dim + 2]: weighted sum, total weight, largest score
     uint n_head_kv;
     uint head_key_bytes;
     uint head_value_bytes;
@@ -51,7 +51,7 @@ shared float largests[kRows];
 
 struct Row {
     uint token;
-    uint head;  // of all
+    uint head;  // of all query heads
     bool exists;
 };
 Row row_of(uint row) {
@@ -71,7 +71,7 @@ vec4 load_four(uint type, uint64_t head, uint i) {
     return half_of(load_half(block)) * vec4(levels_of(load_word(block + 2 + 4 * (i % 8))));
 }
 
-/// Keys or values first … into shared memory, zeros from `end` on.
+/// Loads keys or values from position `first` on into shared memory, zeros from `end` on.
 void load_tile(uint type, uint64_t cache, uint head_bytes, uint first, uint end) {
     for (uint i = gl_LocalInvocationIndex; i < kTileKeys * kVectors; i += kThreads) {
         const uint position = first + i / kVectors;
@@ -96,11 +96,11 @@ void score_tile(uint first) {
     }
 }
 
-/// Scores to weights relative to the largest so far, which is returned.
+/// Turns scores into weights relative to the largest score so far, and returns that score.
 float weigh_tile(float largest, uint first, uint end) {
     const uint row = gl_LocalInvocationIndex / kRowThreads, part = gl_LocalInvocationIndex % kRowThreads;
     if (row >= kRows) return largest;
-    const uint n = min(end, step.position + row_of(row).token + 1) - first;  // keys that count
+    const uint n = min(end, step.position + row_of(row).token + 1) - first;  // keys the row attends to; below 0: none
     float now = largest;
     for (uint key = 0; key < kTileKeys; ++key)
         if (int(key) < int(n)) now = max(now, scores[row * kTileKeys + key]);

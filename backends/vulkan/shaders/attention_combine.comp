@@ -1,4 +1,4 @@
-// Joins the results that attention.comp left for each split of the keys of one token: a group a query head.
+// Joins the results that attention.comp left for each split of the keys of one token: one group for each query head.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"

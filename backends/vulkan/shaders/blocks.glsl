@@ -1,7 +1,8 @@
-// Blocks of the file to small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so that every
-// stored word belongs to one item, or to two that lie side by side. backends/cpu/kernels/unpack.h is the plain form.
+// Turns blocks of the model file into small integers. The unit is an item: 32 weights as two runs of 16 neighbours, so
+// that every stored word belongs to one item, or to two that lie side by side. backends/cpu/kernels/unpack.h is the
+// plain form.
 //
-// Weights lie as in the file: at multiples of 16 bits, MXFP4 of 8, those of blocks of whole words at multiples of 32.
+// Blocks lie as in the file: at multiples of 4 bytes where their size is one, MXFP4 at any byte, others at even bytes.
 // Words are loaded whole and shifted: up to 4 bytes behind a block may be read, and are not used.
 // Include step.glsl first.
 #extension GL_EXT_control_flow_attributes : require
@@ -37,7 +38,7 @@ struct Item {
     Run low, high;
 };
 
-/// Where its runs begin in the row, in units of 16 weights.
+/// Where the item's two runs begin in the row, in units of 16 weights.
 uvec2 runs_of(uint type, uint item) {
     const uint block = item / 8, i = item % 8;
     switch (type) {
@@ -86,14 +87,14 @@ uvec4 load_16(uint64_t address) {
 
 float half_of(uint bits) { return unpackHalf2x16(bits).x; }
 
-/// Of each byte below 128.
+/// Subtracts `offset` from each byte; bytes must be below 128.
 uvec4 subtract_from_each(uvec4 bytes, uint offset) {
     return (bytes | 0x80808080u) - offset * 0x01010101u ^ 0x80808080u;
 }
 uvec4 low_nibbles(uvec4 bytes) { return bytes & 0x0f0f0f0fu; }
 uvec4 high_nibbles(uvec4 bytes) { return bytes >> 4 & 0x0f0f0f0fu; }
 
-/// The byte of each of four bits, at its bit 4.
+/// Spreads four bits over the bytes of a word: bit i becomes bit 4 of byte i.
 uint spread_bits(uint bits) { return (bits & 1) << 4 | (bits & 2) << 11 | (bits & 4) << 18 | (bits & 8) << 25; }
 uvec4 spread_bits_16(uint bits) {
     return uvec4(spread_bits(bits), spread_bits(bits >> 4), spread_bits(bits >> 8), spread_bits(bits >> 12));
@@ -321,7 +322,7 @@ float load_float(uint type, uint64_t row, uint i) {
     return type == kF16 ? half_of(bits) : uintBitsToFloat(bits << 16);
 }
 
-/// Weights 32 · item … of such a row of n; beyond its end zeros.
+/// The 32 weights from 32 · item on of a row of n F32, F16 or BF16 weights; zeros beyond its end.
 void load_floats(uint type, uint64_t row, uint item, uint n, out vec4 w[8]) {
     const uint first = 32 * item;
     if (first + 32 > n) {
@@ -345,7 +346,7 @@ void load_floats(uint type, uint64_t row, uint item, uint n, out vec4 w[8]) {
     }
 }
 
-/// The values of an item of any type; its runs lie at runs_of.
+/// The values of an item of any type, in the order of its runs: see runs_of.
 void load_weights(uint type, uint64_t row, uint item, uint n, out vec4 w[8]) {
     if (is_float(type)) {
         load_floats(type, row, item, n, w);

@@ -1,4 +1,4 @@
-// out = x bit by bit; into an output buffer: the rows that get logits.
+// out = x bit by bit: all rows of the step or, with kOutputs, those that get logits.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"

@@ -1,4 +1,4 @@
-// out[t] = table[token_ids[t]], an item an invocation. An id outside the table gives zeros.
+// out[t] = table[token_ids[t]], one item of the row for each invocation. An id outside the table gives zeros.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"

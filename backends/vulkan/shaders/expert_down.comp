@@ -22,7 +22,7 @@ layout(push_constant) uniform Push {
     uint n_out;
 };
 
-shared uint64_t down[kUsed];  // 0: not of the set
+shared uint64_t down[kUsed];  // 0: the expert is not in the set
 shared float weight[kUsed];
 
 void main() {

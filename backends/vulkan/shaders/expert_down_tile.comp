@@ -35,7 +35,7 @@ void multiply(uint64_t down, uint first_out, uint first, uint end) {
             load_weights(kType, down + uint64_t(min(first_out + me, n_out - 1)) * row_bytes, item, n_ff, values);
         else if (me < kTileRows + kTileTokens)
             load_input_values(kType, input_row(hidden, min(first + me - kTileRows, end - 1), n_ff), item, n_ff, values);
-        barrier();  // the last columns are multiplied
+        barrier();  // the previous columns are multiplied
         if (me < kTileRows)
             put_weights(0, me, values);
         else if (me < kTileRows + kTileTokens)

@@ -50,7 +50,7 @@ void multiply(ExpertEntry expert, uint first_ff, uint first, uint end) {
             load_input_values(kGateType, row, item, n_in, x);
         else if (me < kInputs * kTileTokens)
             load_input_values(kUpType, row, item, n_in, x);
-        barrier();  // the last columns are multiplied
+        barrier();  // the previous columns are multiplied
         put_weights(me / kTileRows, me % kTileRows, w);
         if (me < kInputs * kTileTokens) put_input(me / kTileTokens, me % kTileTokens, x);
         barrier();

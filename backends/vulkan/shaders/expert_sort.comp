@@ -1,4 +1,4 @@
-// Sorts the step's pairs (token, choice) by expert, those of experts outside the set left out: one group.
+// Sorts the step's pairs (token, choice) by expert and leaves out those of experts outside the set. One group.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"
@@ -20,7 +20,7 @@ layout(push_constant) uniform Push {
 
 const uint kNoRow = ~0u;
 shared uint place[kExperts];  // how many rows; then where the next one goes
-shared uint held[kExperts];   // whether it is of the set: places are no sign, others add to them
+shared uint held[kExperts];   // whether the expert is in the set: place[e] cannot mark it, others add to it
 
 void main() {
     const uint me = gl_LocalInvocationID.x, n_pairs = step.n_tokens * n_used;

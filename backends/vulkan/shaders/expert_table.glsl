@@ -1,4 +1,4 @@
-// Mirror of the expert table (ExpertMirrors of step_area.h); include step.glsl first.
+// The device's copy of an expert table (MirroredExpert of backends/device/expert_mirrors.h); include step.glsl first.
 struct ExpertEntry {
     uint64_t gate;
     uint64_t up;

@@ -1,4 +1,4 @@
-// Rows of keys or values into the cache, converted to its type. Items of a row along x, tokens along y.
+// Writes rows of keys or values to the cache, converted to its type. Items of a row along x, tokens along y.
 // variant f32: -DITEM=1
 // variant f16: -DITEM=2 -DF16
 // variant q8_0: -DITEM=32 -DQ8_0
@@ -29,9 +29,9 @@ void main() {
 #if defined(F16)
     WordsOut(row).at[item] = half_bits(x.at[from]) | half_bits(x.at[from + 1]) << 16;
 #elif defined(Q8_0)
-    // A block: f16 scale, then 32 bytes; 34 bytes, so halves are what is aligned.
+    // A block: f16 scale, then 32 bytes. Blocks of 34 bytes begin at even addresses: it is written in 16-bit units.
     Halves block = Halves(row + uint64_t(item) * 34);
-    uint largest = 0;  // magnitudes as integers: the same order, and above all of them infinity and the NaNs
+    uint largest = 0;  // magnitudes as integers, which order as floats do, infinity and NaN above all others
     for (uint i = 0; i < 32; ++i) largest = max(largest, floatBitsToUint(x.at[from + i]) & 0x7fffffff);
     const bool finite = largest < 0x7f800000;
     const float scale = finite ? uintBitsToFloat(largest) / 127.0 : 0.0;

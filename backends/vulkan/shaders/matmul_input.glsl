@@ -1,6 +1,6 @@
 // Activations of a matmul: f32 for F32, F16 and BF16 weights; for quantised ones 8-bit integers in blocks of 32 with a
-// scale each and the sums of their halves (quantise.comp), or f32 as well, as the device was opened. Include
-// blocks.glsl first.
+// scale each and the sums of their halves (quantise.comp), or f32 too with ActivationKind::kFloat. Include blocks.glsl
+// first.
 
 layout(constant_id = 8) const bool kFloatActivations = false;  // Kernel::kActivations in recorder.h
 
@@ -14,7 +14,7 @@ struct Input {
     uint64_t sums;
 };
 
-/// What one item of the weights is multiplied with. For a type, only its form is loaded.
+/// What one item of the weights is multiplied with. Only the form that the weights' type needs is loaded.
 struct InputItem {
     uvec4 low, high;
     vec2 scale;
@@ -39,7 +39,7 @@ void load_input_floats(Input row, uint item, uint n, out vec4 x[8]) {
 
 vec4 four_floats(Floats from, uint i) { return vec4(from.at[i], from.at[i + 1], from.at[i + 2], from.at[i + 3]); }
 
-/// As numbers at the places of the item's runs, where activations are not quantised.
+/// The f32 activations of the item's two runs: for quantised weights with kFloatActivations.
 void load_input_runs(uint type, Input row, uint item, out vec4 x[8]) {
     const uvec2 runs = runs_of(type, item);
     Floats from = Floats(row.x);
@@ -69,7 +69,7 @@ InputItem load_input(uint type, Input row, uint item, uint n) {
     return input_item;
 }
 
-/// The same as numbers, at their places in the item.
+/// As load_input, but as f32 values in the order of the item's weights.
 void load_input_values(uint type, Input row, uint item, uint n, out vec4 x[8]) {
     if (is_float(type)) {
         load_input_floats(row, item, n, x);

@@ -1,5 +1,5 @@
 // Sums of several values at once over a group of at most 64 invocations, for subgroups of any size.
-// kSums, a constant, says of how many.
+// The constant kSums, defined before this is included, is the number of values.
 #extension GL_KHR_shader_subgroup_basic : require
 #extension GL_KHR_shader_subgroup_arithmetic : require
 
@@ -11,7 +11,7 @@ void sum_over_group(inout float values[kSums]) {
         [[unroll]] for (uint i = 0; i < kSums; ++i) values[i] = subgroupAdd(values[i]);
         return;
     }
-    barrier();  // the last call's sums are read
+    barrier();  // the previous call's sums are read
     [[unroll]] for (uint i = 0; i < kSums; ++i) {
         const float part = subgroupAdd(values[i]);
         if (subgroupElect()) parts_of_subgroups[i][gl_SubgroupID] = part;

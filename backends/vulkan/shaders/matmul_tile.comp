@@ -40,7 +40,7 @@ void main() {
             const uint token = min(first_token + me - kTileRows, n_rows - 1);
             load_input_values(kType, input_row(rows, token, n_in), item, n_in, values);
         }
-        barrier();  // the last columns are multiplied
+        barrier();  // the previous columns are multiplied
         if (me < kTileRows)
             put_weights(0, me, values);
         else

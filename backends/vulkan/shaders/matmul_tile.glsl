@@ -1,10 +1,10 @@
-// Products of 64 weight rows with a tile of tokens, for one or two weight matrices that share their input: both are
-// brought to f32 in shared memory, 32 columns at a time, and multiplied there. 128 invocations.
+// Products of 64 weight rows with a tile of tokens, for one or two weight matrices that share their input. Weights
+// and input are brought to f32 in shared memory, 32 columns at a time, and multiplied there. 128 invocations.
 // Constants to define before: kTileTokens (64, or 32 with up to two matrices), kMatrices, kInputs (forms of the input:
 // 2 when two matrices differ in type, for then their items lie differently). Include matmul_input.glsl first.
 
 const uint kTileRows = 64;
-const uint kTileVectors = kTileTokens / 32;  // of four rows, for each invocation; times four tokens
+const uint kTileVectors = kTileTokens / 32;  // vec4 of rows for each invocation, for each of four tokens
 const uint kRowGroups = 16 / kTileVectors;
 
 shared vec4 weight_tile[kMatrices][32 * kTileRows / 4];  // [column][row]

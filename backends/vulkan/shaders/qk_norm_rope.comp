@@ -35,8 +35,8 @@ void main() {
         sum = fma(value, value, sum);
     }
     const float scale = 1.0 / sqrt(sum_of_group(sum) / float(head_dim) + eps);
-    // Each value is read by its invocation above and by its pair's below, and written after: the sum's barrier and
-    // the pairs being disjoint keep that apart.
+    // In place: the barrier in sum_of_group separates the reads above from the writes below, and each pair is read and
+    // written by one invocation.
     const uint half_dim = head_dim / 2;
     for (uint i = gl_LocalInvocationID.x; i < half_dim; i += gl_WorkGroupSize.x) {
         const float a = x.at[first + i] * scale * norm.at[i];

@@ -17,7 +17,7 @@ layout(push_constant) uniform Push {
     uint rows_each;  // rows of x for each row of the set
 };
 
-/// Correctly rounded but in rare cases, while a division need not be.
+/// Correctly rounded except in rare cases; a plain division need not be.
 vec4 divide(vec4 a, float b) {
     const vec4 quotient = a / b;
     precise const vec4 rest = fma(-quotient, vec4(b), a);
@@ -30,7 +30,7 @@ void main() {
     if (block >= n_blocks || row >= rows_of(step, row_set) * rows_each) return;
     const uint at = row * n_blocks + block;
     vec4 values[8];
-    uvec4 magnitudes = uvec4(0);  // as integers: the same order, and above all of them infinity and the NaNs
+    uvec4 magnitudes = uvec4(0);  // as integers, which order as floats do, infinity and NaN above all others
     [[unroll]] for (uint i = 0; i < 8; ++i) {
         [[unroll]] for (uint j = 0; j < 4; ++j) values[i][j] = x.at[32 * at + 4 * i + j];
         magnitudes = max(magnitudes, floatBitsToUint(values[i]) & 0x7fffffff);

@@ -4,7 +4,7 @@
 
 shared float sums_of_subgroups[128];  // subgroups of at least 8
 
-/// The same value for every invocation. All must call it; between two calls lies a barrier of the caller's.
+/// The same value for every invocation. All must call it; the caller places a barrier between two calls.
 float sum_of_group(float value) {
     const float part = subgroupAdd(value);
     if (subgroupElect()) sums_of_subgroups[gl_SubgroupID] = part;

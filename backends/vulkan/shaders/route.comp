@@ -22,7 +22,7 @@ shared float score[kExperts];
 shared uint chosen[kUsed];
 shared uint unordered;  // a score is NaN
 
-/// The choice one by one, which is what NaN asks for: it is never larger, yet where it comes first it stays.
+/// Chooses one by one, as NaN requires: such a score is never larger than another, yet is chosen if it comes first.
 void choose_serially() {
     for (uint j = 0; j < kUsed; ++j) {
         uint best = kExperts;
@@ -52,7 +52,7 @@ void main() {
     for (uint e = me; e < kExperts; e += gl_WorkGroupSize.x) {
         p[e] = 1.0 / (1.0 + exp(-logits.at[t * kExperts + e]));
         score[e] = bias != 0 ? p[e] + Floats(bias).at[e] : p[e];
-        // not isnan(), which a driver may take for false
+        // not isnan(), which a driver may assume to be false
         if ((floatBitsToUint(score[e]) & 0x7fffffff) > 0x7f800000) atomicOr(unordered, 1);
     }
     barrier();

@@ -1,5 +1,5 @@
 // The gated short convolution. Channels along x, tokens along y. A sequence's last rows stand in a ring, in which the
-// step's follow those that it reads (ConvRing of backends/needs).
+// step's rows follow those that the step reads (backends/needs/conv_ring.h).
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"
@@ -16,7 +16,7 @@ layout(push_constant) uniform Push {
     uint n_slots;
 };
 
-/// Of row i: the window's from 0 on, then what the step keeps.
+/// The slot of row i: the rows of the window from 0 on, then the rows that the step keeps.
 uint slot(uint i) {
     const uint at = step.window + i;
     return at < n_slots ? at : at - n_slots;
@@ -27,7 +27,7 @@ float gated(uint token, uint channel) {
     return bcx.at[first] * bcx.at[first + 2 * n_embd];
 }
 
-/// s = B ⊙ X of a row counted over the window and then the step's.
+/// s = B ⊙ X of a row, counted from the beginning of the window: its rows first, then the step's.
 float counted(uint row, uint channel) {
     const uint n_past = l_cache - 1;
     if (row >= n_past) return gated(row - n_past, channel);

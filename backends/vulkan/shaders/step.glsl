@@ -1,4 +1,4 @@
-// What changes from step to step (StepHeader of step_area.h), and what every shader needs.
+// What changes from step to step (StepHeader of backends/device/step_image.h), and what every shader needs.
 #extension GL_EXT_buffer_reference : require
 #extension GL_EXT_buffer_reference2 : require
 #extension GL_EXT_shader_explicit_arithmetic_types_int64 : require
@@ -22,7 +22,7 @@ layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer St
     uint64_t forced_experts;  // int [n_moe_layer, n, n_expert_used]
 };
 
-// RowSet of backend.h, as a specialisation constant or push constant.
+// RowSet of backend.h, as a push constant.
 const uint kTokens = 0;
 const uint kOutputs = 1;
 

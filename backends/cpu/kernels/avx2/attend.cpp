@@ -30,7 +30,7 @@ struct Q8_0 {
 };
 
 struct HeadState {
-    float largest = -__builtin_huge_valf();  // score so far; the sums below are relative to its exponential
+    float largest = -__builtin_huge_valf();  // score so far; total and `out` are relative to its exponential
     __m256 total = {};                       // Σ weight, by position mod 8
 };
 
@@ -46,7 +46,7 @@ struct Chunk {
 };
 using Scores = float (*)[kAttendChunk];
 
-/// The part of a chunk that stands in one page, from its key `begin` on.
+/// The keys `begin` to `end` of a chunk, which lie in one page of the cache.
 struct Piece {
     std::uint32_t begin, end;
 };
@@ -95,7 +95,7 @@ void score_keys(const AttendTile& tile, Chunk chunk, std::uint32_t head, Scores 
                                  head, scores);
 }
 
-/// Scores become weights; what was summed before shrinks to the new maximum. Scores behind the last key are -inf.
+/// Turns scores into weights and rescales the earlier sums to the new maximum. Scores behind the last key are -inf.
 inline void weigh(float* scores, HeadState& state, float* out, std::uint32_t head_dim) {
     __m256 top = _mm256_set1_ps(state.largest);
     for (std::uint32_t j = 0; j < kAttendChunk; j += 8) top = _mm256_max_ps(_mm256_load_ps(scores + j), top);
@@ -140,14 +140,14 @@ void add_values(const AttendTile& tile, Chunk chunk, Scores weights, std::uint32
     }
 }
 
-/// One head's part of `n` rows of a page. Neighbouring rows lie n_head_kv · head_dim apart: hardware loses the stream
-/// at every page, which is every fourth row of the family's models.
+/// Prefetches one head's part of `n` neighbouring rows of the cache. They lie n_head_kv · head_dim elements apart:
+/// hardware loses the stream at every 4 KiB, which is every fourth row of the family's models.
 inline void prefetch_rows(const std::byte* row, std::size_t stride, std::uint32_t n, std::size_t bytes) {
     for (std::uint32_t j = 0; j < n; ++j, row += stride)
         for (std::size_t i = 0; i < bytes; i += 64) __builtin_prefetch(row + i);
 }
 
-/// Of a chunk's keys or values, which begin at `data`.
+/// Prefetches the rows of a chunk's keys or values; row 0 of the cache is at `data`.
 inline void prefetch_chunk(const AttendTile& tile, Chunk chunk, const std::byte* data, std::size_t stride, DType type) {
     for (std::uint32_t j = 0; j < chunk.n; j += kKvPageTokens) {
         const std::uint32_t left = chunk.n - j;

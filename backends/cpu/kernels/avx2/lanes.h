@@ -25,8 +25,8 @@ inline std::int16_t load_u16(const void* p) {
 }
 inline __m256i every_u32(const void* p) { return _mm256_set1_epi32(load_u32(p)); }
 
-/// 16 bytes of row `pair` in the lower half, of row `pair` + 4 in the upper: the order in which the reductions and
-/// transpositions below, which work inside halves, give rows 0..7.
+/// 16 bytes of row `pair` in the lower half, of row `pair` + 4 in the upper: from pairs in this order the reductions
+/// and transpositions below, which work inside halves, yield rows 0..7 in order.
 inline __m256i row_pair(const Rows& rows, std::uint32_t pair, std::size_t at) {
     return _mm256_inserti128_si256(_mm256_castsi128_si256(load16(rows.row[pair] + at)), load16(rows.row[pair + 4] + at),
                                    1);
@@ -45,7 +45,8 @@ inline __m256 row_halves(const Rows& rows, std::size_t at) {
     return _mm256_cvtph_ps(h);
 }
 
-/// Bytes within each 32-bit lane, the lowest first: `bytes` names a byte of the same lane, or zero by 0x80.
+/// Moves bytes within each 32-bit lane: byte i of `bytes` is the number (0..3) of the byte that goes to i, or 0x80 for
+/// zero.
 inline __m256i shuffle_lanes(__m256i words, std::uint32_t bytes) {
     const __m256i lane =
         _mm256_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c, 0, 0x04040404, 0x08080808, 0x0c0c0c0c);
@@ -68,7 +69,7 @@ inline void store_quads(std::uint8_t (*to)[32], const __m256i (&quads)[4]) {
     for (int quad = 0; quad < 4; ++quad) _mm256_store_si256(reinterpret_cast<__m256i*>(to[quad]), quads[quad]);
 }
 
-/// Of four row pairs with four 32-bit units per row, the sum of two units and that of the other two, by row.
+/// Of four row pairs with four 32-bit units per row, the sum of units 0 and 2 and that of units 1 and 3, by row.
 /// Units are pairs of 16-bit sums.
 inline void add_units(const __m256i (&pair)[4], __m256i& first, __m256i& second) {
     const __m256i a =
@@ -79,7 +80,7 @@ inline void add_units(const __m256i (&pair)[4], __m256i& first, __m256i& second)
     second = _mm256_unpackhi_epi64(a, b);
 }
 
-/// The same to the end, units being 32-bit sums.
+/// The sum of all four units by row, units being 32-bit sums.
 inline __m256i add_units32(const __m256i (&pair)[4]) {
     const __m256i a =
         _mm256_add_epi32(_mm256_unpacklo_epi32(pair[0], pair[1]), _mm256_unpackhi_epi32(pair[0], pair[1]));
@@ -88,7 +89,8 @@ inline __m256i add_units32(const __m256i (&pair)[4]) {
     return _mm256_add_epi32(_mm256_unpacklo_epi64(a, b), _mm256_unpackhi_epi64(a, b));
 }
 
-/// Sums that stay in this order: a compiler would regroup them into a tree, which needs more registers than there are.
+/// An addition that stays in its place: a compiler would regroup a chain of them into a tree, which needs more
+/// registers than there are.
 inline void add_in_order16(__m256i& sum, __m256i term) {
     sum = _mm256_add_epi16(sum, term);
     __asm__("" : "+x"(sum));

@@ -1,6 +1,6 @@
 // Q4_0: f16 d, 16 bytes; low nibbles are columns 0..15, high ones 16..31; value d(q - 8).
-// Nibbles stay unsigned; 8 · Σ activations comes off the integer sum. A pair of products is at most 2 · 15 · 127 = 3810
-// and eight of them 30480, so a whole block of a row fits 16 bits.
+// Nibbles stay unsigned; 8 · Σ activations is subtracted from the integer sum. A pair of products is at most
+// 2 · 15 · 127 = 3810 and eight of them 30480, so a whole block of a row fits 16 bits.
 #include "backends/cpu/kernels/avx2/kernels.h"
 #include "backends/cpu/kernels/avx2/lanes.h"
 

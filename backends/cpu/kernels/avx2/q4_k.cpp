@@ -1,8 +1,8 @@
 // Q4_K and Q5_K: 256 weights: f16 d and dmin, eight six-bit scales and minima in twelve bytes, [Q5_K: qh[32],] qs[128];
 // value d · scale · q - dmin · min. A group of 64 columns has 32 bytes: low nibbles are its first block of 32, high
 // ones its second; the fifth bit of column l of block b is bit b of qh[l]. q is unsigned as it is. A pair of products
-// is at most 2 · 31 · 127 = 7874: four fit 16 bits, of four-bit q even eight. The multiplication that widens them takes
-// the scale in; the minima meet Σ x in one more such multiplication.
+// is at most 2 · 31 · 127 = 7874: four fit 16 bits, of four-bit q even eight. The multiplication that widens them is by
+// the scale; one more such multiplication is of the minima by Σ x.
 #include "backends/cpu/kernels/avx2/kernels.h"
 #include "backends/cpu/kernels/avx2/lanes.h"
 
@@ -46,7 +46,7 @@ inline Header load_header(const Rows& rows, std::size_t at) {
     return header;
 }
 
-/// acc + x scale · (d · sum - dmin · sum of minima)
+/// acc + x scale · (d · sum - dmin · min_sum), min_sum = min · Σ x
 inline __m256 add_block(__m256 acc, __m256 x_scale, __m256 d, __m256i sum, __m256 minus_dmin, __m256i min_sum) {
     const __m256 offset = _mm256_mul_ps(minus_dmin, _mm256_cvtepi32_ps(min_sum));
     return _mm256_fmadd_ps(x_scale, _mm256_fmadd_ps(d, _mm256_cvtepi32_ps(sum), offset), acc);

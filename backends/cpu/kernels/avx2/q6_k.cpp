@@ -1,8 +1,8 @@
 // Q6_K: 256 weights: ql[128], qh[64], sixteen int8 scales, f16 d; value d · scale · (q - 32), a scale per 16 columns.
 // Per half of 128 columns, four groups g of 32, l = 0..31: the low four bits of q are a nibble of ql[l + 32(g % 2)],
 // the lower one for g < 2; the high two are bits 2g and 2g + 1 of qh[l]. q stays unsigned: a pair of products is at
-// most 2 · 63 · 127 = 16002, so two pairs fit 16 bits. The multiplication that widens them takes the scale in; -32 ·
-// scale · Σ x comes from one more such multiplication.
+// most 2 · 63 · 127 = 16002, so two pairs fit 16 bits. The multiplication that widens them is by the scale; one more
+// such multiplication gives -32 · scale · Σ x.
 #include "backends/cpu/kernels/avx2/kernels.h"
 #include "backends/cpu/kernels/avx2/lanes.h"
 

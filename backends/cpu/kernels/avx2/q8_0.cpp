@@ -1,5 +1,5 @@
 // Q8_0: f16 d, 32 signed bytes; value d · q.
-// The multiplication wants one unsigned side: |w| · (x with w's sign). A pair is at most 2 · 128 · 127 = 32512, which
+// The multiplication needs one unsigned side: |w| · (x with w's sign). A pair is at most 2 · 128 · 127 = 32512, which
 // fits 16 bits (also for w = -128), two pairs do not.
 #include "backends/cpu/kernels/avx2/kernels.h"
 #include "backends/cpu/kernels/avx2/lanes.h"

@@ -26,7 +26,7 @@ inline std::int32_t largest_lane(__m256i v) {
     return _mm_cvtsi128_si32(_mm_max_epi32(m, _mm_shuffle_epi32(m, 0xb1)));
 }
 
-/// Two sums of 16 bytes in the low 32 bits.
+/// The sums of bytes 0..15 and of 16..31, in the low and the high 16 bits.
 inline std::int32_t sums_of_16(__m256i q) {
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), q);
     const __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
@@ -49,7 +49,7 @@ inline __m256 silu_times(__m256 gate, __m256 up) {
 void quantise(const float* x, std::size_t n, ActivationBlock* to) {
     const __m256i magnitude = _mm256_set1_epi32(0x7fffffff);
     for (std::size_t i = 0; i < n; i += ActivationBlock::kSize, ++to) {
-        // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
+        // Magnitudes compared as integers: the same order, with infinity and the NaNs above all numbers.
         __m256 block[4];
         __m256i magnitudes = _mm256_setzero_si256();
         for (int part = 0; part < 4; ++part) {

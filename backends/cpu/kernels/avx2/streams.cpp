@@ -1,4 +1,4 @@
-// Streams of AVX2's kernels; how often sums are widened is what sets the types apart (avx2_q*.cpp say why).
+// Streams of AVX2's kernels; the types differ in how often sums are widened (q*.cpp say why).
 #include "backends/cpu/kernels/avx2/kernels.h"
 #include "backends/cpu/kernels/avx2/lanes.h"
 #include "backends/cpu/kernels/stream_chains.h"
@@ -6,7 +6,7 @@
 namespace lfm::cpu::avx2 {
 namespace {
 
-/// An operand that no compiler knows.
+/// Hides a value from the compiler's optimisations.
 inline __m256i unknown(__m256i v) {
     __asm__ volatile("" : "+x"(v));
     return v;
@@ -14,7 +14,7 @@ inline __m256i unknown(__m256i v) {
 
 constexpr int kChains = 4;  // blocks side by side, so that latency does not show
 
-/// A round is a block of eight quads of columns, eight rows side by side, for each chain. kPerWidening products fit 16
+/// A round is one block for each chain: eight quads of columns, eight rows side by side. kPerWidening products fit 16
 /// bits.
 template <int kPerWidening, bool kSigned>
 void multiply_blocks(std::uint64_t rounds) {

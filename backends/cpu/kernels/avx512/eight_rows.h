@@ -14,8 +14,8 @@ inline __m512i side_by_side(__m256i low, __m256i high) {
     return _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1);
 }
 
-/// 32 bytes each of the rows `row` and `row` + 4: what the reductions and transpositions, which work inside quarters,
-/// make of the rows 0..3 are the rows 0..3 (twice) and 4..7 (twice).
+/// 32 bytes each of the rows `row` and `row` + 4. From four of these the reductions and transpositions, which work
+/// inside quarters, yield the rows 0..3 twice, then 4..7 twice.
 inline __m512i two_rows(const EightRows& rows, std::uint32_t row, std::size_t at) {
     return side_by_side(load32(rows.row[row] + at), load32(rows.row[row + 4] + at));
 }
@@ -39,7 +39,7 @@ inline __m512 row_halves(const EightRows& rows, std::size_t at) {
         _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_unpacklo_epi64(v, v)), _mm_unpackhi_epi64(v, v), 1));
 }
 
-/// Both quarters of a row added, in each of them.
+/// The sum of a row's two quarters, in each of them.
 inline __m512i add_quarters(__m512i v) { return _mm512_add_epi32(v, _mm512_shuffle_i32x4(v, v, 0xb1)); }
 inline __m512 add_quarters(__m512 v) {
     const __m512i bits = _mm512_castps_si512(v);

@@ -24,8 +24,8 @@ inline __m512i every_u32(const void* p) {
     return _mm512_set1_epi32(bits);
 }
 
-/// 16 bytes each of the rows `first`, + 4, + 8 and + 12: the order in which the reductions and transpositions below,
-/// which work inside quarters, give rows 0..15.
+/// 16 bytes each of the rows `first`, + 4, + 8 and + 12: from vectors in this order the reductions and transpositions
+/// below, which work inside quarters, yield rows 0..15 in order.
 inline __m512i four_rows(const Rows& rows, std::uint32_t first, std::size_t at) {
     __m512i v = _mm512_castsi128_si512(load16(rows.row[first] + at));
     v = _mm512_inserti32x4(v, load16(rows.row[first + 4] + at), 1);
@@ -53,7 +53,8 @@ inline __m512 row_halves(const Rows& rows, std::size_t at) {
     return widen_f16(_mm256_inserti128_si256(_mm256_castsi128_si256(low), high, 1));
 }
 
-/// Bytes within each 32-bit lane, the lowest first: `bytes` names a byte of the same lane, or zero by 0x80.
+/// Moves bytes within each 32-bit lane: byte i of `bytes` is the number (0..3) of the byte that goes to i, or 0x80 for
+/// zero.
 inline __m512i shuffle_lanes(__m512i words, std::uint32_t bytes) {
     const __m512i lane = _mm512_broadcast_i32x4(_mm_setr_epi32(0, 0x04040404, 0x08080808, 0x0c0c0c0c));
     return _mm512_shuffle_epi8(words, _mm512_add_epi8(_mm512_set1_epi32(static_cast<int>(bytes)), lane));
@@ -82,7 +83,7 @@ inline void store_quads(std::uint8_t (*to)[64], const __m512i (&quads)[4]) {
     for (int quad = 0; quad < 4; ++quad) _mm512_storeu_si512(to[quad], quads[quad]);
 }
 
-/// factor · Σ x of a block, from its two sums. Scalar, as the ports that multiply vectors are what is short.
+/// factor · Σ x of a block, from its two sums. Scalar, as the ports that multiply vectors are the bottleneck.
 inline __m512i block_offset(const std::int16_t* sum, std::int32_t factor) {
     return _mm512_set1_epi32((sum[0] + sum[1]) * factor);
 }
@@ -102,8 +103,8 @@ struct Quads {
     }
 };
 
-/// Of two groups of rows: `first` + Σ w · x over the columns 0..15, `second` + Σ w · x over 16..31. An activation is
-/// loaded once for both.
+/// Of two groups of rows: first_start + Σ w · x over the columns 0..15, second_start + Σ w · x over 16..31. An
+/// activation is loaded once for both.
 struct TwoSums {
     __m512i first[2], second[2];
 
@@ -122,7 +123,7 @@ struct TwoSums {
     __m512 all(int group) const { return to_float(_mm512_add_epi32(first[group], second[group])); }
 
 private:
-    /// A compiler would load it again for every multiplication, and loads are what is short.
+    /// A compiler would load it again for every multiplication, and loads would be the bottleneck.
     static __m512i in_register(__m512i v) {
 #ifndef LFM_AVX512_SIMDE
         __asm__("" : "+v"(v));

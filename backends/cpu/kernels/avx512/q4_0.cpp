@@ -1,5 +1,6 @@
-// Q4_0 and Q8_0: an f16 d and 32 weights; value d(q - 8), respectively d · q. The multiplication wants one unsigned
-// side: nibbles are, signed bytes become so by adding 128. 8 (or 128) times Σ x comes off the integer sum.
+// Q4_0 and Q8_0: an f16 d and 32 weights; value d(q - 8), respectively d · q. The multiplication needs one unsigned
+// side: nibbles are unsigned, signed bytes become so by adding 128. 8 (or 128) times Σ x is subtracted from the integer
+// sum.
 #include "backends/cpu/kernels/avx512/kernels.h"
 #include "backends/cpu/kernels/avx512/lanes.h"
 

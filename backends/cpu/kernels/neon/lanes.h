@@ -10,7 +10,7 @@ namespace lfm::cpu::neon {
 namespace {
 
 using Rows = RowGroup<4>;       // of a panel
-using EightRows = RowGroup<8>;  // of few tokens: two vectors
+using EightRows = RowGroup<8>;  // for few tokens: two vectors
 
 inline uint8x16_t load16(const void* p) { return vld1q_u8(static_cast<const std::uint8_t*>(p)); }
 inline int8x16_t signed16(uint8x16_t v) { return vreinterpretq_s8_u8(v); }

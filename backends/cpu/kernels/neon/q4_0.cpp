@@ -5,7 +5,7 @@
 namespace lfm::cpu::neon {
 namespace {
 
-/// Low nibbles are columns 0..15, high ones 16..31. 8 · Σ x comes off the integer sum.
+/// Low nibbles are columns 0..15, high ones 16..31. 8 · Σ x is subtracted from the integer sum.
 struct Q4_0 {
     static constexpr std::size_t kBlockBytes = 18;
     static constexpr std::int32_t kOffset = -8;

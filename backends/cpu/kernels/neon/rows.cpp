@@ -23,7 +23,7 @@ inline int8x16_t round_to_bytes(const float32x4_t* x, float scale) {
 
 void quantise(const float* x, std::size_t n, ActivationBlock* to) {
     for (std::size_t i = 0; i < n; i += ActivationBlock::kSize, ++to) {
-        // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
+        // Magnitudes compared as integers: the same order, with infinity and the NaNs above all numbers.
         float32x4_t block[8];
         uint32x4_t magnitudes = vdupq_n_u32(0);
 #pragma GCC unroll 8
