@@ -58,7 +58,7 @@ factor=1
 case $scale in
     full) limit=${limit:-540} ;;
     quick) limit=${limit:-960} ;;
-    dry) limit=${limit:-170} factor=$(((${limit:-170} + 169) / 170)) ;;  # for machines with much else to do
+    dry) limit=${limit:-170} factor=$(((${limit:-170} + 169) / 170)) ;;  # a longer limit lengthens every stage's too
 esac
 bundle=$(realpath -e -- "${places[0]}") || exit 2
 mkdir -p -- "${places[1]:-gpu-check}" && out=$(realpath -e -- "${places[1]:-gpu-check}") || exit 2

@@ -43,7 +43,7 @@ WeightMemory weight_memory(const BenchOptions& options) {
     return options.shape ? WeightMemory::kOwnPages : WeightMemory::kFilePages;
 }
 
-/// As DeviceChoice opens it, maybe without arithmetic.
+/// Makes device.open simulate with the options' arithmetic, which may compute nothing.
 void simulate(const BenchOptions& options, DeviceChoice& device) {
     device.open = [&options, &device](const DeviceOptions& wanted, Ledger& ledger) {
         return make_simulated({.machine = *device.machine,
@@ -146,7 +146,7 @@ int run_bench(const BenchOptions& options) {
     TraceOutput trace(options.trace_file, options.files_read,
                       "lfm-bench " + options.model_file.value_or(options.shape.value_or("")));
     const ModelDescription model = describe(options, console);
-    // What is wrong with the options is said before the device is.
+    // Wrong options are reported before a device is looked for.
     if (!options.routing_option.empty() && model.hyper.n_expert == 0)
         throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     DeviceChoice device = choose_device(options.device, console);

@@ -108,7 +108,7 @@ void check_roofline(const po::variables_map& values) {
         throw Error(ErrorCode::kUsage, "--backend", "expected cpu or none beside --roofline, found " + shown(backend));
 }
 
-/// Where nothing is computed, nothing can be said of how.
+/// Refuses options that say how to compute, where nothing is computed.
 void check_skipped(const po::variables_map& values) {
     for (const char* option : {"threads", "kernels", "exact"})
         if (is_given(values, option))
@@ -117,7 +117,7 @@ void check_skipped(const po::variables_map& values) {
                 "expected none where nothing is computed, the profile says how fast; --arithmetic run computes");
 }
 
-/// One session holds every test.
+/// Sizes one session for all tests.
 void set_sizes(const po::variables_map& values, BenchOptions& options) {
     std::uint32_t n_ctx = 0, longest = 1;
     for (const BenchTest& test : options.tests) {
@@ -226,7 +226,7 @@ BenchOptions parse_bench_options(const std::vector<std::string>& arguments) {
     find_arithmetic(values, options);
     options.session = session_options(values);
     options.session.adaptation = options.device.adaptation;
-    // The times of another device would be told as this one's.
+    // If the CPU went on, its times would be reported as the device's.
     options.session.after_loss = AfterLoss::kThrow;
     set_sizes(values, options);
     if (options.arithmetic == SimulatedArithmetic::kSkip) check_skipped(values);

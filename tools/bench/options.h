@@ -19,19 +19,19 @@ struct BenchOptions {
     BenchAction action = BenchAction::kRun;
     std::optional<std::string> model_file, shape;  // one of them; of kRoofline one or none
     std::vector<std::string> allow_unknown;
-    std::vector<BenchTest> tests;              // at least one
-    std::vector<ParallelTest> parallel_tests;  // instead, with --parallel
+    std::vector<BenchTest> tests;              // at least one; empty with --parallel
+    std::vector<ParallelTest> parallel_tests;  // with --parallel at least one, else empty
     std::uint32_t repetitions = 1;
     bool warmup = true;
     /// Nothing: the router chooses.
     std::optional<RoutingTraceSpec> routing;
     std::string routing_text;
-    std::optional<std::string> counts_file;  // of experts' use, to plan with
-    std::string routing_option;              // that says any of it; empty: none
+    std::optional<std::string> counts_file;  // how often each expert is used, to plan with
+    std::string routing_option;              // that set any of these three; empty: none
     DeviceRequest device;
     SimulatedArithmetic arithmetic =
         SimulatedArithmetic::kRun;  // kSkip: a simulated device only, never with the router
-    SessionOptions session;         // sizes that hold every test
+    SessionOptions session;         // large enough for every test
     BenchFormat format = BenchFormat::kMarkdown;
     std::optional<std::string> trace_file;
     std::vector<std::string> files_read;  // which the trace must not replace

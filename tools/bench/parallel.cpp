@@ -20,8 +20,8 @@ public:
         }
     }
 
-    /// Seconds to append n tokens to each sequence, whose rows follow one another in steps of the largest batch. The
-    /// last of each gets logits, as a sampler would want.
+    /// Seconds to append n tokens to each sequence, one sequence after another in steps of n_batch rows. The last token
+    /// of each sequence gets logits, as a sampler needs them.
     double prompts(std::uint32_t n) {
         for (auto& tokens : tokens_) draw(tokens, n);
         double seconds = 0;
@@ -46,7 +46,7 @@ public:
         return seconds;
     }
 
-    /// One token of each.
+    /// Seconds to append one token to each sequence.
     double decode() {
         std::vector<StepPart> parts;
         for (std::uint32_t i = 0; i < test_.n_parallel; ++i) {

@@ -13,7 +13,7 @@ struct ParallelTest {
     std::uint32_t n_prompt = 0, n_gen = 0, n_depth = 0, n_parallel = 1;
 };
 
-/// Two results, of the prompts and of the tokens after them; only that which the test has. `time`: as BenchInputs'.
+/// A result for the prompts and one for the tokens after them; none for a part of 0 tokens. `time`: as BenchInputs'.
 std::vector<BenchResult> run_parallel(const ParallelTest& test, Placed& placed, std::uint32_t repetitions, bool warmup,
                                       BenchTime time);
 

@@ -35,7 +35,7 @@ std::vector<double> rates(const BenchResult& result) {
     return values;
 }
 
-/// Weights read a second while decoding one sequence; many tokens share one reading and are not bound by it.
+/// Bytes of weights read per second while decoding one sequence; else 0, as tokens of one step share the reading.
 double achieved(const BenchResult& result) {
     if (result.test.n_gen == 0 || result.test.n_parallel > 1) return 0;
     return result.bytes_per_token * statistics(rates(result)).mean;

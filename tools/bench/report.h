@@ -30,13 +30,13 @@ struct BenchResult {
     double read_bandwidth = 0;    // bytes a second: median of measurements between the repetitions; 0: not measured
     double bytes_per_token = 0;   // weights a decoded token reads
     double expert_bytes_per_token = 0;  // of them, experts'
-    double predicted = 0;               // tokens a second; 0: no profile of this machine
+    double predicted = 0;               // tokens a second; 0: not predicted
     // With a device.
-    std::optional<double> hit_rate;  // uses of experts that the device held; nothing: no experts
-    double bus_bytes_per_token = 0;  // experts that were copied to the device
+    std::optional<double> hit_rate;  // share of expert uses that the device held; nothing: no experts
+    double bus_bytes_per_token = 0;  // bytes of experts copied to the device
     Bytes vram_peak;                 // so far
-    /// What a step of one token was on the device, where the test has any and the device counts: kernels with how many
-    /// launches each, and whether they were handed over as one graph.
+    /// The kernels of one decode step on the device with the launches of each, and whether they were handed over as one
+    /// graph. Only for tests that decode, on a device that counts them.
     struct Nodes {
         std::vector<std::pair<std::string, std::uint32_t>> kernels;
         std::uint32_t total = 0;
@@ -60,8 +60,8 @@ struct BenchSetup {
     std::string device;           // empty: none
     Bytes vram_budget;
     std::uint32_t n_layers_on_device = 0;
-    /// Launches that may be handed over to the device and not done: as many as there ever are, and after how many its
-    /// driver blocks. 0: no bound.
+    /// Launches handed over to the device and not yet done: the most that the runtime allows, and the number at which
+    /// the driver blocks. 0: no bound.
     std::uint32_t queue_limit = 0, driver_queue = 0;
     std::vector<std::string> passed_over;  // devices that would have been taken before this one, and why not
     BenchTime time = BenchTime::kMeasured;

@@ -16,7 +16,7 @@
 namespace lfm::tools {
 namespace {
 
-/// Each matrix shape of the members, of a megabyte or more in any of the types.
+/// Each matrix of two members that has a megabyte or more there, in each of the types.
 std::vector<RooflineMatrix> known_matrices() {
     constexpr DType kTypes[] = {DType::kQ4_0, DType::kQ8_0, DType::kQ4_K, DType::kQ5_K, DType::kQ6_K, DType::kF16};
     std::vector<RooflineMatrix> matrices;
@@ -43,7 +43,7 @@ std::vector<RooflineMatrix> asked_matrices(const BenchOptions& options) {
 
 bool is_read(const RooflineResult& result) { return result.n_tokens < cpu::kFewestUnpacked; }
 
-/// "GB/s" and its limit, or "G/s" of operations and theirs.
+/// The texts of a row: rate and limit in GB/s, or in 10^9 operations a second.
 struct Cells {
     std::string type, matrix, rate, limit, share;
 };

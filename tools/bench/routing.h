@@ -1,4 +1,4 @@
-// The experts that lfm-bench's tokens use, and what a plan may know of them.
+// How often lfm-bench's tokens use each expert, for the plan.
 #pragma once
 
 #include "planner/model/routing.h"

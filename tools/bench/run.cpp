@@ -107,7 +107,7 @@ double Bench::repeat(const Checkpoint& start, const BenchTest& test) {
     return seconds;
 }
 
-/// Seconds that it took.
+/// Seconds to append n tokens.
 double Bench::append(std::uint32_t n) {
     Session& session = in_.placed.session();
     tokens_.clear();

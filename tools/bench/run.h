@@ -35,7 +35,7 @@ private:
 
     BenchInputs in_;
     HostBuffer buffer_;
-    /// Added to positions where tokens and experts are drawn, so that no repetition meets what another left in a cache.
+    /// Added to positions where tokens and experts are drawn, so that no repetition profits from another's caches.
     std::uint32_t shift_ = 0;
     std::vector<std::int32_t> tokens_;
 };

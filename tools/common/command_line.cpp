@@ -16,7 +16,7 @@
 namespace lfm::tools {
 namespace {
 
-/// What may stand for an option: "--threads", "-t", and one-dash words; and the long name it has in the description.
+/// Every spelling of an option ("--threads", "-t", one-dash words) to its long name in the description.
 using OptionNames = std::map<std::string, std::string, std::less<>>;
 
 OptionNames option_names(const po::options_description& description, const OneDashWords& one_dash_words) {

@@ -28,14 +28,15 @@ po::variables_map parse_options(const std::vector<std::string>& arguments, const
 /// Without line breaks and other control characters: "a\\nb".
 std::string one_line(std::string_view text);
 
-/// The same of what a user wrote, for an error: its beginning, if it is long; "nothing" for nothing.
+/// one_line of what a user wrote, for an error: cut after about 80 bytes; "nothing" for an empty text.
 std::string shown(std::string_view text);
 
-/// The exit code: 0 ok, 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device
-/// lost.
+/// The exit code of an error: 1 failure while running, 2 usage, 3 does not fit, 4 bad model, 5 device lost,
+/// 130 interrupted.
 int exit_code(ErrorCode code);
 
-/// Calls `body`; an Error becomes one line "name: …" on stderr and its exit code. Any other exception exits with 1.
+/// Calls `body` and returns its exit code. An exception becomes one line "name: …" on stderr; returns an Error's exit
+/// code, 3 for std::bad_alloc, 1 for any other.
 int run_tool(const char* name, const std::function<int()>& body);
 
 /// What --help shows: every option with its text.

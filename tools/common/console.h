@@ -12,7 +12,7 @@ enum class Color { kOff, kOn };
 /// kAuto: on a terminal, unless NO_COLOR is set (no-color.org) or the terminal is dumb.
 Color color_for(ColorChoice choice, int descriptor);
 
-/// All of the text to standard output, also when signals interrupt. Throws Error{kIo} when it takes no more.
+/// Writes all of the text to standard output, also when signals interrupt. Throws Error{kIo} when writing fails.
 void write_stdout(std::string_view text);
 
 class Console {

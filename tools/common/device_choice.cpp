@@ -67,7 +67,7 @@ DeviceChoice choose_simulated(const DeviceRequest& request) {
     if (choice.device >= choice.machine->devices.size())
         throw Error(ErrorCode::kUsage, "--device", expected_device(choice.machine->devices.size(), choice.device));
     choice.name = choice.machine->devices[choice.device].name + " (simulated)";
-    choice.machine->devices[choice.device].backend = "sim";  // whose memory is planned for
+    choice.machine->devices[choice.device].backend = "sim";  // plans count the memory that this backend takes
     choice.open = [machine = *choice.machine, device = choice.device](const DeviceOptions& options, Ledger& ledger) {
         return make_simulated({.machine = machine,
                                .device = device,
@@ -176,7 +176,7 @@ DeviceChoice choose_device(const DeviceRequest& request, const Console& console)
     if (request.backend == BackendName::kSim) {
         choice = choose_simulated(request);
     } else if (wants_no_device(request)) {
-        // What was asked for beside it is there, though it is not used.
+        // A device or profile that is named is not used, but must exist.
         if (request.backend != BackendName::kCpu && (request.backend != BackendName::kAuto || request.index))
             pick_device(request.backend, request.index);
         if (!request.profiles.empty()) load_machine(request.profiles);
@@ -219,7 +219,7 @@ std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceC
     for (const BackendName backend : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan}) {
         if (request.backend != BackendName::kAuto && request.backend != backend) continue;
         const std::vector<FoundDevice> found = find_devices(backend);
-        // What is not built in nobody expects.
+        // A backend that is not built in is not expected.
         if (std::string why = why_no_device(backend); found.empty() && !why.ends_with(": not built in"))
             remarks.push_back(std::move(why));
         for (const FoundDevice& device : found)

@@ -16,7 +16,7 @@
 
 namespace lfm::tools {
 
-/// What a profile serves beside planning for a device: a prediction of the CPU's speed, or nothing.
+/// What --profile is used for: planning for a device alone, or also predicting the CPU's speed.
 enum class ProfileUse { kDevice, kDeviceAndCpu };
 
 struct DeviceRequest {
@@ -39,7 +39,7 @@ DeviceRequest device_request(const po::variables_map& values, ProfileUse profile
 
 /// The device that `lfm-probe --list` shows as "BACKEND INDEX"; without an index the first that can be used; of kAuto,
 /// by the first backend that has one. Nothing when there is none and none was asked for. Throws Error{kUsage} for a
-/// number that no device has, Error{kNoDevice} for one that cannot be used.
+/// number that no device has, Error{kNoDevice} for one that cannot be used or a named backend that has none.
 std::optional<FoundDevice> pick_device(BackendName backend, std::optional<std::uint32_t> index);
 
 /// "expected 0 to 1, found 2": of --device.
@@ -57,17 +57,17 @@ struct DeviceChoice {
 };
 
 /// Finds the device that is asked for, and the machine's profile when one is needed: --profile, else the stored one,
-/// else it is measured now. Throws Error{kUsage} when a backend asked for by name has no device.
+/// else it is measured now. Throws like pick_device, and Error{kUsage} for a profile without a device.
 DeviceChoice choose_device(const DeviceRequest& request, const Console& console);
 
 /// What would have been taken before that device, had its driver let it: "cuda: the driver is too old (…)"; "NAME
 /// cannot be used: …". Looks for devices anew.
 std::vector<std::string> passed_over(const DeviceRequest& request, const DeviceChoice& choice);
 
-/// Whose memory the device's is: a simulated one has the host's.
+/// Whether the device has memory of its own; a simulated one takes the host's.
 DeviceMemory memory_of(const DeviceChoice& choice);
 
-/// What a PlaceRequest needs of it. `sizes` in `session`.
+/// The `plan` of a PlaceRequest; the request's sizes are the session's.
 std::variant<std::monostate, Plan, Planning> planning_for(const DeviceChoice& choice);
 
 }  // namespace lfm::tools

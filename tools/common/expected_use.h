@@ -12,7 +12,7 @@ namespace lfm::tools {
 struct ExpectedUse {
     std::optional<std::string> counts_file;  // of lfm-eval routing; else by skew and locality
     double skew = 0, locality = 0;
-    /// Whether an option says anything.
+    /// Whether any of the options was given.
     bool is_given = false;
 };
 
@@ -22,8 +22,8 @@ po::options_description expected_use_options();
 /// Throws Error{kUsage}, also for counts beside skew or locality.
 ExpectedUse expected_use(const po::variables_map& values);
 
-/// Nothing: uniform. Throws Error{kUsage} when something is expected of a model without experts, what reading the file
-/// throws.
+/// Nothing: uniform. Throws Error{kUsage} when options are given for a model without experts, and what reading the
+/// file throws.
 std::optional<Routing> routing_of(const ExpectedUse& use, const HyperParameters& hyper);
 
 }  // namespace lfm::tools

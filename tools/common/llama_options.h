@@ -1,4 +1,4 @@
-// Options that people know from llama.cpp, and what does their work here.
+// Options that people know from llama.cpp, and what replaces them here.
 #pragma once
 
 #include <functional>

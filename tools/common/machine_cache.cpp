@@ -16,7 +16,7 @@ namespace fs = std::filesystem;
 
 constexpr std::uintmax_t kMostBytes = 4u << 20;
 
-/// Nothing, with the reason on the console, when there is no profile of this machine.
+/// Nothing, with the reason on the console, when the file holds no profile of this machine.
 std::optional<MachineProfile> find_cached(const std::string& path, const ProfileScope& scope, const Console& console) {
     try {
         auto machine = read_cached_machine(path);

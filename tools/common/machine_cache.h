@@ -1,5 +1,5 @@
-// The measured profile of this machine, kept between runs. Devices that were asked for by name and would not be
-// measured otherwise (emulated ones) are in a profile of their own beside it.
+// The measured profile of this machine, kept between runs. Devices that are measured only when asked for by name
+// (emulated ones) go into a separate profile beside it.
 #pragma once
 
 #include <memory>
@@ -49,17 +49,17 @@ std::optional<MachineProfile> read_cached_machine(const std::string& path);
 /// Writes the profile, and the folders above it. Throws Error{kIo}.
 void store_machine(const std::string& path, const MachineProfile& machine);
 
-/// What tells `found` from `expected`, as in "threads: 2 here, 4 there"; empty: the same machine.
+/// How `here` and `there` differ, as in "threads: 2 here, 4 there"; empty: the same machine.
 std::string difference(const MachineIdentity& here, const MachineIdentity& there);
 
-/// Removes the stored profile of this machine when memory was now read by `n_threads` clearly faster than it says: it
-/// was measured beside other programs, and would promise too little for ever. Says so. Returns whether.
+/// Removes the stored profile of this machine when `n_threads` have read memory clearly faster than it says: it was
+/// measured beside other programs, and all predictions would be too low. Notes the removal. Returns whether it removed.
 bool forget_slow_profile(double bytes_per_second, std::uint32_t n_threads, const Console& console);
 
 struct MachineCacheOptions {
     const Console& console;
     ProbeOptions probe;                // should measuring be needed
-    std::vector<FoundDevice> devices;  // asked for by name; what else there is and is not emulated comes by itself
+    std::vector<FoundDevice> devices;  // asked for by name; all others that are not emulated are added
 };
 
 /// The cached profile if it is of this machine and its devices; else measures and stores. Says on the console why it

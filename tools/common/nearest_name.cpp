@@ -23,7 +23,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 }
 
 std::optional<std::string> nearest_name(std::string_view name, std::span<const std::string> known) {
-    constexpr std::size_t kLongest = 64;  // no option is as long, and the distance takes the square of it
+    constexpr std::size_t kLongest = 64;  // no option is as long, and the time grows with the square
     if (name.size() > kLongest) return std::nullopt;
     std::optional<std::string> nearest;
     std::size_t least = 0;

@@ -32,7 +32,7 @@ void split(std::string_view text, const Take& take) {
     }
 }
 
-/// What someone means who writes a size without a unit: "8GiB", "16384MiB", "8589934592B".
+/// What a size without a unit may have meant: "8GiB", "16384MiB", "8589934592B".
 std::string with_unit(std::string_view number) {
     const double value = whole_text<double>(number).value_or(0);
     return std::string(number) + (value < 2048 ? "GiB" : value < 0x1p21 ? "MiB" : "B");

@@ -1,4 +1,4 @@
-// What the cost model says of steps that a program is about to measure.
+// The cost model's times for steps that a program measures.
 #pragma once
 
 #include <optional>
@@ -18,8 +18,7 @@ struct PredictionInputs {
     std::optional<Routing> routing;     // nothing: uniform
 };
 
-/// Seconds of a step of one token after `depth` others. Nothing for models that the planner does not know how to
-/// predict for.
+/// Seconds of a step of one token after `depth` others. Nothing for models that the planner cannot predict.
 std::optional<double> predict_decode(const PredictionInputs& inputs, std::uint32_t depth);
 /// Of a step of prompt tokens, of which n_outputs get logits.
 std::optional<double> predict_prefill(const PredictionInputs& inputs, std::uint32_t n_tokens, std::uint32_t n_outputs);

@@ -10,7 +10,7 @@
 
 namespace lfm::tools {
 
-/// The host of a machine of which only devices are said.
+/// The host that is taken when no profile names one.
 inline constexpr const char* kDefaultHost = "ddr5-5600";
 
 /// A path (with '/' or ending in .json), a name, or several of them with '+' between: devices add up in order, of
@@ -22,7 +22,7 @@ MachinePart load_machine_part(const std::string& name_or_path);
 /// Error{kUsage} for no names.
 MachineProfile load_machine(std::span<const std::string> names);
 
-/// The files that load_machine reads for `names`, as far as they are there.
+/// All files that load_machine may read for `names`, without the default host's; some may not exist.
 std::vector<std::string> profile_files(std::span<const std::string> names);
 
 /// Sorted.

@@ -1,4 +1,4 @@
-// Ctrl-C and SIGTERM as a flag that running work reads. Signals belong to the process: this is the tools' one global.
+// Ctrl-C and SIGTERM as a flag that running work reads. Signals belong to the process, so the flag is global.
 #pragma once
 
 #include <atomic>
@@ -6,7 +6,7 @@
 namespace lfm::tools {
 
 /// The first SIGINT or SIGTERM raises the flag; one more while it is up ends the process at once with 128 + signal.
-/// System calls that wait give EINTR.
+/// System calls that wait fail with EINTR.
 void install_stop_signals();
 
 const std::atomic<bool>& stop_flag();

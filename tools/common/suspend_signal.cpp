@@ -15,7 +15,7 @@ std::atomic<bool> asked = false;
 static_assert(std::atomic<int>::is_always_lock_free && std::atomic<bool>::is_always_lock_free,
               "else a signal handler must not touch them");
 
-/// By SIGSTOP, which needs no handler to be taken away first; shells see a stopped job as well.
+/// Stops the process by SIGSTOP, which needs no handler to be removed first; shells see a stopped job all the same.
 void stop_if_asked() {
     if (asked.exchange(false)) ::kill(::getpid(), SIGSTOP);
 }
@@ -43,7 +43,7 @@ void install_suspend_signal() {
 SuspendLater::SuspendLater() { ++holders; }
 
 SuspendLater::~SuspendLater() {
-    // A signal that comes after this line's first half finds no holder; one before has left its mark.
+    // A signal after the decrement finds no holder and stops the process itself; one before it has set `asked`.
     if (--holders == 0) stop_if_asked();
 }
 

@@ -7,11 +7,11 @@
 
 namespace lfm::tools {
 
-/// From now on SIGTSTP stops the process as it always does, but for while a SuspendLater lives: then at its end. Where
-/// SIGTSTP was ignored it stays so.
+/// From now on SIGTSTP stops the process at once, or, while a SuspendLater exists, when the last one ends. Where
+/// SIGTSTP was ignored it stays ignored.
 void install_suspend_signal();
 
-/// Holds SIGTSTP back.
+/// Delays SIGTSTP until its end.
 class SuspendLater {
 public:
     SuspendLater();
@@ -20,7 +20,7 @@ public:
     /// Stops the process when a SIGTSTP came meanwhile; then returns after SIGCONT.
     ~SuspendLater();
 
-    /// Whether one came.
+    /// Whether a SIGTSTP came and is delayed.
     static bool is_asked();
 };
 

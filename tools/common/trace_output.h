@@ -10,7 +10,7 @@
 
 namespace lfm::tools {
 
-/// Nothing where no file is named.
+/// Traces nothing when no file is named.
 class TraceOutput {
 public:
     /// The file is refused now if it cannot be written. `title`: as "lfm-run MODEL". `files_read`: what it may not

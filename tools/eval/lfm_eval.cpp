@@ -1,5 +1,5 @@
-// lfm-eval: what tests and comparisons need from a model: logits, token ids, rendered chats, perplexity, routing,
-// test files.
+// lfm-eval: what tests and comparisons need from a model, such as logits, token ids, rendered chats, perplexity,
+// routing and test files.
 #include <map>
 #include <string>
 #include <vector>

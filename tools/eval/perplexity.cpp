@@ -63,7 +63,7 @@ int eval_perplexity(const Arguments& arguments) {
         write_stdout(help_text(description));
         return 0;
     }
-    device_request(values);  // what is wrong with the options is said before files are read
+    device_request(values);  // wrong options are reported before files are read
     SessionOptions options = window_options(values);
     const std::string& path = values["model"].as<std::string>();
     std::vector<std::string> inputs = files_read(values);

@@ -79,7 +79,7 @@ std::vector<std::vector<std::int32_t>> cut(const std::vector<std::int32_t>& toke
     return sequences;
 }
 
-/// A run may take hours: refused before it, not after.
+/// A run may take hours, so a trace that would become too large is refused before it.
 void require_room(const RecordedRouting& trace, std::uint64_t n_tokens) {
     const std::uint64_t size = n_tokens * trace.choices_per_token() * sizeof(std::uint16_t);
     if (size > kMaxRoutingTraceBytes / 2)

@@ -15,13 +15,13 @@ public:
 
     /// After a step of n tokens, all of which got logits.
     void add(std::uint32_t n_tokens);
-    /// "512 tokens at 1234 tok/s (sim: NAME), predicted 1240". Of a device or of the CPU alone; a prediction needs the
-    /// machine's profile.
+    /// "512 tokens at 1234 tok/s (NAME (cuda)), predicted 1240 tok/s". Device and prediction only where a device takes
+    /// part and was not lost.
     std::string text() const;
 
 private:
     const PlacedModel& placed_;
-    std::map<std::uint32_t, std::uint64_t> steps_;  // how many of each number of tokens
+    std::map<std::uint32_t, std::uint64_t> steps_;  // number of steps, by their tokens
     std::uint64_t n_tokens_ = 0;
     double seconds_ = 0;
 };

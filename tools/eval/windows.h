@@ -11,11 +11,11 @@
 
 namespace lfm::tools {
 
-inline constexpr IntegerRange kWindowRange{3, kContextRange.highest};  // a BOS, and a token that foretells another
+inline constexpr IntegerRange kWindowRange{3, kContextRange.highest};  // a BOS, a token, and one it predicts
 
 /// --help, --quiet, --model, --file, --ctx-size, --parse-special.
 void add_window_options(po::options_description& description);
-/// Of the options; every token of a window may get logits.
+/// For a session of --ctx-size tokens; every token of a step may get logits.
 SessionOptions window_options(const po::variables_map& values);
 /// The text's tokens without a BOS, as every window gets one.
 std::vector<std::int32_t> read_tokens(const po::variables_map& values, const Tokenizer& tokenizer);

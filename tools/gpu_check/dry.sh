@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # gpu_check.sh with the emulation of tests in the card's place: dry.sh BUILD_DIR OUT_DIR [OPTIONS of gpu_check.sh].
-# What a build lacks of a bundle is only how it is packed.
+# The build folder is used in place of an unpacked bundle.
 set -euo pipefail
 build=$(realpath -e -- "$1") out=$2
 shift 2

@@ -1,6 +1,6 @@
-# What programs see: libraries and drivers. Part of gpu_check.sh.
+# Which libraries, drivers and devices are used. Part of gpu_check.sh.
 
-drivers=/usr/local/nvidia  # where some clusters mount NVIDIA's, unknown to the system's loaders
+drivers=/usr/local/nvidia  # where some clusters mount NVIDIA's driver, unknown to the system's loaders
 
 system_library() {  # its path, empty when there is none
     local folder
@@ -10,7 +10,7 @@ system_library() {  # its path, empty when there is none
     { ldconfig -p || /sbin/ldconfig -p; } 2>/dev/null | awk -v name="$1" '$1 == name && /x86-64/ {print $NF; exit}'
 }
 
-# The system's own where they do: a driver was made for them.
+# The system's own libraries where they suffice, as drivers were made for them; else the bundle's.
 choose_libraries() {
     local file name found
     for file in "$lfm"/fallback/*; do
@@ -23,7 +23,8 @@ choose_libraries() {
     [[ -d $drivers/lib64 ]] && LD_LIBRARY_PATH+=:$drivers/lib64
 }
 
-# The loader finds drivers by their manifests in known folders; also where they lie elsewhere, or are missing.
+# The loader finds drivers by their manifests in known folders. This finds those elsewhere, and writes NVIDIA's where it
+# is missing.
 choose_drivers() {
     [[ -n ${VK_DRIVER_FILES:-}${VK_ICD_FILENAMES:-} ]] && return
     local files=() file
@@ -32,10 +33,10 @@ choose_drivers() {
         [[ -f $file ]] && files+=("$file")
     done
     [[ ${files[*]-} == *nvidia* ]] || files=($(nvidia_manifest GLX) ${files[@]+"${files[@]}"})
-    # Those that compute on the CPU only where there is no other.
+    # Drivers that compute on the CPU are tried only where there is no other.
     local real=()
     for file in ${files[@]+"${files[@]}"}; do [[ $file == *lvp* || $file == *swrast* ]] || real+=("$file"); done
-    # NVIDIA's library for screens fails where there is none; its other one has the same entry.
+    # NVIDIA's GLX library fails where there is no display; its EGL library has the same entry point.
     try_drivers ${real[@]+"${real[@]}"} || try_drivers $(nvidia_manifest EGL) || try_drivers ${files[@]+"${files[@]}"}
 }
 nvidia_manifest() {  # GLX or EGL: a manifest for that library, if it is there
@@ -54,14 +55,14 @@ try_drivers() {
     devices_of vulkan | grep -q '^vulkan [0-9]'
 }
 
-# What lfm-probe says of a backend's devices. Asked once.
+# What lfm-probe says of a backend's devices; it is run once per backend.
 devices_of() {
     [[ -f $work/devices/$1 ]] || quickly 15 "$lfm/bin/lfm-probe" --list --backend "$1" >"$work/devices/$1"
     cat "$work/devices/$1"
 }
 usable() { grep "^$1 [0-9]" | grep -v 'cannot be used'; }
 
-# A card counts by being there: whether its tests pass is another matter, and no reason to measure another backend.
+# The first backend that has a usable device, whether or not its tests pass later.
 choose_backend() {
     local name found
     [[ -z $backend ]] || return
@@ -82,8 +83,9 @@ choose_device() {
     device=${device:-0}
 }
 
-# MiB that are free. Some machines are given memory only as they take it: the most of what they say within seconds.
-free_memory() {  # at least that many MiB will do
+# Prints the MiB that are free: the most that the system reports within 3 s, as some machines get memory only as they
+# take it.
+free_memory() {  # MIB: when so many are free, it does not wait for more
     local most=0 now i
     for i in 1 2 3 4 5 6; do
         now=$(awk '/^MemAvailable/ {print int($2 / 1024)}' "${LFM_GPU_CHECK_MEMINFO:-/proc/meminfo}")

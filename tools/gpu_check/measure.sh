@@ -2,7 +2,8 @@
 
 tiny=lfm2moe,n_layer=6,n_embd=512,n_head=8,n_head_kv=2,n_ff=512,n_ff_exp=256,n_expert=16,n_expert_used=4,n_vocab=2000:Q4_0
 
-# The emulation is too slow to be measured: in dry runs lfm-probe takes what is there, and another device's figures go with it.
+# The emulation is too slow to be measured: in dry runs lfm-probe measures what else is there, and the device's figures
+# are those of a shipped profile.
 probe() {
     local place=(--backend "$backend" --device "$device") most=40
     [[ $scale == dry ]] && place=() most=20
@@ -10,7 +11,7 @@ probe() {
     choose_profile
 }
 
-# Measured, else shipped: figures need a plan, and a plan a profile.
+# The measured profile, else a shipped one: figures need a plan, and a plan a profile.
 choose_profile() {
     if [[ -s $work/machine.json ]]; then
         profile=$work/machine.json
@@ -37,7 +38,7 @@ choose_shipped() {
     if ((${gib:-0} >= 64)); then echo h100-sxm-80gb; else echo rtx-4060-ti-16gb; fi
 }
 
-bench_command() {  # SHAPE BUDGET ARGUMENTS...: into command
+bench_command() {  # SHAPE BUDGET ARGUMENTS...: sets `command`
     local shape=$1 budget=$2 each
     shift 2
     command=("$lfm/bin/lfm-bench" --shape "$shape" --backend "$backend" --device "$device")
@@ -45,7 +46,7 @@ bench_command() {  # SHAPE BUDGET ARGUMENTS...: into command
     command+=(--vram-budget "$budget" "$@" -o json)
 }
 
-# bench NAME SECONDS GIB_OF_RAM SHAPE BUDGET ARGUMENTS...: figures in rows/NNN-NAME.json.
+# bench NAME SECONDS GIB_OF_RAM SHAPE BUDGET ARGUMENTS...: figures in rows/NAME.json.
 bench() {
     local name=$1 most=$2 gib=$3 shape=$4 budget=$5 command=()
     shift 5
@@ -57,14 +58,15 @@ bench() {
 }
 into() { local file=$1; shift; "$@" >"$file"; }
 
-# Less memory than a model needs is said, and tried all the same: what is free may grow as it is taken.
+# trust_memory NAME GIB: warns when less memory is free, and lets the bench try all the same, as what is free may grow
+# when memory is taken.
 trust_memory() {
     local free needed=$(($2 * 1024))
     free=$(free_memory "$needed")
     ((free < needed)) || return
     warn "$1 needs $2 GiB of RAM and $((free / 1024)) are free: tried all the same"
     [[ -s $work/machine.json ]] || return
-    # The plan goes by the profile's host.
+    # The plan takes the RAM from the profile's host, so that is raised.
     awk -v needed=$((needed * 1048576 / 4 * 5)) '/"host": \{/ {of_host = 1}
         of_host && match($0, /"memory_bytes": [0-9]+/) {
             of_host = 0

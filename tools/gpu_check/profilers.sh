@@ -1,6 +1,6 @@
 # Times of single kernels, and memory checked by the vendor's own tools, where they are and work. Part of gpu_check.sh.
 
-# tool NAME FOLDER...: the path of a program that may not be on the PATH, the newest last.
+# tool NAME FILE...: prints the path of a program: on the PATH, else the last of the files that exists, the newest.
 tool() {
     local name=$1 file last=""
     shift
@@ -12,12 +12,12 @@ tool() {
 ncu=(--csv --graph-profiling node --clock-control none --cache-control none --target-processes all
      --metrics gpu__time_duration.sum,dram__bytes_read.sum,launch__registers_per_thread)
 
-# One decode step; NAME is where its figures go.
+# Sets `command` to one decode step.
 one_step() {  # SHAPE BUDGET
     bench_command "$1" "$2" -p 0 -n 1 -r 1 --no-warmup
 }
 
-# Whether a profiler measures anything here is tried on a small model: those that refuse are left alone from then on.
+# Tries each profiler on a small model, and chooses the first that measures anything here.
 choose_profiler() {
     local path refused
     profiler="" profiler_path=""
@@ -61,8 +61,8 @@ kernel_times() {  # NAME SECONDS SHAPE BUDGET
     esac
 }
 
-# Tables of tab-separated lines: kernel, launches, µs in all, bytes read, registers; the longest first. Of the last
-# launches that a kernel had, as what comes before a step is loading: its own are the most often launched.
+# Tables of tab-separated lines: kernel, launches, µs in all, bytes read, registers; the longest time first. What was
+# launched while loading, before the step, is counted too.
 csv_fields='function fields(line,   n, i, c, quoted, text) {  # into f[1…n]
     n = 1; text = ""; quoted = 0; delete f
     for (i = 1; i <= length(line); ++i) {
@@ -109,7 +109,7 @@ nsys_table() {
         END { print_table() }'
 }
 
-# Suites that fit: operations alone, as no kernel of theirs waits for another thread.
+# NVIDIA's checks of memory, of single operations alone, as none of their kernels waits for another thread.
 sanitize() {
     local path check
     [[ $backend == cuda || $scale == dry ]] || return

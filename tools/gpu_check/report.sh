@@ -1,6 +1,6 @@
-# report.md and bench.json: written anew after every stage, so that an early end keeps what was known. Part of gpu_check.sh.
+# report.md and bench.json: written anew as stages end, so that an early end keeps what was known. Part of gpu_check.sh.
 
-# facts NAME: values of the first row of lfm-bench's JSON in rows/NAME.json, as fact[NAME.key], and what the device remarked.
+# facts NAME: reads the first row of lfm-bench's JSON in rows/NAME.json into fact[NAME.key], and the device's remarks.
 declare -A fact
 remarks=()
 facts() {
@@ -25,7 +25,7 @@ write_figures() {
                 "${fact[decode-resident.$key]-null}" "${fact[decode-hybrid.$key]-null}"
         done
         for key in queue_limit driver_queue; do printf '"%s": %s,\n' "$key" "${fact[decode-resident.$key]-null}"; done
-        # Of an object that holds them alone, without its braces.
+        # The file is an object with the one key "kernels"; its braces are left out.
         if [[ -s $lfm/kernels.json ]]; then sed '1d;$d' "$lfm/kernels.json"; else echo '"kernels": []'; fi
         echo ,
         printf '"kernel_times": {'
@@ -95,7 +95,7 @@ decode_table() {
             "$(shown "decode-$kind.queue_limit") | $(shown "decode-$kind.avg_ts") |"
     done
 }
-shown() {  # FACT: as a cell
+shown() {  # FACT: its value as a cell's text
     local value=${fact[$1]-}
     case $value in
         true) value=yes ;;
@@ -117,7 +117,7 @@ stage_table() {
     done
 }
 
-# By the compilers, of Hopper's code: what a bundle has a module for.
+# What the compiler reports of Hopper's code, for which a bundle has a module.
 compiled_table() {
     [[ -s $lfm/kernels.json ]] || return
     echo
@@ -147,7 +147,7 @@ kernel_tables() {
     done
 }
 
-# GB/s that the probe read on the device and, at most, on the processor.
+# Prints two rates of the probe in GB/s: reading on the device, and the highest reading of the processor.
 read_rates() {
     awk -F'[:,]' '/"read_gb_per_s"/ {of_device = 1} /"read_bandwidth"/ {of_host = 1} /"matvec_gb_per_s"/ {of_host = 0}
         /"(median|stated|assumed)"/ {

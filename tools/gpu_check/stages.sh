@@ -8,7 +8,8 @@ most_at_once=2        # stages that use the card
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" || true; }  # sleeps without a process
 
-# quickly SECONDS COMMAND...: what it says. A driver may hang as it is opened, and not even be killed: then it is left.
+# quickly SECONDS COMMAND...: prints what the command says, and kills it after so many seconds. A process that hangs in
+# a driver may survive even that; then it is left behind.
 quickly() {
     local most=$(($1 * 10)) said i pid
     shift
@@ -30,7 +31,7 @@ watch_over() {
     disown "$watcher"
 }
 
-ends=$limit  # of what runs now: tests leave time to measure
+ends=$limit  # the second at which what runs now must end: tests leave time to measure
 left() { echo $((ends - SECONDS)); }
 at_most() { local most; most=$(left); echo $((most > $1 ? $1 : most > 1 ? most : 1)); }
 
@@ -39,8 +40,9 @@ warn() {
     echo "$*" >>"$work/warnings"
 }
 
-# stage NAME SECONDS LOG COMMAND...: alone on the card. The command may be a function. What it says goes to LOG.log of
-# the output folder as it comes. Its end stands in $work/stages: code, seconds, limit.
+# stage NAME SECONDS LOG COMMAND...: runs it alone on the card. The command may be a function. What it says goes to
+# LOG.log of the output folder as it comes. How it ended is in $work/stages: code, seconds, limit, passed and
+# skipped tests.
 stage() {
     wait_for_others 1
     next_stage "$@"
@@ -50,7 +52,7 @@ stage() {
     ((SECONDS - reported < 5)) || write_report
 }
 
-# The same beside one other.
+# The same, beside at most one other stage.
 stage_beside() {
     wait_for_others "$most_at_once"
     next_stage "$@"
@@ -99,13 +101,13 @@ run_stage() {
     echo "$code $((SECONDS - begin)) $most $(test_counts "$own")" >"$end"
 }
 
-# Of a log of tests: how many passed and were skipped.
+# How many tests passed and were skipped, by a log of GoogleTest; nothing for other logs.
 test_counts() {
     awk '/^\[==========\]/ {tests = 1} /^\[       OK \]/ {++passed} /^\[  SKIPPED \] .*\(/ {++skipped}
         END {if (tests) print passed + 0, skipped + 0}' "$1"
 }
 
-# Should memory run out, the stage goes and not the check.
+# When memory runs out, the system kills the stage and not this script.
 run_first_to_go() {
     echo 800 >"/proc/$BASHPID/oom_score_adj" 2>/dev/null
     "$@"
@@ -126,7 +128,7 @@ kill_stage() {
     fi
 }
 
-# Those that a process started, and what they started, in whatever group.
+# The processes that a process started, and all that those started, in any process group.
 processes_below() {
     cat /proc/[0-9]*/stat 2>/dev/null | awk -v root="$1" '
         {pid = $1; sub(/^.*\) /, ""); split($0, field, " "); parent[pid] = field[2]}
@@ -141,7 +143,8 @@ processes_below() {
 
 size_of() { stat -c %s "$1" 2>/dev/null || echo 0; }
 
-# What a stage has written since the last time, some whole lines of it or all; the first $most_of_stage bytes.
+# copy_log lines|all: appends what the stage has written since the last call, some whole lines of it or all, until
+# $most_of_stage bytes are copied.
 copy_log() {
     local LC_ALL=C size piece most=$((most_of_stage - copied))
     size=$(size_of "$own")
@@ -187,7 +190,7 @@ result_of() {
         running) result=running ;;
         *) result="**failed** ($code)" ;;
     esac
-    # Of the tools that are tried out: warnings say more.
+    # A tool that was only tried: a warning says more.
     if [[ $stage == *-tried && $result != ok && $result != running ]]; then result=refused; fi
     # A suite that only skips has shown nothing.
     if [[ $result == ok && $passed == 0 && $skipped != 0 ]]; then result="**all skipped**"; fi

@@ -1,11 +1,11 @@
 # The tests that need a GPU. Part of gpu_check.sh.
 
 operations=All/CardOperationCases.MeetTheBars  # of cards_tests
-# Of the operations: what every step has, or the emulation is quick with.
+# Some of them: those that every step has, and those that the emulation computes quickly.
 few_operations=$operations/matmul_Q4_0:$operations/rms_norm:$operations/short_conv:$operations/attention:$operations/route:$operations/expert_ffn
 quick_operations=$operations/embed:$operations/swiglu:$operations/add:$operations/copy
 
-# check_tests NAME SECONDS SHARDS PROGRAM FILTER: nothing where no test has such a name.
+# check_tests NAME SECONDS SHARDS PROGRAM FILTER: a stage for each shard; none where no test matches.
 check_tests() {
     local name=$1 most=$2 shards=$3 program=$4 filter=$5 i
     quickly 20 "$program" --gtest_filter="$filter" --gtest_list_tests | grep -q '^  ' || return
@@ -16,7 +16,7 @@ check_tests() {
     done
 }
 
-# Every backend's own tests, and every suite that runs on devices: a new backend's join by their names.
+# Every backend's own tests, and every suite that runs on devices: those of a new backend are found by their names.
 all_tests() {
     local program name
     for program in "$lfm"/bin/*_tests; do
@@ -43,7 +43,7 @@ all_tests() {
     write_report
 }
 
-# The emulation in the card's place: few of them, as it is slow, and by the same program that knows cards.
+# With the emulation in the card's place: few tests, as it is slow, and in the program that tests real cards.
 dry_tests() {
     check_tests cards-device 20 1 "$lfm/bin/cards_tests" 'Cards/DeviceContract.*/emulated'
     check_tests cards-operations 30 1 "$lfm/bin/cards_tests" "$quick_operations"
@@ -53,7 +53,7 @@ dry_tests() {
     write_report
 }
 
-# The shipped model twice on the device: the same words.
+# Runs the shipped model twice on the device, which must give the same words.
 tell_a_story() {
     local words time n=60
     [[ $scale == dry ]] && n=4

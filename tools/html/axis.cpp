@@ -32,7 +32,7 @@ double decimal_step(double end) {
     return 10 * power;
 }
 
-/// Steps of what is nearly nothing would not add up.
+/// On an axis of nearly no length the steps could round to zero.
 bool has_length(double end) { return std::isfinite(end) && end > 1e-12; }
 
 }  // namespace

@@ -22,7 +22,7 @@ double text_width(const std::string& text) {
     return n * 7.4 + 8;
 }
 
-/// The class of text that fits into `share` of the page's width, by the narrowest page where it does; empty: none.
+/// The class that shows `text` only on pages wide enough for it to fit into `share` of their width; empty: never.
 std::string room_class(const std::string& text, double share) {
     const double page = text_width(text) / share;
     return page <= 330 ? "at-any" : page <= 580 ? "at-middle" : page <= 860 ? "at-wide" : "";

@@ -1,4 +1,4 @@
-// A bar of parts one after the other, as wide as the page: only what does not scale has a size of its own.
+// A bar of parts one after the other, as wide as the page: x and widths are percentages, y and heights are pixels.
 #pragma once
 
 #include <optional>
@@ -10,14 +10,14 @@
 namespace lfm::tools {
 
 struct BarPart {
-    std::string name;    // said above the part where there is room
+    std::string name;    // written above the part where there is room
     std::string amount;  // beside the name, where there is more
     double size = 0;     // in the axis' unit
     std::string fill;    // a class of the style sheet
 };
 
 struct StackedBar {
-    std::string description;  // for those who do not see it
+    std::string description;  // for screen readers
     std::vector<BarPart> parts;
     double end = 0;  // of the axis
     std::vector<Tick> ticks;

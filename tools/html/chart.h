@@ -9,7 +9,7 @@
 
 namespace lfm::tools {
 
-enum class ChartAxis { kBytes, kDoublings };  // from 0 in even steps; every doubling equally far
+enum class ChartAxis { kBytes, kDoublings };  // linear from 0; logarithmic
 
 struct ChartPoint {
     double x = 0;

@@ -12,7 +12,8 @@ namespace lfm::tools {
 
 std::string joined(std::initializer_list<std::string_view> pieces);
 
-/// For content and for attributes in double quotes. What is no UTF-8 and what HTML forbids becomes U+FFFD.
+/// For content and for attributes in double quotes. Invalid UTF-8, what HTML forbids, and what changes the direction of
+/// text become U+FFFD.
 std::string escaped(std::string_view text);
 
 /// ` name="value"`, with a space before it; `value` is HTML already.
@@ -24,7 +25,7 @@ std::string element(std::string_view name, std::string_view attributes, std::str
 /// <name attributes/>, as SVG's shapes have no content.
 std::string shape(std::string_view name, std::string_view attributes);
 
-/// A part of the page with its heading; nothing when there is no content. `id` is also the heading's.
+/// A part of the page with its heading, which gets the `id`; nothing when there is no content.
 std::string section(std::string_view id, std::string_view heading, std::string_view content);
 
 /// Around what may be wider than a screen: scrolls on its own, also by keyboard.

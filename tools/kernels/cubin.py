@@ -22,12 +22,12 @@ NAMES = {
     "LDL": "983 383", "STL": "987 387",
 }
 OPCODES = {int(code, 16): name for name, codes in NAMES.items() for code in codes.split()}
-# Of the pipe for integers, logic, comparisons and selection, which takes half as many a clock as an SM issues.
+# Instructions of the ALU pipe (integers, logic, comparisons), which takes half as many a clock as an SM issues.
 ALU_PIPE = {"LOP3", "SHF", "IADD3", "VIADD", "SEL", "ISETP", "LEA", "PRMT", "FSEL", "FMNMX", "IMNMX", "FSETP", "PLOP3", "VIADDMNMX"}
 PRODUCTS = {"IDP", "FFMA", "IMMA", "HMMA"}
 LOADS = {"LDG", "LDGSTS"}
 NO_BARRIER = 7
-# Bits of a load, by bits 9 to 11 of the high half; the rest load a byte or two.
+# Bits that a load loads, by bits 9 to 11 of its high half.
 WIDTHS = {0: 8, 1: 8, 2: 16, 3: 16, 4: 32, 5: 64, 6: 128}
 
 

@@ -27,7 +27,7 @@ ISSUED_A_CLOCK, ALU_A_CLOCK = 4, 2  # warps; 64 lanes of integers a clock (Progr
 REGISTERS, SHARED_RESERVED = 65536, 1 << 10  # of a processor; shared memory that the driver takes of each group
 # What a lane reads of weights a turn: four items (vector_input.h) of blocks of memory/dtype.h.
 TURN_BYTES = {"Q4_0": 4 * 18, "Q8_0": 4 * 34, "Q4_K": 4 * 18, "Q6_K": 4 * 26.25, "F16": 4 * 16}
-# Threads and shared bytes of a group: VectorShared and DownShared of vector.h; F16 holds no x.
+# Threads and shared bytes of a group: VectorShared and DownShared of vector.h. F16's hold no x, so they are smaller.
 THREADS = {"vector": 256, "gate_up": 256, "down": 256, "attention_split": 128}
 SHARED = {"vector": 15424, "gate_up": 15424, "down": 15944, "attention_split": 4096}
 

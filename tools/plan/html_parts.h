@@ -1,4 +1,4 @@
-// The parts of the report, in the order of the page. Each is HTML, or nothing when the plan has nothing to say.
+// The parts of the report, in the order of the page. Each is HTML, or empty when the plan has nothing for it.
 #pragma once
 
 #include <string>

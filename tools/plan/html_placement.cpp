@@ -1,5 +1,5 @@
 // The map of layers and experts: a row for a layer, a square for an expert. Where there are too many, several share a
-// row or a square, which is then filled by as much of them as is on the device.
+// row or a square, which is then filled by the share of them on the device.
 #include <algorithm>
 
 #include "planner/cost/placement.h"
@@ -113,7 +113,7 @@ private:
         return text;
     }
 
-    /// `n` layers.
+    /// The row of `n` layers; adds its squares.
     std::string row(std::uint32_t first, std::uint32_t n, std::uint32_t y) {
         const std::uint32_t text_y = y + row_height_ / 2 + 3, end = first + n;
         const std::string name = label("end", kNumbers, text_y, numbers(first, n));

@@ -4,7 +4,7 @@ namespace lfm::tools {
 
 /// Long, as it is one style sheet.
 std::string html_style() {
-    // --device and --ram are the two places that everything is about; the rest is text and lines.
+    // --device and --ram colour the two memories; the other colours are for text and lines.
     return R"css(
 :root { color-scheme: light dark;
   --page: #fcfcfa; --ink: #1d2226; --quiet: #59626a; --line: #dcdfdf; --panel: #f2f3f0;

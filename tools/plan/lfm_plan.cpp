@@ -74,7 +74,7 @@ ModelDescription find_model(const po::variables_map& values, const Console& cons
     return describe_file(open_model_file(values["model"].as<std::string>()), allowed_unknown(values), console);
 }
 
-/// What can be said of the options alone: before a machine is measured for them.
+/// Refuses what the options alone show to be wrong, before a machine is measured.
 void check_options(const po::variables_map& values, Output output) {
     find_integer(values, "ctx-size", kContextRange);
     find_integer(values, "batch-size", kBatchRange);
@@ -91,8 +91,8 @@ void check_options(const po::variables_map& values, Output output) {
         throw Error(ErrorCode::kUsage, "--vram-budget", "expected none beside --sweep, which tries many");
 }
 
-/// Which of the machine's devices --device means: of a profile that is named, that number; of this machine, what
-/// `lfm-probe --list` shows by it, as in every other program.
+/// The index in machine.devices that --device means: with --profile the number itself, else that of the device which
+/// `lfm-probe --list` shows with that number, as in every other program.
 std::size_t find_device(const po::variables_map& values, const MachineProfile& machine) {
     const auto number = static_cast<std::uint32_t>(*find_integer(values, "device", kDeviceRange));
     if (!is_given(values, "device")) return number;

@@ -10,7 +10,7 @@
 
 namespace lfm::tools {
 
-/// What another size of one thing would give. Nothing predicted: it does not fit.
+/// The speeds with another VRAM budget or context. No prediction: it does not fit.
 struct SweepPoint {
     std::uint64_t x = 0;  // bytes or tokens
     std::optional<Prediction> decode;

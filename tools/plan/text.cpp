@@ -102,7 +102,7 @@ private:
         return n == 0 ? 'R' : n == end - begin ? 'V' : 'm';
     }
 
-    /// At least half of a cell's experts.
+    /// Whether at least half of a cell's experts are on the device.
     bool on_device(std::size_t first, std::size_t last, std::size_t cell) const {
         const std::size_t n_expert = plan_.model.n_expert;
         std::size_t n = 0, n_device = 0;

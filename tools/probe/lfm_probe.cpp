@@ -47,7 +47,7 @@ po::options_description probe_options() {
     return options;
 }
 
-/// The step on lines of its own, or on a terminal how far it is.
+/// Progress on stderr: a line for each step, or on a terminal one line with the percentage.
 class Progress {
 public:
     explicit Progress(const Console& console)
@@ -66,7 +66,7 @@ private:
     std::string step_;
 };
 
-/// What --backend and --device name; nothing: what is measured anyway.
+/// The device that --backend and --device name; empty: only what is measured anyway.
 std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
     if (values.count("backend") == 0) {
         if (values.count("device") > 0)
@@ -83,7 +83,8 @@ std::vector<FoundDevice> asked_devices(const po::variables_map& values) {
     return {*pick_device(*backend, index ? std::optional(static_cast<std::uint32_t>(*index)) : std::nullopt)};
 }
 
-/// "cuda 0: NVIDIA H200, 140 GiB, 139 GiB free, driver 13.0"; "hip: none (not built in)". Whether one can be used.
+/// Appends lines: "cuda 0: NVIDIA H200, 140 GiB, 139 GiB free, driver 13.0", "hip: none (not built in)". Returns
+/// whether any device can be used.
 bool list_devices_of(BackendName backend, std::string& text) {
     const std::string name = backend_text(backend);
     const std::vector<FoundDevice> found = find_devices(backend);
@@ -125,9 +126,9 @@ int list_devices(const po::variables_map& values) {
     return 0;
 }
 
-/// Devices that the profile will not have, and why.
+/// Notes which devices the profile does not have, and why.
 void name_others(std::span<const FoundDevice> found, const ProfileScope& scope, const Console& console) {
-    // What is not built in nobody expects.
+    // A backend that is not built in is not expected.
     for (const BackendName backend : {BackendName::kCuda, BackendName::kHip, BackendName::kVulkan})
         if (const std::string why = why_no_device(backend);
             find_devices(backend).empty() && !why.ends_with(": not built in"))
@@ -150,7 +151,7 @@ ProbeResult measure(const ProbeOptions& options, const ProfileScope& scope, cons
     return probe_machine(told, devices.all());
 }
 
-/// What was measured before in the same place, on the same machine; a damaged file is about to be replaced.
+/// The profile of the same machine that `path` holds so far. A damaged file counts as none: it is about to be replaced.
 std::optional<MachineProfile> earlier_profile(const std::string& path, const MachineProfile& machine) {
     try {
         auto earlier = read_cached_machine(path);

@@ -71,7 +71,7 @@ std::string print(const std::vector<Line>& lines) {
     return text;
 }
 
-/// Of all parts, in an order that two profiles of one machine share.
+/// Of the host and all devices; a device's groups begin with its name.
 std::vector<Line> all_lines(const MachineProfile& machine) {
     std::vector<Line> lines = host_lines(machine.host);
     for (const DeviceProfile& device : machine.devices)
