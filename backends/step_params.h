@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -60,10 +61,10 @@ struct StepParams {
     }
     std::size_t n_sequences() const { return sequences.empty() ? 1 : sequences.size(); }
     StepSequence sequence(std::size_t i) const { return sequences.empty() ? only_sequence() : sequences[i]; }
-    /// Which sequence a row belongs to.
-    std::size_t sequence_of(std::uint32_t row) const {
-        const auto next = std::ranges::upper_bound(sequences, row, {}, &StepSequence::first_row);
-        return sequences.empty() ? 0 : static_cast<std::size_t>(next - sequences.begin()) - 1;
+    /// The sequence that a row belongs to.
+    StepSequence sequence_of(std::uint32_t row) const {
+        if (sequences.size() <= 1) return only_sequence();
+        return *std::prev(std::ranges::upper_bound(sequences, row, {}, &StepSequence::first_row));
     }
     std::uint32_t position() const { return only_sequence().position; }
     std::uint32_t output_row(std::uint32_t output) const {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <tuple>
 
+#include "backends/needs/kv_pages.h"
+
 namespace lfm {
 namespace {
 
@@ -40,7 +42,7 @@ void Scheduler::set_cached(RequestId id, std::uint32_t n_cached) {
     if (request == nullptr || request->is_active) return;
     request->n_held = std::min(n_cached, request->n_target - 1);
     // A page that is cached in part is copied before it is written to: it counts as a new one.
-    request->n_paged = request->n_held - request->n_held % limits_.page_tokens;
+    request->n_paged = request->n_held - request->n_held % kKvPageTokens;
 }
 
 std::uint32_t Scheduler::n_active() const {
@@ -52,7 +54,7 @@ std::uint32_t Scheduler::n_waiting() const { return static_cast<std::uint32_t>(r
 /// New pages that so many more rows take.
 std::uint32_t Scheduler::pages_for(const Request& request, std::uint32_t n_rows) const {
     const std::uint32_t n = request.n_held + n_rows;
-    return n <= request.n_paged ? 0 : (n - request.n_paged + limits_.page_tokens - 1) / limits_.page_tokens;
+    return n <= request.n_paged ? 0 : n_kv_pages(n - request.n_paged);
 }
 
 /// Rows of the next step.
@@ -69,8 +71,8 @@ void Scheduler::take(Request& request, std::uint32_t most, Room& room, StepPlan&
     if (begins && room.n_sequences == 0) return;
     const std::uint32_t n_taken = slice == plan.slices.end() ? 0 : slice->n_rows;
     const std::uint32_t n_had = n_taken > 0 ? pages_for(request, n_taken) : 0;
-    const std::uint64_t n_fit = std::uint64_t{request.n_paged} +
-                                std::uint64_t{n_had + room.n_pages} * limits_.page_tokens - request.n_held - n_taken;
+    const std::uint64_t n_fit =
+        std::uint64_t{request.n_paged} + std::uint64_t{n_had + room.n_pages} * kKvPageTokens - request.n_held - n_taken;
     const auto n =
         static_cast<std::uint32_t>(std::min<std::uint64_t>({most, room.n_rows, request.n_left() - n_taken, n_fit}));
     if (n == 0) return;
@@ -91,12 +93,12 @@ void Scheduler::add_prompts(Room& room, StepPlan& plan) {
         if (!request.generates) prompts.push_back(&request);
     if (prompts.empty()) return;
     std::ranges::stable_sort(prompts, [](const Request* a, const Request* b) {
-        return std::tuple(-a->priority, a->submitted) < std::tuple(-b->priority, b->submitted);
+        return std::tuple(b->priority, a->submitted) < std::tuple(a->priority, b->submitted);
     });
     Request& oldest = *prompts.front();
     take(oldest, std::max(1u, room.n_rows / kShareOfOldest), room, plan);
     std::ranges::stable_sort(prompts, [](const Request* a, const Request* b) {
-        return std::tuple(-a->priority, a->n_left()) < std::tuple(-b->priority, b->n_left());
+        return std::tuple(b->priority, a->n_left()) < std::tuple(a->priority, b->n_left());
     });
     for (Request* request : prompts) take(*request, room.n_rows, room, plan);
 }
@@ -108,15 +110,23 @@ Scheduler::Request* Scheduler::youngest() {
     for (Request& request : requests_) {
         if (!request.is_active) continue;
         if (found == nullptr ||
-            std::tuple(-request.priority, request.submitted) >= std::tuple(-found->priority, found->submitted))
+            std::tuple(found->priority, request.submitted) >= std::tuple(request.priority, found->submitted))
             found = &request;
     }
     return found;
 }
 
-StepPlan Scheduler::preempting(Request& request) {
+void Scheduler::begin_again(Request& request) {
     request.is_active = request.generates = false;
     request.n_held = request.n_paged = 0;
+}
+
+void Scheduler::lose_state() {
+    for (Request& request : requests_) begin_again(request);
+}
+
+StepPlan Scheduler::preempting(Request& request) {
+    begin_again(request);
     return {.preempted = request.id, .slices = {}};
 }
 
@@ -151,7 +161,7 @@ void Scheduler::done(const StepPlan& plan, double seconds) {
         const std::uint32_t n_pages = pages_for(*request, slice.n_rows);
         request->is_active = true;
         request->n_held += slice.n_rows;
-        request->n_paged += n_pages * limits_.page_tokens;
+        request->n_paged += n_pages * kKvPageTokens;
         request->generates = slice.has_output;
         if (slice.has_output) request->n_target = request->n_held + 1;
     }

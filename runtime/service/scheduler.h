@@ -2,7 +2,7 @@
 //
 // Requests that generate come first, a row each. Prompts share the room that is left in pieces: most of it goes to
 // those with the least to compute, so that a short prompt need not wait for a long one; a part goes to the one that has
-// waited longest, so that no prompt starves. A step is as long as StepLimits allow; what a row costs is measured.
+// waited longest, so that no prompt starves. A step is as long as SchedulerLimits allow; what a row costs is measured.
 #pragma once
 
 #include <cstdint>
@@ -16,16 +16,15 @@ namespace lfm {
 using RequestId = std::uint64_t;
 
 struct SchedulerLimits {
-    std::uint32_t n_sequences = 1;   // that have state at once
-    std::uint32_t n_batch = 512;     // rows of a step
-    std::uint32_t page_tokens = 32;  // of a page of keys and values
-    double step_seconds = 0.25;      // that a step should last at most while others wait for their next token
+    std::uint32_t n_sequences = 1;  // that have state at once
+    std::uint32_t n_batch = 512;    // rows of a step, at least n_sequences
+    double step_seconds = 0.25;     // that a step should last at most while others wait for their next token
 };
 
 /// What the scheduler knows of a request.
 struct RequestSize {
-    std::uint32_t n_prompt = 0;  // tokens to compute before the first output, cached ones included; at least one more
-    std::uint32_t n_cached = 0;  // than these, which are found computed
+    std::uint32_t n_prompt = 0;  // tokens before the first output, at least 1
+    std::uint32_t n_cached = 0;  // of these, found computed; the last one never counts
     int priority = 0;            // larger ones first
 };
 
@@ -60,9 +59,11 @@ public:
     /// So many of its tokens are found computed. Only for a request without state: after it was submitted or preempted.
     void set_cached(RequestId id, std::uint32_t n_cached);
 
+    /// What was computed of all requests is lost: each begins again.
+    void lose_state();
+
     std::uint32_t n_waiting() const;  // without state
     std::uint32_t n_active() const;
-    const StepRate& rate() const { return rate_; }
 
 private:
     struct Request {
@@ -90,6 +91,7 @@ private:
     void add_prompts(Room& room, StepPlan& plan);
     Request* youngest();
     StepPlan preempting(Request& request);
+    static void begin_again(Request& request);
 
     SchedulerLimits limits_;
     StepRate rate_;

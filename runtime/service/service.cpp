@@ -11,29 +11,22 @@
 namespace lfm {
 namespace {
 
-/// Where windows of convolutions are saved: beside at the end of a prompt. As many bytes as the keys of 13 to 52
-/// tokens.
+/// Tokens between places in a prompt where windows of convolutions are saved; at its end they are, too. A window takes
+/// as many bytes as the keys and values of 13 to 52 tokens.
 constexpr std::uint32_t kSavedEvery = 256;
 
 SchedulerLimits limits_of(const Runner& runner, const ServiceOptions& options) {
     return {.n_sequences = runner.options().n_sequences,
             .n_batch = runner.options().n_batch,
-            .page_tokens = kKvPageTokens,
             .step_seconds = options.step_seconds};
 }
 
-Error stopped() { return Error(ErrorCode::kInterrupted, "generation", "the service ends"); }
-
 }  // namespace
-
-std::uint32_t n_replay_of(const HyperParameters& hyper) {
-    return (hyper.l_cache - 1) * static_cast<std::uint32_t>(std::ranges::count(hyper.n_head_kv, 0u));
-}
 
 Service::Service(Runner& runner, const Tokenizer& tokenizer, const ServiceOptions& options)
     : runner_(runner),
       tokenizer_(tokenizer),
-      cache_(runner.pool().pages(), runner.options().n_saved, n_replay_of(runner.model().hyper())),
+      cache_(runner.pool().pages(), runner.options().n_saved, runner.pool().n_replay()),
       scheduler_(limits_of(runner, options), options.rate),
       n_lost_(runner.pool().n_lost()) {
     wishes_.stop = &stop_;
@@ -98,20 +91,19 @@ Service::Active* Service::find(RequestId id) {
 }
 
 void Service::run() {
-    while (take_arrivals()) {
-        try {
-            step();
+    while (!stop_) try {
+            if (take_arrivals()) step();
         } catch (const Error& error) {
-            if (stop_) break;
-            fail_all(error);
+            // After a loss pages lack, as the cache still holds those that it has lost: once more without them.
+            const bool may_retry = error.code() == ErrorCode::kShortfall && n_lost_ != runner_.pool().n_lost();
+            if (!stop_ && (!may_retry || std::exchange(retries_, true))) fail_all(error);
         } catch (const std::exception& error) {
             fail_all(Error(ErrorCode::kShortfall, "memory", error.what()));
         }
-    }
-    fail_all(stopped());
+    fail_all(Error(ErrorCode::kInterrupted, "generation", "the service ends"));
 }
 
-/// Waits until there is work. False: the service ends.
+/// Waits until there is work. False when there is none: the service ends, or what there was was cancelled.
 bool Service::take_arrivals() {
     std::vector<Arrival> arrivals;
     std::vector<RequestId> cancelled;
@@ -129,34 +121,35 @@ bool Service::take_arrivals() {
             .request = std::move(arrival.request),
             .events = std::move(arrival.events),
             .sequence = Sequence(runner_.pool(), runner_.options().n_ctx),
-            .tokens = {},
             .answer = {},
             .arrived = arrival.at,
         });
-        active.tokens = active.request.prompt;
-        scheduler_.submit(active.id,
-                          {.n_prompt = static_cast<std::uint32_t>(active.tokens.size()),
-                           .n_cached = 0,
-                           .priority = active.request.priority},
+        active.sequence.assign(active.request.prompt);
+        scheduler_.submit(active.id, {.n_prompt = active.n_left(), .n_cached = 0, .priority = active.request.priority},
                           active.arrived);
     }
     for (const RequestId id : cancelled)
         if (Active* const active = find(id)) finish(*active, EndReason::kInterrupted);
-    return !stop_;
+    return !stop_ && !active_.empty();
 }
 
-/// A pool that lost what it had: nothing in the cache is true any more.
+/// A pool that lost what it had, as a device did: nothing in the cache is true any more, and all begin again.
+void Service::look_for_loss() {
+    if (n_lost_ == runner_.pool().n_lost()) return;
+    n_lost_ = runner_.pool().n_lost();
+    cache_.clear();
+    for (Active& active : active_) active.sequence.give_back();
+    scheduler_.lose_state();
+}
+
 void Service::refresh_cached() {
-    if (n_lost_ != runner_.pool().n_lost()) {
-        cache_.clear();
-        n_lost_ = runner_.pool().n_lost();
-    }
     for (const Active& active : active_)
         if (active.sequence.pages().empty())
-            scheduler_.set_cached(active.id, cache_.n_saved(active.tokens, active.request.scope));
+            scheduler_.set_cached(active.id, cache_.n_saved(active.sequence.tokens(), active.request.scope));
 }
 
 void Service::step() {
+    look_for_loss();
     refresh_cached();
     const StepPlan plan = scheduler_.next(runner_.pool().pages().n_free() + cache_.n_unused());
     if (plan.preempted) {
@@ -171,14 +164,7 @@ void Service::step() {
         throw Error(ErrorCode::kShortfall, "sequences",
                     "expected pages of keys and values for a step, found none free");
     }
-    try {
-        compute(taken);
-    } catch (...) {
-        for (const Taken& each : taken)
-            if (each.saves) cache_.return_snapshot(*each.saves);
-        cache_.end_step();
-        throw;
-    }
+    compute(taken);
 }
 
 /// Takes pages for the plan's slices. What the cache had to give up meanwhile may shorten or drop some.
@@ -190,14 +176,14 @@ std::vector<Service::Taken> Service::take(const StepPlan& plan) {
         if (begins && !begin(active)) continue;
         const std::uint32_t n_computed = active.sequence.n_computed();
         if (begins) scheduler_.set_cached(active.id, n_computed);
-        std::uint32_t n = std::min(slice.n_rows, static_cast<std::uint32_t>(active.tokens.size()) - n_computed);
+        std::uint32_t n = std::min(slice.n_rows, active.n_left());
         const bool is_prompt = !active.answer;
         if (is_prompt) n = std::min(n, kSavedEvery - n_computed % kSavedEvery);
         if (!reserve(active, n)) {
             if (begins) active.sequence.give_back();
             continue;
         }
-        const bool is_whole = n_computed + n == active.tokens.size();
+        const bool is_whole = n == active.n_left();
         Taken& each = taken.emplace_back(Taken{&active, {active.id, n, is_whole}, {}});
         const bool is_place = is_whole || (n_computed + n) % kSavedEvery == 0;
         if (is_prompt && is_place && active.sequence.next(0, n).n_replayed < n) each.saves = cache_.take_snapshot();
@@ -207,12 +193,9 @@ std::vector<Service::Taken> Service::take(const StepPlan& plan) {
 
 /// Begins where the cache has the beginning of its tokens. False when there is no room for another sequence's state.
 bool Service::begin(Active& active) {
-    const PrefixHit hit = cache_.find(active.tokens, active.request.scope);
-    active.n_reused = 0;
-    active.sequence.assign(std::span(active.tokens).first(hit.n_saved()));
-    if (hit.n_tokens == 0) return true;
-    if (!active.sequence.begin_from(hit)) return false;
-    active.n_reused = hit.n_saved();
+    const PrefixHit hit = cache_.find(active.sequence.tokens(), active.request.scope);
+    if (hit.n_tokens > 0 && !active.sequence.begin_from(hit)) return false;
+    if (!active.answer) active.n_reused = hit.n_saved();
     return true;
 }
 
@@ -225,24 +208,37 @@ bool Service::reserve(Active& active, std::uint32_t n_rows) {
     return !pages.empty() && cache_.forget(pages.back()) && active.sequence.reserve(n_rows);
 }
 
-void Service::compute(const std::vector<Taken>& taken) {
+/// Returns the logits of those that have an output.
+std::span<const float> Service::run_step(const std::vector<Taken>& taken) {
     std::vector<StepPart> parts;
-    StepPlan plan;
     for (const Taken& each : taken) {
-        const std::uint32_t n_computed = each.active->sequence.n_computed();
-        StepPart part{&each.active->sequence, std::span(each.active->tokens).subspan(n_computed, each.slice.n_rows),
+        Sequence& sequence = each.active->sequence;
+        StepPart part{&sequence, sequence.tokens().subspan(sequence.n_computed(), each.slice.n_rows),
                       each.slice.has_output ? Outputs::kLast : Outputs::kNone};
         if (each.saves) part.save_to = runner_.pool().saved_row(*each.saves);
         parts.push_back(part);
-        plan.slices.push_back(each.slice);
     }
+    try {
+        return runner_.run(parts, wishes_);
+    } catch (...) {
+        for (const Taken& each : taken)
+            if (each.saves) cache_.return_snapshot(*each.saves);
+        cache_.end_step();
+        throw;
+    }
+}
+
+void Service::compute(const std::vector<Taken>& taken) {
+    StepPlan plan;
+    for (const Taken& each : taken) plan.slices.push_back(each.slice);
     const auto begin = std::chrono::steady_clock::now();
     const double paused = wishes_.paused_seconds;
-    const std::span<const float> logits = runner_.run(parts, wishes_);
+    const std::span<const float> logits = run_step(taken);
     double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count() -
                      (wishes_.paused_seconds - paused);
     if (Device* const device = runner_.model().device(); device != nullptr && device->clock() != nullptr)
         virtual_seconds_ += seconds = runner_.engine().last_times().total;
+    retries_ = false;
     scheduler_.done(plan, seconds);
     cache_.end_step();
     {
@@ -273,15 +269,15 @@ void Service::answer(Active& active, std::span<const float> logits) {
     if (!active.answer) {
         active.first_output = now();
         active.answer.emplace(active.request.options, tokenizer_, static_cast<std::uint32_t>(logits.size()),
-                              active.tokens, active.events.text);
+                              active.sequence.tokens(), active.events.text);
         const std::lock_guard lock(mutex_);
         state_.n_reused += active.n_reused;
     }
     try {
         const auto token = active.answer->next(logits);
         if (!token) return finish(active, EndReason::kInterrupted);  // it has its reason already
-        if (active.tokens.size() == runner_.options().n_ctx) return finish(active, EndReason::kContextFull);
-        active.tokens.push_back(*token);
+        if (active.sequence.tokens().size() == runner_.options().n_ctx) return finish(active, EndReason::kContextFull);
+        active.sequence.append(*token);
     } catch (const Error& error) {
         fail(active, error);
     } catch (const std::exception& error) {

@@ -6,7 +6,6 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <mutex>
 #include <optional>
 #include <span>
@@ -28,7 +27,7 @@ struct ServiceRequest {
 };
 
 /// Called on the service's thread, which computes nothing meanwhile: they should return soon. Either `done` or `failed`
-/// is called, once, last. What `text` throws ends the request as failed.
+/// is called, once, last; neither may throw. What `text` throws ends the request as failed.
 struct ServiceEvents {
     SegmentSink text;  // may be empty
     std::function<void(Generation generation)> done;
@@ -57,7 +56,7 @@ public:
     /// Requests that have not ended fail with Error{kInterrupted}.
     ~Service();
 
-    /// Throws Error{kContextFull} for a prompt that leaves no room in the context, Error{kInvalidInput} for an empty
+    /// Throws Error{kContextFull} for a prompt that is longer than the context, Error{kInvalidInput} for an empty
     /// one or an unknown token, Error{kUsage} for sampling values out of range.
     RequestId submit(ServiceRequest request, ServiceEvents events);
     /// It ends after the present step with what it has, as interrupted. Unknown ids are ignored.
@@ -76,9 +75,12 @@ private:
         RequestId id;
         ServiceRequest request;
         ServiceEvents events;
-        Sequence sequence;
-        std::vector<std::int32_t> tokens;  // to be computed: the prompt, then those chosen
-        std::optional<Answer> answer;      // once the prompt is computed
+        Sequence sequence;             // its tokens: the prompt, then those chosen
+        std::optional<Answer> answer;  // once the prompt is computed
+
+        std::uint32_t n_left() const {
+            return static_cast<std::uint32_t>(sequence.tokens().size()) - sequence.n_computed();
+        }
         double arrived = 0, first_output = 0;
         std::uint32_t n_reused = 0;
     };
@@ -91,12 +93,14 @@ private:
 
     void run();
     bool take_arrivals();
+    void look_for_loss();
     void refresh_cached();
     void step();
     std::vector<Taken> take(const StepPlan& plan);
     bool begin(Active& active);
     bool reserve(Active& active, std::uint32_t n_rows);
     void compute(const std::vector<Taken>& taken);
+    std::span<const float> run_step(const std::vector<Taken>& taken);
     void remember(const Taken& taken);
     void answer(Active& active, std::span<const float> logits);
     void finish(Active& active, EndReason reason);
@@ -113,7 +117,8 @@ private:
     StepWishes wishes_;
     std::atomic<bool> stop_{false};
     std::list<Active> active_;
-    std::uint64_t n_lost_ = 0;
+    std::uint64_t n_lost_ = 0;                // StatePool::n_lost, as far as it was noticed
+    bool retries_ = false;                    // the last step failed as a loss came
     std::atomic<double> virtual_seconds_{0};  // of a simulated machine's steps
 
     mutable std::mutex mutex_;  // of what follows
@@ -125,8 +130,4 @@ private:
 
     std::thread thread_;  // the last member: it uses the others
 };
-
-/// Tokens to compute again for the convolutions' windows: (l_cache − 1) × conv layers.
-std::uint32_t n_replay_of(const HyperParameters& hyper);
-
 }  // namespace lfm

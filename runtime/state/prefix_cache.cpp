@@ -140,7 +140,7 @@ std::optional<SnapshotId> PrefixCache::take_snapshot() {
         std::size_t oldest = 0;
         for (Node& node : used_)
             for (std::size_t i = 0; i < node.saved.size(); ++i)
-                if (std::ranges::find(pinned_, node.saved[i].id) == pinned_.end() &&
+                if (!is_pinned(node.saved[i].id) &&
                     (holder == nullptr || node.saved[i].last_use < holder->saved[oldest].last_use)) {
                     holder = &node;
                     oldest = i;
@@ -163,12 +163,20 @@ void PrefixCache::add_snapshot(SnapshotId id, std::span<const std::int32_t> toke
     node.saved.push_back({n, id, ++n_uses_});
 }
 
+bool PrefixCache::is_pinned(SnapshotId id) const { return std::ranges::find(pinned_, id) != pinned_.end(); }
+
+void PrefixCache::end_step() {
+    pinned_.clear();
+    free_snapshots_.insert(free_snapshots_.end(), forgotten_.begin(), forgotten_.end());
+    forgotten_.clear();
+}
+
 /// A leaf.
 void PrefixCache::remove(Node& node) {
     std::vector<Node*>& siblings = children(node.parent, node.scope);
     std::erase(siblings, &node);
     if (node.parent == nullptr && siblings.empty()) roots_.erase(node.scope);
-    for (const Saved& saved : node.saved) free_snapshots_.push_back(saved.id);
+    for (const Saved& saved : node.saved) (is_pinned(saved.id) ? forgotten_ : free_snapshots_).push_back(saved.id);
     pool_.release(node.page);
     used_.erase(node.self);
 }

@@ -56,7 +56,7 @@ public:
     /// The step did not run.
     void return_snapshot(SnapshotId id) { free_snapshots_.push_back(id); }
     /// The steps that begin with snapshots that find() named have run: these may be used anew.
-    void end_step() { pinned_.clear(); }
+    void end_step();
 
     /// Gives pages up that nobody else uses, longest without use first, until so many are free in the pool. Returns
     /// whether.
@@ -101,13 +101,16 @@ private:
     Start start_of(const Path& path) const;
     void touch(Node* node);
     void remove(Node& node);
+    bool is_pinned(SnapshotId id) const;
 
     PagePool& pool_;
     std::uint32_t n_replay_;
     std::uint64_t n_uses_ = 0;
     Nodes used_;  // by use, the latest first; a parent comes before its children
     std::unordered_map<std::uint64_t, std::vector<Node*>> roots_;  // by scope
-    std::vector<SnapshotId> free_snapshots_, pinned_;
+    std::vector<SnapshotId> free_snapshots_;
+    std::vector<SnapshotId> pinned_;     // that steps begin with
+    std::vector<SnapshotId> forgotten_;  // of these: free when the step has run
 };
 
 }  // namespace lfm

@@ -37,18 +37,20 @@ Sequence& Sequence::operator=(Sequence&& other) noexcept {
     return *this;
 }
 
-/// The last ones first: a sequence that is alone always finds page i as its i-th.
-void Sequence::release_pages(std::size_t n_kept) noexcept {
-    for (; pages_.size() > n_kept; pages_.pop_back()) pool_->pages().release(pages_.back());
-}
-
 void Sequence::release_copied() noexcept {
     if (page_copy_) pool_->pages().release(page_copy_->from);
     page_copy_.reset();
 }
 
+/// The last ones first: a sequence that is alone always finds page i as its i-th.
+void Sequence::release_pages(std::size_t n_kept) noexcept {
+    for (; pages_.size() > n_kept; pages_.pop_back()) {
+        if (page_copy_ && page_copy_->to == pages_.back()) release_copied();
+        pool_->pages().release(pages_.back());
+    }
+}
+
 void Sequence::give_back() noexcept {
-    release_copied();
     release_pages(0);
     if (ring_) pool_->return_ring(*ring_);
     ring_.reset();
@@ -56,15 +58,13 @@ void Sequence::give_back() noexcept {
     window_ = {};
 }
 
-/// When the pool has lost what was computed: pages and ring stay, their content is nothing.
+/// When the pool has lost what was computed.
 void Sequence::begin_anew() {
     if (n_lost_ == pool_->n_lost()) return;
     n_lost_ = pool_->n_lost();
-    release_copied();
+    release_pages(0);  // those that others hold too are to be written by one only
     n_computed_ = n_written_ = 0;
     window_ = {};
-    // Pages that others hold too are to be written by one only.
-    release_pages(0);
 }
 
 bool Sequence::reserve(std::uint32_t n_rows) {
@@ -87,13 +87,12 @@ bool Sequence::reserve(std::uint32_t n_rows) {
     return true;
 }
 
-bool Sequence::begin_from(PrefixHit hit) {
+bool Sequence::begin_from(const PrefixHit& hit) {
     begin_anew();
     if (hit.pages.empty() || (!ring_ && !(ring_ = pool_->take_ring()))) {
         for (const PageId page : hit.pages) pool_->pages().release(page);
         return false;
     }
-    release_copied();
     release_pages(0);
     pages_.insert(pages_.end(), hit.pages.begin(), hit.pages.end());
     n_written_ = hit.n_tokens;
@@ -137,11 +136,12 @@ void Sequence::commit(std::span<const std::int32_t> step, std::uint32_t n_accept
 
 void Sequence::clear() {
     tokens_.clear();
-    release_copied();
     release_pages(0);
     n_computed_ = n_written_ = 0;
     window_ = {};
 }
+
+void Sequence::append(std::int32_t token) { tokens_.push_back(token); }
 
 void Sequence::assign(std::span<const std::int32_t> tokens) {
     clear();

@@ -41,11 +41,12 @@ public:
     bool reserve(std::uint32_t n_rows);
     /// Begins, without state or tokens computed, where the cache has the beginning of its tokens. Takes the hit's
     /// pages over; releases them and returns false when the pool lacks a ring, or the hit is empty.
-    bool begin_from(PrefixHit hit);
+    bool begin_from(const PrefixHit& hit);
     /// Gives ring and pages back; tokens stay.
     void give_back() noexcept;
 
-    /// Describes its part of the next step: n_rows rows, of the step's from first_row on, for which reserve() was called.
+    /// Describes its part of the next step: n_rows rows, of the step's from first_row on, for which reserve() was
+    /// called.
     StepSequence next(std::uint32_t first_row, std::uint32_t n_rows) const;
     /// That the next step begins with.
     const std::optional<PageCopy>& page_copy() const { return page_copy_; }
@@ -54,6 +55,8 @@ public:
     /// when more would be taken back than the ring of conv rows allows.
     void commit(std::span<const std::int32_t> step, std::uint32_t n_accepted);
 
+    /// A token to be computed after the others.
+    void append(std::int32_t token);
     void clear();
     /// Replaces the tokens, by another sequence's or by a prompt's; none of them is computed yet.
     void assign(std::span<const std::int32_t> tokens);
@@ -62,7 +65,8 @@ public:
     /// are there: (l_cache − 1) × conv layers give the windows of any place exactly.
     void cut(std::uint32_t n, std::uint32_t n_replay);
 
-    /// Of the present position. All tokens must be computed, and the device idle.
+    /// Of the present position. All tokens must be computed, the last by a step since begin_from() or cut(), and the
+    /// device idle.
     Checkpoint checkpoint() const;
     /// Forgets what comes after the checkpoint, which must have been taken of this sequence after it was last cleared.
     /// Throws Error{kInvalidInput} when the sequence is shorter.

@@ -122,7 +122,7 @@ void StatePool::place_conv_rows(const StatePlaces& places, Ledger& ledger) {
     const std::size_t n = std::size_t{sizes_.n_conv_rows(hyper_.l_cache)} * n_embd_, bytes = n * sizeof(float);
     conv_buffer_ = HostBuffer(ledger, Purpose::kConvState, n_here * bytes);
     if (n_there > 0) device_conv_ = device_->allocate(MemoryKind::kOwn, Purpose::kConvState, n_there * bytes);
-    device_copy_.resize(n_there * ring_floats());
+    if (n_there > 0) device_copy_.resize(ring_floats());
     float* here = conv_buffer_.as<float>().data();
     float* there = reinterpret_cast<float*>(device_conv_.address());
     conv_rows_.assign(hyper_.n_layer, nullptr);
@@ -141,7 +141,7 @@ void StatePool::read_windows(std::uint32_t ring, std::uint32_t window, std::span
         if (rows == nullptr || ring_.n_past == 0) continue;
         rows += ring * n_embd_;
         if (on_device_[layer]) {
-            const auto copy = std::span(device_copy_).first(ring_floats());
+            const std::span<float> copy(device_copy_);
             device_->download(std::as_writable_bytes(copy), reinterpret_cast<const std::byte*>(rows));
             rows = copy.data();
         }

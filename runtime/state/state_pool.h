@@ -52,10 +52,12 @@ public:
     /// The first row of a saved window.
     std::uint32_t saved_row(std::uint32_t id) const { return sizes_.n_sequences * ring_.n_slots + id * ring_.n_past; }
 
+    /// Tokens to compute once more for exact windows at any place: (l_cache − 1) × conv layers.
+    std::uint32_t n_replay() const { return static_cast<std::uint32_t>(n_conv_) * ring_.n_past; }
     /// The number of floats in the windows of all conv layers.
     std::size_t n_window_floats() const { return n_conv_ * ring_.n_past * n_embd_; }
-    /// Copies the windows that begin at this slot of a ring, oldest row first, of the host's and the device's layers, to
-    /// [n_window_floats]. `ring` is its first row. The device must be idle.
+    /// Copies the windows that begin at this slot of a ring, oldest row first, of the host's and the device's layers,
+    /// to [n_window_floats]. `ring` is its first row. The device must be idle.
     void read_windows(std::uint32_t ring, std::uint32_t window, std::span<float> to);
     /// Writes windows that were read, so that they begin at slot 0 of the ring.
     void write_windows(std::uint32_t ring, std::span<const float> from);
@@ -77,7 +79,7 @@ private:
     HostBuffer kv_buffer_, conv_buffer_;
     DeviceArena device_kv_;
     DeviceBlock device_conv_;
-    std::vector<float> device_copy_;  // of one ring of each layer on the device, on its way
+    std::vector<float> device_copy_;  // of one ring of one layer on the device, on its way
     std::vector<KvView> kv_;          // [n_layer], empty for conv layers
     std::vector<float*> conv_rows_;   // [n_layer], null for attention layers
     std::vector<bool> on_device_;     // [n_layer]

@@ -14,6 +14,7 @@ Runner::Runner(const Model& model, const SessionOptions& options, Ledger& ledger
       ledger_(ledger),
       inputs_(model.hyper(), options.sizes(), ledger),
       pool_(model.hyper(), options.sizes()) {
+    positions_.reserve(options.n_sequences);
     make_engine(model.plan(), model.weights(), model.device());
 }
 
@@ -68,10 +69,10 @@ std::span<const float> Runner::run(Sequence& sequence, std::span<const std::int3
 }
 
 std::span<const float> Runner::run(std::span<const StepPart> parts, StepWishes& wishes) {
-    std::vector<std::uint32_t> positions;
-    for (const StepPart& part : parts) positions.push_back(part.sequence->n_computed());
+    positions_.clear();
+    for (const StepPart& part : parts) positions_.push_back(part.sequence->n_computed());
     with_recovery([&] {
-        for (std::size_t i = 0; i < parts.size(); ++i) catch_up(*parts[i].sequence, positions[i], wishes);
+        for (std::size_t i = 0; i < parts.size(); ++i) catch_up(*parts[i].sequence, positions_[i], wishes);
         run_watched(parts, wishes);
     });
     return logits();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "memory/error.h"
 #include "runtime/state/sequence.h"
@@ -89,6 +90,7 @@ private:
     std::optional<Plan> host_plan_;  // after a loss, with the weights it places
     std::optional<Weights> host_weights_;
     std::unique_ptr<Engine> engine_;
+    std::vector<std::uint32_t> positions_;  // of a step's sequences; room for n_sequences
     std::optional<std::string> loss_;
     std::optional<Error> file_error_;  // once it was there, for good
 };

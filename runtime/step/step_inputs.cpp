@@ -51,7 +51,7 @@ void StepInputs::write(std::span<const StepPart> parts, const ExpertSource& expe
     params_.sequences = sequences_;
     params_.page_copies = page_copies_;
     params_.forced_experts = nullptr;
-    if (experts) force(experts);
+    if (experts) force(parts, experts);
 }
 
 void StepInputs::add(const StepPart& part) {
@@ -80,17 +80,18 @@ void StepInputs::add(const StepPart& part) {
     params_.n_outputs += n_outputs;
 }
 
-void StepInputs::force(const ExpertSource& experts) {
+void StepInputs::force(std::span<const StepPart> parts, const ExpertSource& experts) {
     std::int32_t* next = forced_;
     for (std::uint32_t layer = 0; layer < n_moe_layer(hyper_); ++layer)
-        for (std::uint32_t t = 0; t < params_.n_tokens; ++t)
-            for (std::uint32_t j = 0; j < hyper_.n_expert_used; ++j, ++next) {
-                *next = experts(layer, params_.position() + t, j);
-                if (*next < 0 || static_cast<std::uint32_t>(*next) >= hyper_.n_expert)
-                    throw Error(
-                        ErrorCode::kInvalidInput, "forced expert",
-                        "expected 0 to " + std::to_string(hyper_.n_expert - 1) + ", found " + std::to_string(*next));
-            }
+        for (std::size_t i = 0; i < parts.size(); ++i)
+            for (std::uint32_t t = 0; t < sequences_[i].n_rows; ++t)
+                for (std::uint32_t j = 0; j < hyper_.n_expert_used; ++j, ++next) {
+                    *next = experts(layer, sequences_[i].position + t + parts[i].experts_shift, j);
+                    if (*next < 0 || static_cast<std::uint32_t>(*next) >= hyper_.n_expert)
+                        throw Error(ErrorCode::kInvalidInput, "forced expert",
+                                    "expected 0 to " + std::to_string(hyper_.n_expert - 1) + ", found " +
+                                        std::to_string(*next));
+                }
     params_.forced_experts = forced_;
 }
 

@@ -25,6 +25,7 @@ struct StepPart {
     std::span<const std::int32_t> tokens;  // that follow those it has computed
     Outputs outputs = Outputs::kLast;
     std::uint32_t save_to = StepSequence::kNowhere;  // conv row where its window behind them is saved
+    std::uint32_t experts_shift = 0;                 // added to positions when an ExpertSource is asked, modulo 2^32
 };
 
 class StepInputs {
@@ -34,14 +35,14 @@ public:
     StepInputs& operator=(const StepInputs&) = delete;
 
     const StepParams& params() const { return params_; }
-    /// A step of these sequences, which have reserved what they need; `experts`, which may be empty, only for one.
+    /// A step of these sequences, which have reserved what they need; `experts` may be empty.
     /// Throws Error{kInvalidInput} for an expert out of range, Error{kUsage} for more rows, outputs or sequences than
     /// there is room for.
     void write(std::span<const StepPart> parts, const ExpertSource& experts);
 
 private:
     void add(const StepPart& part);
-    void force(const ExpertSource& experts);
+    void force(std::span<const StepPart> parts, const ExpertSource& experts);
 
     const HyperParameters& hyper_;
     const SessionSizes sizes_;

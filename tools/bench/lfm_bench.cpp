@@ -1,6 +1,7 @@
 // lfm-bench: prefill and decode speed, beside what the plan promises and, on the CPU, beside the memory bandwidth
 // measured in the same run.
 #include <algorithm>
+#include <iterator>
 #include <sstream>
 
 #include "planner/cost/placement.h"
@@ -10,6 +11,7 @@
 #include "runtime/step/launch_feeder.h"
 #include "runtime/step/simulation.h"
 #include "tools/bench/options.h"
+#include "tools/bench/parallel.h"
 #include "tools/bench/roofline.h"
 #include "tools/bench/routing.h"
 #include "tools/bench/run.h"
@@ -150,6 +152,8 @@ int run_bench(const BenchOptions& options) {
     if (!options.routing_option.empty() && model.hyper.n_expert == 0)
         throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     DeviceChoice device = choose_device(options.device, console);
+    if (!options.parallel_tests.empty() && device.open && !device.simulated)
+        throw Error(ErrorCode::kUsage, "--parallel", "expected --backend cpu or sim so far, found " + device.name);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device);
     session.trace = trace.trace();
@@ -177,12 +181,10 @@ int run_bench(const BenchOptions& options) {
     const auto rated = on_device ? std::optional(device.device) : std::nullopt;
     const BenchTime time = device.simulated ? BenchTime::kVirtual : BenchTime::kMeasured;
     std::vector<BenchResult> results;
-    if (!options.parallel_tests.empty() && on_device && !device.simulated)
-        throw Error(ErrorCode::kUsage, "--parallel", "expected --backend cpu or sim so far, found " + device.name);
+    BenchInputs inputs{placed, options, std::move(routing), time};
     for (const ParallelTest& test : options.parallel_tests)
-        for (BenchResult& result : run_parallel(test, placed, options.repetitions, options.warmup, time))
-            results.push_back(std::move(result));
-    Bench bench({placed, options, std::move(routing), time}, ledger);
+        std::ranges::move(run_parallel(test, inputs, &between_steps), std::back_inserter(results));
+    Bench bench(std::move(inputs), ledger);
     for (const BenchTest& test : options.tests) {
         double tokens_per_second = 0;
         if (predicted)

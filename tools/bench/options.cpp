@@ -30,9 +30,6 @@ std::vector<BenchTest> find_tests(const po::variables_map& values) {
 std::vector<ParallelTest> find_parallel_tests(const po::variables_map& values) {
     std::vector<ParallelTest> tests;
     if (values.count("parallel") == 0) return tests;
-    for (const char* option : {"routing", "routing-trace"})
-        if (is_given(values, option))
-            throw Error(ErrorCode::kUsage, std::string("--") + option, "expected none beside --parallel");
     constexpr IntegerRange kSequences{1, 1024};
     for (const std::int64_t n_parallel : parse_integers(values["parallel"].as<std::string>(), "--parallel", kSequences))
         for (const std::uint32_t depth : parse_list(values, "n-depth"))

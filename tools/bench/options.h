@@ -8,7 +8,7 @@
 #include "runtime/experts/routing_trace.h"
 #include "runtime/session/session.h"
 #include "runtime/step/simulation.h"
-#include "tools/bench/parallel.h"
+#include "tools/bench/report.h"
 #include "tools/common/device_choice.h"
 
 namespace lfm::tools {

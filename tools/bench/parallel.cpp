@@ -12,10 +12,15 @@ namespace {
 
 class ParallelRun {
 public:
-    ParallelRun(const ParallelTest& test, Runner& runner, BenchTime time, std::uint64_t seed)
-        : test_(test), runner_(runner), time_(time), random_(seed) {
+    ParallelRun(const ParallelTest& test, BenchInputs& inputs, StepWatcher* watcher, std::uint64_t seed)
+        : test_(test), runner_(inputs.placed.session().runner()), time_(inputs.time), random_(seed) {
+        wishes_.watcher = watcher;
+        if (inputs.routing)
+            wishes_.experts = [&inputs](std::uint32_t layer, std::uint32_t row, std::uint32_t choice) {
+                return (*inputs.routing)(layer, row, choice);
+            };
         for (std::uint32_t i = 0; i < test.n_parallel; ++i) {
-            sequences_.emplace_back(runner.pool(), runner.options().n_ctx);
+            sequences_.emplace_back(runner_.pool(), runner_.options().n_ctx);
             tokens_.emplace_back();
         }
     }
@@ -62,7 +67,11 @@ private:
         for (std::int32_t& token : tokens)
             token = static_cast<std::int32_t>(split_mix(random_) % runner_.model().hyper().n_vocab);
     }
-    double step(std::span<const StepPart> parts) {
+    double step(std::span<StepPart> parts) {
+        for (StepPart& part : parts) {
+            part.experts_shift = n_rows_ - part.sequence->n_computed();
+            n_rows_ += static_cast<std::uint32_t>(part.tokens.size());
+        }
         const auto begin = std::chrono::steady_clock::now();
         const double paused = wishes_.paused_seconds;
         runner_.run(parts, wishes_);
@@ -75,6 +84,7 @@ private:
     Runner& runner_;
     BenchTime time_;
     std::uint64_t random_;
+    std::uint32_t n_rows_ = 0;  // of all steps so far
     StepWishes wishes_;
     std::vector<Sequence> sequences_;
     std::vector<std::vector<std::int32_t>> tokens_;
@@ -82,23 +92,22 @@ private:
 
 }  // namespace
 
-std::vector<BenchResult> run_parallel(const ParallelTest& test, Placed& placed, std::uint32_t repetitions, bool warmup,
-                                      BenchTime time) {
+std::vector<BenchResult> run_parallel(const ParallelTest& test, BenchInputs& inputs, StepWatcher* watcher) {
     BenchResult prompts, tokens;
     prompts.test = {.n_prompt = test.n_prompt, .n_depth = test.n_depth, .n_parallel = test.n_parallel};
     tokens.test = {.n_gen = test.n_gen, .n_depth = test.n_depth + test.n_prompt, .n_parallel = test.n_parallel};
     for (BenchResult* result : {&prompts, &tokens}) {
         result->test_time = utc_now();
-        result->bytes_per_token = static_cast<double>(active_weight_bytes(placed.model().description()).value);
+        result->bytes_per_token = static_cast<double>(active_weight_bytes(inputs.placed.model().description()).value);
     }
-    Runner& runner = placed.session().runner();
-    for (std::uint32_t i = 0; i < repetitions + (warmup ? 1u : 0u); ++i) {
-        ParallelRun run(test, runner, time, i);
+    const std::uint32_t n_warmup = inputs.options.warmup ? 1 : 0;
+    for (std::uint32_t i = 0; i < inputs.options.repetitions + n_warmup; ++i) {
+        ParallelRun run(test, inputs, watcher, i);
         if (test.n_depth > 0) run.prompts(test.n_depth);
         const double prompt_seconds = test.n_prompt > 0 ? run.prompts(test.n_prompt) : 0;
         double token_seconds = 0;
         for (std::uint32_t t = 0; t < test.n_gen; ++t) token_seconds += run.decode();
-        if (warmup && i == 0) continue;
+        if (i < n_warmup) continue;
         prompts.seconds.push_back(prompt_seconds);
         tokens.seconds.push_back(token_seconds);
     }

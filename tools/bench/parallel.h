@@ -3,18 +3,14 @@
 
 #include <vector>
 
-#include "runtime/session/placed.h"
-#include "tools/bench/report.h"
+#include "runtime/step/runner.h"
+#include "tools/bench/run.h"
 
 namespace lfm::tools {
 
-/// n_prompt tokens of each sequence after n_depth, then n_gen of each.
-struct ParallelTest {
-    std::uint32_t n_prompt = 0, n_gen = 0, n_depth = 0, n_parallel = 1;
-};
-
-/// A result for the prompts and one for the tokens after them; none for a part of 0 tokens. `time`: as BenchInputs'.
-std::vector<BenchResult> run_parallel(const ParallelTest& test, Placed& placed, std::uint32_t repetitions, bool warmup,
-                                      BenchTime time);
+/// Two results, of the prompts and of the tokens after them; only that which the test has. Experts are drawn from
+/// `inputs.routing`, where there is one, by a count of all rows so far: no two rows of a step are the same token.
+/// `watcher` outlives the call.
+std::vector<BenchResult> run_parallel(const ParallelTest& test, BenchInputs& inputs, StepWatcher* watcher);
 
 }  // namespace lfm::tools

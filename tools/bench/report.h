@@ -23,6 +23,11 @@ struct BenchTest {
     std::uint32_t n_tokens() const { return (n_prompt + n_gen) * n_parallel; }
 };
 
+/// With --parallel: n_prompt tokens of each sequence after n_depth, then n_gen of each.
+struct ParallelTest {
+    std::uint32_t n_prompt = 0, n_gen = 0, n_depth = 0, n_parallel = 1;
+};
+
 /// Everything a row says. Times are of whole repetitions.
 struct BenchResult {
     BenchTest test;

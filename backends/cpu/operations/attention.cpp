@@ -92,7 +92,7 @@ void run(const Context& context, const KvAppendArgs& args) {
         std::memcpy(kv.v + to * v_bytes, kv.v + from * v_bytes, copy.n_tokens * v_bytes);
     }
     for_tokens(context, [&](std::uint32_t t) {
-        const StepSequence sequence = context.step.sequence(context.step.sequence_of(t));
+        const StepSequence sequence = context.step.sequence_of(t);
         const std::uint32_t row_of_it = t - sequence.first_row;
         if (row_of_it < sequence.n_replayed) return;
         const std::size_t row = kv_row(sequence.pages, sequence.position + row_of_it);
@@ -110,7 +110,7 @@ void run(const Context& context, const AttentionArgs& args) {
         // A sequence's last tokens have the most keys: within each thread's run they come first.
         const std::uint32_t t = context.step.n_tokens - 1 - item / kv.n_head_kv;
         const std::uint32_t head = item % kv.n_head_kv;
-        const StepSequence sequence = context.step.sequence(context.step.sequence_of(t));
+        const StepSequence sequence = context.step.sequence_of(t);
         const std::size_t at = std::size_t{t} * args.q.n_cols + std::size_t{head} * n_group * kv.head_dim;
         context.kernels.attend({
             .q = args.q.data + at,

@@ -9,6 +9,8 @@
 
 #include <gtest/gtest.h>
 
+#include "backends/needs/kv_pages.h"
+
 namespace lfm::test {
 namespace {
 
@@ -84,7 +86,7 @@ public:
 private:
     std::uint32_t pages_used() const {
         std::uint32_t n = 0;
-        for (const Served& one : served_) n += (one.n_held + limits_.page_tokens - 1) / limits_.page_tokens;
+        for (const Served& one : served_) n += n_kv_pages(one.n_held);
         return n;
     }
     void check(const StepPlan& plan) {

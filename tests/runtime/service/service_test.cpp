@@ -6,8 +6,10 @@
 #include <future>
 #include <random>
 
+#include "backends/sim/sim_device.h"
 #include "memory/error.h"
 #include "runtime/session/generator.h"
+#include "tests/runtime/random_placement.h"
 #include "tests/runtime/tiny_model.h"
 
 namespace lfm::test {
@@ -171,6 +173,43 @@ TEST_F(ServiceTest, ItsEndFailsWhatIsUnderWay) {
             EXPECT_EQ(error.code(), ErrorCode::kInterrupted);
         }
     EXPECT_EQ(runner_->pool().pages().n_free(), runner_->pool().pages().n_pages());
+}
+
+/// The device is lost at one call after another: all begin again on the host, and say what they would have said.
+TEST_F(ServiceTest, ALostDeviceCostsNoAnswer) {
+    const SessionOptions wanted = options(4, 600);
+    const Plan plan = placed_plan(model_.description, wanted.sizes(), Placing::kRandom, 12);
+    std::vector<Generation> expected;
+    for (std::uint32_t seed = 0; seed < 6; ++seed) expected.push_back(alone(request(seed)));
+    const auto serve_on = [&](sim::SimFaults faults) {
+        const auto device = sim::make_sim_device(
+            {.budget = {1ull << 28}, .limits = wanted.limits(), .faults = std::move(faults)}, ledger_);
+        {
+            const Model model = Model::random(model_.description, plan, 7, ledger_, {device.get()});
+            Runner runner(model, wanted, ledger_);
+            service_.emplace(runner, model_.tokenizer, ServiceOptions{.rate = StepRate(0, 1e-6)});
+            std::vector<Outcome> outcomes;
+            for (std::uint32_t seed = 0; seed < 6; ++seed) outcomes.push_back(submit(request(seed)));
+            for (std::uint32_t seed = 0; seed < 6; ++seed)
+                EXPECT_EQ(outcomes[seed].generation.get().tokens, expected[seed].tokens) << seed;
+            service_.reset();
+            EXPECT_EQ(runner.pool().pages().n_free(), runner.pool().pages().n_pages());
+        }
+        return device->counts().calls;
+    };
+    const std::uint64_t n_loading = [&] {
+        const auto device = sim::make_sim_device({.budget = {1ull << 28}, .limits = wanted.limits()}, ledger_);
+        const Model model = Model::random(model_.description, plan, 7, ledger_, {device.get()});
+        const Runner runner(model, wanted, ledger_);
+        return device->counts().calls;
+    }();
+    const std::uint64_t n = serve_on({});
+    ASSERT_GT(n, n_loading + 50);
+    for (std::uint64_t i = 1; i <= 20; ++i) {
+        const std::uint64_t call = n_loading + i * (n - n_loading) / 21;
+        SCOPED_TRACE("call " + std::to_string(call) + " of " + std::to_string(n));
+        serve_on({.lose_at_call = call});
+    }
 }
 
 TEST_F(ServiceTest, TheSecondTimeAPromptIsFound) {

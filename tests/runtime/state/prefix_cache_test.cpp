@@ -113,6 +113,25 @@ TEST(PrefixCache, BeginsAtTheNearestSnapshot) {
     EXPECT_EQ(found(70).snapshot, std::nullopt);
 }
 
+TEST(PrefixCache, WhatAStepBeginsWithIsNotUsedAnewBeforeItHasRun) {
+    PagePool pool(10);
+    PrefixCache cache(pool, 1, 20);
+    const Tokens tokens = counted(40);
+    {
+        const Held held(pool, tokens.size());
+        cache.add(tokens, held.pages);
+    }
+    const auto saved = cache.take_snapshot();
+    cache.add_snapshot(*saved, std::span(tokens).first(35));
+    PrefixHit hit = cache.find(with(tokens, 35, -1));
+    ASSERT_EQ(hit.snapshot, saved);
+    EXPECT_TRUE(cache.forget(hit.pages.back()));
+    EXPECT_EQ(cache.take_snapshot(), std::nullopt);
+    cache.end_step();
+    EXPECT_EQ(cache.take_snapshot(), saved);
+    for (const PageId page : hit.pages) pool.release(page);
+}
+
 TEST(PrefixCache, TheLongestUnusedLeavesFirst) {
     PagePool pool(8);
     PrefixCache cache(pool, 1, 0);

@@ -109,5 +109,32 @@ TEST_F(SequenceTest, StateIsTakenWhenNeededAndGivenBack) {
     EXPECT_TRUE(moved.reserve(3));
 }
 
+/// A page that was to be copied to is given back before the step: nobody writes to it.
+TEST(SharedPages, ACutForgetsACopyThatWasToCome) {
+    const ModelDescription model = describe_shape(kShape);
+    Ledger ledger;
+    StatePool pool(model.hyper, {.n_ctx = 128, .n_batch = 64, .n_sequences = 2});
+    pool.place({}, ledger);
+    const std::uint32_t n_pages = pool.pages().n_pages();
+    std::vector<std::int32_t> tokens(40, 7);
+    {
+        Sequence sequence(pool, 128);
+        ASSERT_TRUE(sequence.reserve(40));
+        sequence.commit(tokens, 40);
+        const PageId last = sequence.pages().back();
+        pool.pages().share(last);  // as a cache does
+        ASSERT_TRUE(sequence.reserve(1));
+        ASSERT_TRUE(sequence.page_copy());
+        EXPECT_EQ(sequence.page_copy()->from, last);
+        EXPECT_EQ(sequence.page_copy()->n_tokens, 8u);
+        EXPECT_NE(sequence.pages().back(), last);
+        sequence.cut(20, pool.n_replay());
+        EXPECT_FALSE(sequence.page_copy());
+        EXPECT_EQ(pool.pages().n_users(last), 1u);
+        pool.pages().release(last);
+    }
+    EXPECT_EQ(pool.pages().n_free(), n_pages);
+}
+
 }  // namespace
 }  // namespace lfm::test

@@ -8,10 +8,12 @@
 #include <map>
 #include <random>
 
+#include "backends/sim/sim_device.h"
 #include "memory/error.h"
 #include "planner/model/shape.h"
 #include "runtime/session/session.h"
 #include "runtime/state/prefix_cache.h"
+#include "tests/runtime/random_placement.h"
 
 namespace lfm::test {
 namespace {
@@ -23,16 +25,39 @@ struct ManyCase {
     const char* shape;
     std::uint32_t n_threads = 2;
     KvTypes kv = {};
+    bool on_sim = false;  // some layers and experts on a simulated device
 };
 
 using Tokens = std::vector<std::int32_t>;
 
+/// The case's model, placed for a session of these options.
+struct Placement {
+    Placement(const ModelDescription& description, const ManyCase& wanted, const SessionOptions& options)
+        : device(wanted.on_sim ? sim::make_sim_device({.budget = {1ull << 30}, .limits = options.limits()}, ledger)
+                               : nullptr),
+          model(Model::random(description, plan(description, wanted, options), 5, ledger, {device.get()})) {}
+
+    /// None of the experts travels: in which order a row's experts are summed depends on nothing else.
+    static Plan plan(const ModelDescription& description, const ManyCase& wanted, const SessionOptions& options) {
+        if (!wanted.on_sim) return make_host_plan(description, options.sizes());
+        Plan plan = placed_plan(description, options.sizes(), Placing::kRandom, 12);
+        std::ranges::fill(plan.n_streamed, 0u);
+        std::ranges::fill(plan.n_slots, 0u);
+        plan.n_staged = 0;
+        return plan;
+    }
+
+    Ledger ledger;
+    std::unique_ptr<Device> device;
+    Model model;
+};
+
 /// Logits after each beginning of a text, computed by a session of its own, once.
 class Alone {
 public:
-    Alone(const ModelDescription& description, std::uint32_t n_threads, KvTypes kv)
-        : model_(Model::random(description, make_host_plan(description, options(n_threads, kv).sizes()), 5, ledger_)),
-          session_(model_, options(n_threads, kv), ledger_) {}
+    Alone(const ModelDescription& description, const ManyCase& wanted)
+        : placement_(description, wanted, options(wanted.kv)),
+          session_(placement_.model, options(wanted.kv), placement_.ledger) {}
 
     /// Of the last token.
     const std::vector<float>& logits(const Tokens& tokens) {
@@ -45,11 +70,10 @@ public:
     }
 
 private:
-    static SessionOptions options(std::uint32_t n_threads, KvTypes kv) {
-        return {.n_ctx = kContext, .n_batch = kBatch, .n_threads = n_threads, .kv = kv};
+    static SessionOptions options(KvTypes kv) {
+        return {.n_ctx = kContext, .n_batch = kBatch, .n_threads = 1, .kv = kv};
     }
-    Ledger ledger_;
-    Model model_;
+    Placement placement_;
     Session session_;
     std::map<Tokens, std::vector<float>> known_;
 };
@@ -58,9 +82,9 @@ class ManySequences : public testing::TestWithParam<ManyCase> {
 protected:
     ManySequences()
         : description_(describe_shape(GetParam().shape)),
-          model_(Model::random(description_, make_host_plan(description_, options().sizes()), 5, ledger_)),
-          runner_(model_, options(), ledger_),
-          alone_(description_, 1, GetParam().kv),
+          placement_(description_, GetParam(), options()),
+          runner_(placement_.model, options(), placement_.ledger),
+          alone_(description_, GetParam()),
           cache_(runner_.pool().pages(), kSaved, n_replay()) {}
 
     static SessionOptions options() {
@@ -73,10 +97,7 @@ protected:
                 .n_saved = kSaved,
                 .kv = GetParam().kv};
     }
-    std::uint32_t n_replay() const {
-        const HyperParameters& hyper = description_.hyper;
-        return (hyper.l_cache - 1) * static_cast<std::uint32_t>(std::ranges::count(hyper.n_head_kv, 0u));
-    }
+    std::uint32_t n_replay() { return runner_.pool().n_replay(); }
 
     struct One {
         Sequence sequence;
@@ -207,9 +228,8 @@ protected:
         }
     }
 
-    Ledger ledger_;
     ModelDescription description_;
-    Model model_;
+    Placement placement_;
     Runner runner_;
     Alone alone_;
     PrefixCache cache_;
@@ -264,10 +284,12 @@ constexpr const char* kDense = "lfm2,n_layer=5,n_embd=64,n_head=4,n_head_kv=2,n_
 constexpr const char* kMoe =
     "lfm2moe,n_layer=4,n_layer_dense=1,n_embd=64,n_head=2,n_head_kv=1,n_ff=96,n_ff_exp=64,n_expert=8,"
     "n_expert_used=2,n_vocab=300:Q4_0";
-INSTANTIATE_TEST_SUITE_P(Host, ManySequences,
+INSTANTIATE_TEST_SUITE_P(Placed, ManySequences,
                          testing::Values(ManyCase{"Dense", kDense}, ManyCase{"Moe", kMoe},
                                          ManyCase{"OneThread", kMoe, 1},
-                                         ManyCase{"Q8_0Cache", kMoe, 2, {DType::kQ8_0, DType::kQ8_0}}),
+                                         ManyCase{"Q8_0Cache", kMoe, 2, {DType::kQ8_0, DType::kQ8_0}},
+                                         ManyCase{"DenseOnSim", kDense, 2, {}, true},
+                                         ManyCase{"MoeOnSim", kMoe, 2, {}, true}),
                          [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace

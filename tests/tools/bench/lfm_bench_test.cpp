@@ -97,8 +97,7 @@ TEST(LfmBench, SequencesShareSteps) {
 TEST(LfmBench, SequencesThatCannotShareStepsAreRefused) {
     const Words options{"--shape", kSmall, "-p", "8", "-n", "4", "-r", "1"};
     for (const Words& wrong :
-         {Words{"-np", "0"}, Words{"-np", "-1"}, Words{"-np", "1025"}, Words{"-np", "x"}, Words{"-np", "8", "-b", "4"},
-          Words{"-np", "2", "--routing", "uniform"}, Words{"-np", "2", "--roofline"}, Words{"-np", "2", "-c", "8"}}) {
+         {Words{"-np", "0"}, Words{"-np", "-1"}, Words{"-np", "1025"}, Words{"-np", "x"}, Words{"-np", "8", "-b", "4"}, Words{"-np", "2", "--roofline"}, Words{"-np", "2", "-c", "8"}}) {
         const Result result = bench(options, wrong);
         EXPECT_EQ(result.code, 2) << wrong[1] << result.err;
         EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
