@@ -110,13 +110,4 @@ inline void check_step(const StepParams& step, const BackendLimits& limits, std:
         at_most("as the row of an output", std::uint64_t{step.output_row(i)} + 1, step.n_tokens);
 }
 
-/// Throws Error{kUsage} for what kernels of one sequence do not know: others beside it, pages, saved windows.
-inline void check_plain_step(const StepParams& step, std::string_view where) {
-    const StepSequence sequence = step.only_sequence();
-    if (step.sequences.size() > 1 || !step.page_copies.empty() || sequence.n_replayed > 0 ||
-        sequence.pages != nullptr || sequence.window_from != WindowFrom::kRing ||
-        sequence.save_to != StepSequence::kNowhere)
-        throw Error(ErrorCode::kUsage, where, "expected a single sequence in pages of its own");
-}
-
 }  // namespace lfm

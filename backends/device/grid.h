@@ -9,20 +9,34 @@
 
 namespace lfm {
 
-/// Programs are recorded twice: for steps of one token, and for all others.
+/// Programs are recorded twice: for steps of one token that goes on with its sequence's ring, and for all others.
 enum class StepClass : std::uint8_t { kOne, kMany };
 
-/// How many groups lie along one axis of a dispatch: `groups`, or ceil(rows of the step / per_group) · groups.
+/// What of a step an axis may count.
+enum class StepCount : std::uint8_t {
+    kTokens,
+    kOutputs,
+    kSingles,     // sequences of one row
+    kPromptRows,  // rows of sequences of more than one
+    kPageCopies,
+};
+constexpr StepCount count_of(RowSet rows) { return rows == RowSet::kTokens ? StepCount::kTokens : StepCount::kOutputs; }
+
+/// How many groups lie along one axis of a dispatch: `groups`, or ceil(count of the step / per_group) · groups. Of
+/// prompt rows a group has those of one sequence: there are at least as many groups as that takes.
 struct Axis {
     std::uint32_t groups = 1;
-    std::optional<RowSet> rows;
+    std::optional<StepCount> count;
     std::uint32_t per_group = 1;
 
     bool operator==(const Axis&) const = default;
 };
 inline Axis fixed(std::uint32_t groups) { return {groups, std::nullopt, 1}; }
+inline Axis per_count(StepCount count, std::uint32_t per_group = 1, std::uint32_t factor = 1) {
+    return {factor, count, per_group};
+}
 inline Axis per_row(RowSet rows, std::uint32_t per_group = 1, std::uint32_t factor = 1) {
-    return {factor, rows, per_group};
+    return per_count(count_of(rows), per_group, factor);
 }
 inline std::uint32_t groups_of(std::uint32_t n, std::uint32_t per_group) { return (n + per_group - 1) / per_group; }
 

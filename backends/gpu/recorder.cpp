@@ -29,7 +29,7 @@ Launch& Recorder::add(const Kernel& kernel, std::size_t push_bytes, const Grid& 
         throw Error(ErrorCode::kUsage, kernel.name,
                     "expected arguments of " + std::to_string(kernel.push_bytes) + " bytes, found " +
                         std::to_string(push_bytes));
-    const std::uint64_t most = std::max(most_groups(grid.y, limits().n_batch), most_groups(grid.z, limits().n_batch));
+    const std::uint64_t most = std::max(most_groups(grid.y, limits()), most_groups(grid.z, limits()));
     if (most > kMaxGroups)
         throw Error(ErrorCode::kUnsupportedModel, kernel.name,
                     "expected at most 65535 groups along an axis, found " + std::to_string(most));

@@ -10,8 +10,8 @@ constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n 
 /// Where a piece begins in memory that many tensors share (runtime/tensors/device_arena.cpp).
 inline constexpr std::uint64_t kArenaPiece = 16;
 
-/// Of the header of a step, as kernels read it (backends/device/step_image.h).
-inline constexpr std::uint64_t kStepHeaderBytes = 56;
+/// A step as kernels read it (backends/device/step_image.h): its header, of a sequence of it, of a page copy.
+inline constexpr std::uint64_t kStepHeaderBytes = 88, kStepSequenceBytes = 40, kStepPageCopyBytes = 12;
 /// Of one expert in the device's copy of an expert table (backends/device/expert_mirrors.h).
 inline constexpr std::uint64_t kMirroredExpertBytes = 32;
 

@@ -14,7 +14,8 @@ constexpr std::uint32_t kMaxGroups = 65535;  // what every driver allows
 
 /// In steps of one token the rows are known: an axis over them need not be read from memory.
 Axis settled(const Axis& axis, StepClass step_class) {
-    if (step_class == StepClass::kOne && axis.rows == RowSet::kTokens) return fixed(axis.groups);
+    if (step_class == StepClass::kOne && (axis.count == StepCount::kTokens || axis.count == StepCount::kSingles))
+        return fixed(axis.groups);
     return axis;
 }
 
@@ -35,10 +36,10 @@ void Recorder::dispatch(const Kernel& kernel, std::span<const std::byte> push, c
     const Grid shape{settled(grid.x, parts_.step_class), settled(grid.y, parts_.step_class),
                      settled(grid.z, parts_.step_class)};
     for (const Axis* axis : {&shape.x, &shape.y, &shape.z})
-        if (most_groups(*axis, limits().n_batch) > kMaxGroups)
-            throw Error(ErrorCode::kUnsupportedModel, kernel.shader,
-                        "expected at most 65535 groups along an axis, found " +
-                            std::to_string(most_groups(*axis, limits().n_batch)));
+        if (most_groups(*axis, limits()) > kMaxGroups)
+            throw Error(
+                ErrorCode::kUnsupportedModel, kernel.shader,
+                "expected at most 65535 groups along an axis, found " + std::to_string(most_groups(*axis, limits())));
     if (barrier_due_) {
         const VkMemoryBarrier barrier{.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER,
                                       .srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT,
@@ -50,7 +51,7 @@ void Recorder::dispatch(const Kernel& kernel, std::span<const std::byte> push, c
     vkCmdBindPipeline(parts_.commands, VK_PIPELINE_BIND_POINT_COMPUTE, parts_.pipelines->of(kernel));
     vkCmdPushConstants(parts_.commands, parts_.pipelines->layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0,
                        static_cast<std::uint32_t>(push.size()), push.data());
-    if (!shape.x.rows && !shape.y.rows && !shape.z.rows) {
+    if (!shape.x.count && !shape.y.count && !shape.z.count) {
         vkCmdDispatch(parts_.commands, shape.x.groups, shape.y.groups, shape.z.groups);
     } else {
         const BufferPart place = parts_.step->place_of(shape);

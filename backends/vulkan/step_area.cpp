@@ -44,7 +44,7 @@ BufferPart StepArea::place_of(const Grid& grid) {
 }
 
 void StepArea::fill() {
-    header_ = image_.fill(block_.host(), block_.handle(), *source_);
+    header_ = image_.fill(block_.host(), block_.handle(), *source_).header;
     for (std::size_t i = 0; i < grids_.size(); ++i) write_grid(i);
 }
 

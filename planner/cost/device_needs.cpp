@@ -4,6 +4,7 @@
 #include <initializer_list>
 
 #include "backends/needs/gpu_needs.h"
+#include "backends/needs/kv_pages.h"
 #include "backends/needs/vulkan_needs.h"
 #include "planner/cost/pieces.h"
 
@@ -179,11 +180,11 @@ Bytes DeviceNeeds::vulkan_scratch(const OperationSizes& work) const {
     if (work.computes_experts)
         areas.add_experts(hyper, sizes_.n_batch, std::max(hyper.n_expert, hyper.n_expert_used), 1);
     areas.add_quantised(1, hidden_values(work));
-    const std::uint64_t n_splits = needs::vulkan::splits(sizes_.n_ctx);
+    const std::uint64_t n_splits = needs::vulkan::most_splits(sizes_.n_ctx, sizes_.n_sequences);
     if (work.attends && n_splits > 1) areas.add(n_splits * hyper.n_head * needs::vulkan::split_bytes(hyper.head_dim));
 
     Pieces grids;
-    grids.add(needs::kStepHeaderBytes, 1);
+    grids.add(step_header_bytes(), 1);
     grids.add(needs::vulkan::kMostGrids, needs::vulkan::kGridBytes);
     const std::uint64_t step = (grids.bytes() + step_bytes(work)).value;
     const std::uint64_t table = work.computes_experts ? needs::kMirroredExpertBytes * hyper.n_layer * n_expert : 0;
@@ -198,9 +199,10 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
     if (work.computes_experts) areas.add_experts(hyper, sizes_.n_batch, n_expert, 2);
     areas.add_quantised(1, std::max(hidden_values(work), std::uint64_t{work.n_between}));
     if (work.attends)
-        areas.add(needs::gpu::most_splits(sizes_.n_ctx) * hyper.n_head * needs::gpu::split_bytes(hyper.head_dim));
+        areas.add(needs::gpu::most_splits(sizes_.n_ctx, sizes_.n_sequences) * hyper.n_head *
+                  needs::gpu::split_bytes(hyper.head_dim));
     Pieces header;
-    header.add(needs::kStepHeaderBytes, 1);
+    header.add(step_header_bytes(), 1);
     header.add(needs::gpu::kMostTickets, sizeof(std::uint32_t));
     const std::uint64_t table = work.computes_experts ? needs::kMirroredExpertBytes * hyper.n_layer * n_expert : 0;
     const GpuUnits units =
@@ -209,10 +211,18 @@ Bytes DeviceNeeds::gpu_scratch(const OperationSizes& work) const {
             units.mirrored(table)};
 }
 
+std::uint64_t DeviceNeeds::step_header_bytes() const {
+    return needs::kStepHeaderBytes + needs::kStepSequenceBytes * sizes_.n_sequences;
+}
+
+/// As backends/device/step_image.cpp lays it out.
 Bytes DeviceNeeds::step_bytes(const OperationSizes& work) const {
     Pieces step;
-    step.add(sizes_.n_batch, sizeof(std::int32_t));
-    step.add(sizes_.n_batch, sizeof(std::uint32_t));
+    // Tokens, outputs, rows of the cache, sequences of the rows.
+    for (int i = 0; i < 4; ++i) step.add(sizes_.n_batch, sizeof(std::uint32_t));
+    step.add(sizes_.n_sequences, needs::kStepPageCopyBytes);
+    step.add(std::uint64_t{sizes_.n_sequences} * n_kv_pages(sizes_.n_ctx), sizeof(std::uint32_t));
+    for (std::uint32_t i = 0; i < sizes_.n_sequences; ++i) step.add(1, 1);  // each sequence's pages are aligned
     step.add(std::uint64_t{sizes_.n_batch} * (work.attends ? model_.hyper.head_dim : 0), sizeof(float));
     step.add(std::uint64_t{work.n_routed} * sizes_.n_batch * model_.hyper.n_expert_used, sizeof(std::int32_t));
     return step.bytes();

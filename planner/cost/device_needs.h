@@ -60,7 +60,8 @@ private:
     Bytes vulkan_scratch(const OperationSizes& work) const;
     Bytes gpu_scratch(const OperationSizes& work) const;
     std::uint64_t hidden_values(const OperationSizes& work) const;
-    /// What a step is described with, without the header and what lies in its gap.
+    /// What a step is described with: its header and sequences; the rest but for what lies in the gap between.
+    std::uint64_t step_header_bytes() const;
     Bytes step_bytes(const OperationSizes& work) const;
     Bytes other_scratch(const OperationSizes& work) const;
     Bytes rounding(const Placement& placement) const;

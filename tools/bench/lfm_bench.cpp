@@ -152,8 +152,6 @@ int run_bench(const BenchOptions& options) {
     if (!options.routing_option.empty() && model.hyper.n_expert == 0)
         throw Error(ErrorCode::kUsage, options.routing_option, "expected a model with experts, found none");
     DeviceChoice device = choose_device(options.device, console);
-    if (!options.parallel_tests.empty() && device.open && !device.simulated)
-        throw Error(ErrorCode::kUsage, "--parallel", "expected --backend cpu or sim so far, found " + device.name);
     SessionOptions session = options.session;
     if (device.simulated) simulate(options, device);
     session.trace = trace.trace();

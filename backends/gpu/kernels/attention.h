@@ -1,5 +1,5 @@
-// Kernels of attention. One token: groups share out its keys, and the last of them joins their results. Many: groups
-// take tiles of tokens.
+// Kernels of attention. Where a sequence has one row: groups share out its keys, and the last of them joins their
+// results. More rows: groups take tiles of them.
 #pragma once
 
 #include <cstddef>
@@ -17,16 +17,16 @@ struct AttentionPush {
     const float* q;  // [n, n_head · head_dim]
     const std::byte *keys, *values;
     float* out;              // [n, n_head · head_dim]
-    QuantisedRows to;        // one token: out's quantised form, of heads of a multiple of 32; null: not wanted
-    float* parts;            // where one token's keys are shared out: partial results
-    std::uint32_t* tickets;  // likewise, for each key/value head and group of those that share it
+    QuantisedRows to;        // of one token: out's quantised form, of heads of a multiple of 32; null: not wanted
+    float* parts;            // where a row's keys are shared out: partial results, of one row after another
+    std::uint32_t* tickets;  // likewise, for each row, group of heads that share one, and key/value head
     std::uint32_t n_head_kv;
     std::uint32_t heads_share;             // query heads that share one key/value head
     std::uint32_t head_dim;                // a multiple of four
     std::uint32_t key_bytes, value_bytes;  // of one head at one position
     CacheType key_type, value_type;
     float scale;             // log2(e) / sqrt(head_dim): softmax takes powers of two
-    std::uint32_t n_splits;  // of one token's keys
+    std::uint32_t n_splits;  // of one row's keys
     std::uint32_t tile_heads, tile_tokens;
 };
 
@@ -37,9 +37,10 @@ enum class CacheReads { kF16, kQ8_0, kAny };
 inline constexpr std::uint32_t kHeadsOfSplit = 4;
 inline constexpr std::uint32_t kKeysOfSplit = needs::gpu::kKeysOfSplit;
 inline constexpr std::uint32_t kMostSplits = needs::gpu::kMostSplits;
-/// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results, with
-/// more than one split: sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits].
-Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim);
+/// Splits along x, key/value heads along y, heads that share one along z (kHeadsOfSplit a group). Partial results of a
+/// row, with more than one split: sums f32 [n_head, n_splits, head_dim], then PartWeight [n_head, n_splits]. One row:
+/// the step's only one. Many: those of its single rows, all splits of one after another along x; `to` is null.
+Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim, bool many);
 
 struct PartWeight {
     float total;    // of the weights, relative to the largest score

@@ -37,13 +37,13 @@ struct Loads {
 
     /// Keys and values from `end` on are the last ones again: their weights are zero.
     __device__ void start(const CachedHead& key_head, std::uint32_t key_row, const CachedHead& value_head,
-                          std::uint32_t value_row, std::uint32_t first, std::uint32_t end) {
+                          std::uint32_t value_row, const std::uint32_t* pages, std::uint32_t first, std::uint32_t end) {
         for (std::uint32_t i = 0; i < T::kLoads; ++i) {
             const std::uint32_t at = thread_index() + i * kThreads, wanted = first + at / T::kEights;
-            const std::uint32_t key = wanted < end ? wanted : end - 1, column = at % T::kEights * kEight;
-            keys[i] = Eight::load({key_head.at + std::size_t{key} * key_row, key_head.type, key_head.head_dim, column});
-            values[i] = Eight::load(
-                {value_head.at + std::size_t{key} * value_row, value_head.type, value_head.head_dim, column});
+            const std::size_t key = kv_row(pages, wanted < end ? wanted : end - 1);
+            const std::uint32_t column = at % T::kEights * kEight;
+            keys[i] = Eight::load({key_head.at + key * key_row, key_head.type, key_head.head_dim, column});
+            values[i] = Eight::load({value_head.at + key * value_row, value_head.type, value_head.head_dim, column});
         }
     }
 
@@ -169,18 +169,17 @@ __global__ void __launch_bounds__(kThreads, 2) attention_half_tile(AttentionPush
     const AttentionRows rows = rows_of_group(push);
     if (rows.n() == 0) return;
     T& tile = shared_memory<T>();
-    const std::uint32_t row = lane_set() * kSetRows + lane() / 4, n_past = push.step->position;
-    const std::uint32_t end = n_past + rows.first_token + rows.n_tokens;
+    const std::uint32_t row = lane_set() * kSetRows + lane() / 4, end = rows.n_keys();
     std::uint32_t n_seen[2];
     for (std::uint32_t below = 0; below < 2; ++below)
-        n_seen[below] = row + 8 * below < rows.n() ? n_past + rows.token(row + 8 * below) + 1 : 0;
+        n_seen[below] = row + 8 * below < rows.n() ? rows.n_seen(row + 8 * below) : 0;
     const CachedHead keys{push.keys + std::size_t{group_index().y} * push.key_bytes, push.key_type, kHeadDim, 0};
     const CachedHead values{push.values + std::size_t{group_index().y} * push.value_bytes, push.value_type, kHeadDim,
                             0};
     const std::uint32_t key_row = push.n_head_kv * push.key_bytes, value_row = push.n_head_kv * push.value_bytes;
 
     Loads<kHeadDim, Eight> loads;
-    loads.start(keys, key_row, values, value_row, 0, end);
+    loads.start(keys, key_row, values, value_row, rows.pages, 0, end);
     std::uint32_t queries[kHeadDim / 16][4];
     load_queries<kHeadDim>(queries, push, rows, row);
     Running<kHeadDim> running;
@@ -193,7 +192,7 @@ __global__ void __launch_bounds__(kThreads, 2) attention_half_tile(AttentionPush
     for (std::uint32_t first = 0; first < end; first += T::kKeys) {
         loads.store(tile);
         sync_group();
-        if (first + T::kKeys < end) loads.start(keys, key_row, values, value_row, first + T::kKeys, end);
+        if (first + T::kKeys < end) loads.start(keys, key_row, values, value_row, rows.pages, first + T::kKeys, end);
         float scores[T::kKeys / 8][4];
         score<kHeadDim>(scores, tile, queries);
         const std::uint32_t n_keys[2] = {n_seen[0] > first ? n_seen[0] - first : 0,

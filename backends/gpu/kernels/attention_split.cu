@@ -1,4 +1,5 @@
-// Attention of one token: a group takes a run of its keys for the query heads that share a key/value head.
+// Attention of a sequence's single row: a group takes a run of its keys for the query heads that share a key/value
+// head.
 //
 // Eight lanes (of heads of 64) read a key together, sixteen bytes each, so that a set of lanes reads four at once; such
 // teams go through their own keys with a running softmax, and are joined at the end; and so are groups, by the last
@@ -9,6 +10,7 @@
 #include "backends/gpu/kernels/attention.h"
 #include "backends/gpu/kernels/cached_values.h"
 #include "backends/gpu/kernels/quantise_block.h"
+#include "backends/gpu/kernels/sequences.h"
 #include "backends/gpu/platform/launch.h"
 
 namespace lfm::gpu {
@@ -55,7 +57,7 @@ __device__ inline PartWeight* part_weights(const AttentionPush& push) {
 
 /// Joins the teams' results, a thread for each value of the heads.
 template <std::uint32_t kHeadDim>
-__device__ inline void write_joined(const AttentionPush& push, const Teams<kHeadDim>& teams) {
+__device__ inline void write_joined(const AttentionPush& push, std::uint32_t split, const Teams<kHeadDim>& teams) {
     for (std::uint32_t i = thread_index(); i < kHeads * kHeadDim; i += kSplitThreads) {
         const std::uint32_t h = i / kHeadDim, column = i % kHeadDim, head = head_of(push, h);
         const bool exists = is_head(push, h) && column < push.head_dim;
@@ -68,7 +70,7 @@ __device__ inline void write_joined(const AttentionPush& push, const Teams<kHead
             total += weight * teams.totals[team][h];
         }
         if (push.n_splits > 1) {
-            const std::size_t part = std::size_t{head} * push.n_splits + group_index().x;
+            const std::size_t part = std::size_t{head} * push.n_splits + split;
             if (exists) push.parts[part * push.head_dim + column] = sum;
             if (exists && column == 0) part_weights(push)[part] = {total, largest};
             continue;
@@ -178,19 +180,33 @@ struct SplitShared {
 
 template <typename Eight>
 __device__ inline Eight load(const std::byte* cache, std::uint32_t row_bytes, CacheType type, std::uint32_t head_dim,
-                             std::uint32_t key, std::uint32_t first) {
-    return Eight::load({cache + std::size_t{key} * row_bytes, type, head_dim, first});
+                             std::size_t kv_row, std::uint32_t first) {
+    return Eight::load({cache + kv_row * row_bytes, type, head_dim, first});
+}
+
+/// Makes the arguments those of one of many rows, which may be any of the step's.
+__device__ inline void go_to_row(AttentionPush& push, std::uint32_t single, std::uint32_t row) {
+    const std::size_t n_head = std::size_t{push.n_head_kv} * push.heads_share;
+    push.q += row * n_head * push.head_dim;
+    push.out += row * n_head * push.head_dim;
+    push.parts += single * n_head * push.n_splits * (push.head_dim + sizeof(PartWeight) / sizeof(float));
+    push.tickets += single * n_groups().z * push.n_head_kv;
 }
 
 /// kBatch: keys whose loads a lane has on their way together. Long, as its arrays stay in registers from the first key
 /// to the last sum.
-template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch>
+template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch, bool kMany>
 __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush push) {
     begin_kernel();
     using Shared = Teams<kHeadDim>;
     constexpr std::uint32_t kLanesOfTeam = Shared::kLanesOfTeam, kTeams = Shared::kTeams;
-    const std::uint32_t n_keys = push.step->position + 1, each = keys_of_split(n_keys, push.n_splits);
-    const std::uint32_t begin = group_index().x * each, end = begin + each < n_keys ? begin + each : n_keys;
+    const std::uint32_t single = kMany ? group_index().x / push.n_splits : 0;
+    const std::uint32_t split = group_index().x - single * push.n_splits;
+    const SequenceRows& sequence = sequence_at(*push.step, single);
+    if constexpr (kMany) go_to_row(push, single, sequence.first_row);
+    const std::uint32_t* const pages = sequence.pages;
+    const std::uint32_t n_keys = sequence.position + 1, each = keys_of_split(n_keys, push.n_splits);
+    const std::uint32_t begin = split * each, end = begin + each < n_keys ? begin + each : n_keys;
     const std::uint32_t team = thread_index() / kLanesOfTeam, first_column = thread_index() % kLanesOfTeam * kEight;
 
     float q[kHeads][kEight];
@@ -216,14 +232,13 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
     const std::uint32_t key_row = push.n_head_kv * push.key_bytes, value_row = push.n_head_kv * push.value_bytes;
     for (std::uint32_t first = begin + team; first - team < end; first += kBatch * kTeams) {
         Eight k[kBatch], v[kBatch];
-        for (std::uint32_t b = 0; b < kBatch; ++b) {
-            const std::uint32_t key = first + b * kTeams < end ? first + b * kTeams : end - 1;
-            k[b] = load<Eight>(keys, key_row, push.key_type, push.head_dim, key, first_column);
-        }
-        for (std::uint32_t b = 0; b < kBatch; ++b) {
-            const std::uint32_t key = first + b * kTeams < end ? first + b * kTeams : end - 1;
-            v[b] = load<Eight>(values, value_row, push.value_type, push.head_dim, key, first_column);
-        }
+        std::uint32_t rows[kBatch];
+        for (std::uint32_t b = 0; b < kBatch; ++b)
+            rows[b] = kv_row(pages, first + b * kTeams < end ? first + b * kTeams : end - 1);
+        for (std::uint32_t b = 0; b < kBatch; ++b)
+            k[b] = load<Eight>(keys, key_row, push.key_type, push.head_dim, rows[b], first_column);
+        for (std::uint32_t b = 0; b < kBatch; ++b)
+            v[b] = load<Eight>(values, value_row, push.value_type, push.head_dim, rows[b], first_column);
         float weights[kBatch][kHeads];
         for (std::uint32_t b = 0; b < kBatch; ++b) {
             float values_of_key[kEight];
@@ -269,31 +284,38 @@ __global__ void __launch_bounds__(kSplitThreads) attention_split(AttentionPush p
         }
     }
     sync_group();
-    write_joined(push, teams);
+    write_joined(push, split, teams);
     if (push.n_splits == 1) return;
     const std::uint32_t n = (n_keys + each - 1) / each;  // splits that have keys: the others do not arrive
     std::uint32_t* ticket = push.tickets + group_index().z * push.n_head_kv + group_index().y;
     if (arrives_last(ticket, n, shared.is_last)) join_splits(push, n, shared.joined);
 }
 
+struct Names {
+    const char *one, *many;
+};
+
 template <std::uint32_t kHeadDim, typename Eight, std::uint32_t kBatch>
-Kernel split_kernel(const char* name) {
-    return make_kernel<SplitShared<kHeadDim>>(name, attention_split<kHeadDim, Eight, kBatch>, kSplitThreads);
+Kernel split_kernel(const Names& names, bool many) {
+    using Shared = SplitShared<kHeadDim>;
+    return many ? make_kernel<Shared>(names.many, attention_split<kHeadDim, Eight, kBatch, true>, kSplitThreads)
+                : make_kernel<Shared>(names.one, attention_split<kHeadDim, Eight, kBatch, false>, kSplitThreads);
 }
 
 }  // namespace
 
-Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim) {
-    if (reads == CacheReads::kF16 && head_dim == 64) return split_kernel<64, EightHalves, 4>("attention_split_f16_64");
+Kernel attention_split_kernel(CacheReads reads, std::uint32_t head_dim, bool many) {
+    if (reads == CacheReads::kF16 && head_dim == 64)
+        return split_kernel<64, EightHalves, 4>({"attention_split_f16_64", "attention_splits_f16_64"}, many);
     if (reads == CacheReads::kF16 && head_dim == 128)
-        return split_kernel<128, EightHalves, 4>("attention_split_f16_128");
+        return split_kernel<128, EightHalves, 4>({"attention_split_f16_128", "attention_splits_f16_128"}, many);
     if (reads == CacheReads::kQ8_0 && head_dim == 64)
-        return split_kernel<64, EightLevels, 4>("attention_split_q8_0_64");
+        return split_kernel<64, EightLevels, 4>({"attention_split_q8_0_64", "attention_splits_q8_0_64"}, many);
     if (reads == CacheReads::kQ8_0 && head_dim == 128)
-        return split_kernel<128, EightLevels, 4>("attention_split_q8_0_128");
-    if (head_dim <= 64) return split_kernel<64, EightOfAny, 2>("attention_split_64");
-    if (head_dim <= 128) return split_kernel<128, EightOfAny, 2>("attention_split_128");
-    return split_kernel<256, EightOfAny, 2>("attention_split_256");
+        return split_kernel<128, EightLevels, 4>({"attention_split_q8_0_128", "attention_splits_q8_0_128"}, many);
+    if (head_dim <= 64) return split_kernel<64, EightOfAny, 2>({"attention_split_64", "attention_splits_64"}, many);
+    if (head_dim <= 128) return split_kernel<128, EightOfAny, 2>({"attention_split_128", "attention_splits_128"}, many);
+    return split_kernel<256, EightOfAny, 2>({"attention_split_256", "attention_splits_256"}, many);
 }
 
 }  // namespace lfm::gpu

@@ -47,14 +47,14 @@ __device__ inline void add(Floats4& sum, float weight, const Floats4& x) {
 /// Loads keys or values from `first` on into shared memory, zeros from `end` on.
 template <std::uint32_t kHeadDim>
 __device__ inline void load_tile(Tile<kHeadDim>& tile, const CachedHead& head, std::uint32_t row_bytes,
-                                 std::uint32_t first, std::uint32_t end) {
+                                 const std::uint32_t* pages, std::uint32_t first, std::uint32_t end) {
     constexpr std::uint32_t kEights = kHeadDim / kEight;
     for (std::uint32_t i = thread_index(); i < Tile<kHeadDim>::kKeys * kEights; i += kThreads) {
         const std::uint32_t key = i / kEights, eighth = i % kEights;
         EightOfAny eight{};
         if (first + key < end)
-            eight = EightOfAny::load(
-                {head.at + std::size_t{first + key} * row_bytes, head.type, head.head_dim, eighth * kEight});
+            eight = EightOfAny::load({head.at + std::size_t{kv_row(pages, first + key)} * row_bytes, head.type,
+                                      head.head_dim, eighth * kEight});
         const float(&x)[kEight] = eight.values;
         tile.cached[key][2 * eighth] = {x[0], x[1], x[2], x[3]};
         tile.cached[key][2 * eighth + 1] = {x[4], x[5], x[6], x[7]};
@@ -154,19 +154,17 @@ __global__ void __launch_bounds__(kThreads, groups_with(128)) attention_tile(Att
                             push.head_dim, 0};
     const std::uint32_t key_row = push.n_head_kv * push.key_bytes, value_row = push.n_head_kv * push.value_bytes;
 
-    const std::uint32_t n_past = push.step->position;
     const std::uint32_t weighed_row = thread_index() / T::kThreadsOfRow;
-    const std::uint32_t n_seen = weighed_row < n_rows ? n_past + rows.token(weighed_row) + 1 : 0;
-    const std::uint32_t end = n_past + rows.first_token + rows.n_tokens;
+    const std::uint32_t n_seen = weighed_row < n_rows ? rows.n_seen(weighed_row) : 0, end = rows.n_keys();
     const std::uint32_t column = thread_index() % T::kFours, first_row = thread_index() / T::kFours * kFour;
     Weighed weighed;
     Floats4 sums[kFour] = {};
     for (std::uint32_t first = 0; first < end; first += T::kKeys) {
-        load_tile(tile, keys, key_row, first, end);
+        load_tile(tile, keys, key_row, rows.pages, first, end);
         sync_group();
         score_tile(tile, n_rows);
         sync_group();
-        load_tile(tile, values, value_row, first, end);
+        load_tile(tile, values, value_row, rows.pages, first, end);
         weigh_tile(tile, weighed, n_seen > first ? n_seen - first : 0);
         sync_group();
         if (first_row < n_rows) add_tile(tile, sums);

@@ -4,22 +4,22 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "backends/gpu/kernels/step.h"
+#include "backends/gpu/kernels/sequences.h"
 #include "backends/gpu/platform/kernel.h"
 
 namespace lfm::gpu {
 
 /// A sequence's ring of one layer, and where it stands in this step: ConvRing of backends/needs.
 struct RingView {
-    float* rows;  // [n_slots, n_embd]
+    float* rows;  // [rows of all rings and saved windows, n_embd]
     std::uint32_t n_slots, n_past, n_embd;
-    std::uint32_t window, position;
+    std::uint32_t ring, window, position;
 
     /// A channel of row i: rows of the window from 0 on, then rows that the step keeps.
     __device__ float* at(std::uint32_t i, std::uint32_t channel) const {
         std::uint32_t slot = window + i;
         if (slot >= n_slots) slot -= n_slots;
-        return rows + std::size_t{slot} * n_embd + channel;
+        return rows + std::size_t{ring + slot} * n_embd + channel;
     }
     /// A channel of the window's row i, 0 before the sequence's first token. The load does not wait for the position.
     __device__ float past(std::uint32_t i, std::uint32_t channel) const {
@@ -29,8 +29,8 @@ struct RingView {
 };
 
 __device__ inline RingView ring_view(float* rows, std::uint32_t n_slots, std::uint32_t n_embd, std::uint32_t l_cache,
-                                     const Step& step) {
-    return {rows, n_slots, l_cache - 1, n_embd, step.window, step.position};
+                                     const SequenceRows& sequence) {
+    return {rows, n_slots, l_cache - 1, n_embd, sequence.ring, sequence.window, sequence.position};
 }
 
 struct ConvolvedRow {

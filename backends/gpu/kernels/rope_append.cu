@@ -13,11 +13,11 @@ constexpr std::uint32_t kRopeThreads = kHeadsOfGroup * kLanes;
 
 constexpr std::uint32_t kInfinityBits = 0x7f800000, kHalfNaN = 0x7e00;
 
-/// Writes a value of a row of keys or values to the cache. Q8_0: the lanes of a set hold 32 neighbours from a multiple
-/// of 32 on. All lanes of the warp call it.
-__device__ inline void append(const KvAppendPush::Part& part, std::size_t position, std::uint32_t column, float value,
+/// Writes a value of a row of keys or values to a row of the cache. Q8_0: the lanes of a set hold 32 neighbours from a
+/// multiple of 32 on. All lanes of the warp call it.
+__device__ inline void append(const KvAppendPush::Part& part, std::size_t to, std::uint32_t column, float value,
                               bool exists) {
-    std::byte* row = part.cache + position * part.row_bytes;
+    std::byte* row = part.cache + to * part.row_bytes;
     if (part.type == CacheType::kQ8_0) {
         // Magnitudes as integers: the same order, and above all of them infinity and the NaNs.
         std::uint32_t largest = bits_of_float(value) & 0x7fffffff;
@@ -101,10 +101,10 @@ __global__ void __launch_bounds__(kRopeThreads) rope_append(RopeAppendPush push)
     const std::uint32_t first_v = push.rope.n_head + push.rope.n_head_kv;
     const bool is_v = of_all >= first_v && of_all < first_v + push.rope.n_head_kv;
     const RopeHead head(push.rope, token, of_all);
-    const bool goes_to_cache = is_v || (head.exists && !head.is_q);
+    const std::uint32_t kv_row = push.rope.step->kv_rows[token];
+    const bool goes_to_cache = (is_v || (head.exists && !head.is_q)) && kv_row != kNowhere;
     const std::uint32_t of_kind = is_v ? of_all - first_v : head.of_kind, first_column = of_kind * push.rope.head_dim;
     const float* v = push.v.x + (std::size_t{token} * push.rope.n_head_kv + of_kind) * push.rope.head_dim;
-    const std::size_t position = std::size_t{push.rope.step->position} + token;
     const float scale = norm_scale(push.rope, head.x, head.exists ? half : 0);
     for (std::uint32_t first = 0; first < half; first += kLanes) {
         const std::uint32_t i = first + lane();
@@ -117,8 +117,8 @@ __global__ void __launch_bounds__(kRopeThreads) rope_append(RopeAppendPush push)
         if (is_v && i < half) pair = {v[i], v[half + i]};
         const KvAppendPush::Part part{nullptr, is_v ? push.v.cache : push.k.cache, is_v ? push.v.type : push.k.type,
                                       is_v ? push.v.row_bytes : push.k.row_bytes};
-        append(part, position, first_column + i, pair.a, goes_to_cache && i < half);
-        append(part, position, first_column + half + i, pair.b, goes_to_cache && i < half);
+        append(part, kv_row, first_column + i, pair.a, goes_to_cache && i < half);
+        append(part, kv_row, first_column + half + i, pair.b, goes_to_cache && i < half);
     }
 }
 
@@ -127,15 +127,29 @@ __global__ void __launch_bounds__(kAppendColumns) kv_append(KvAppendPush push) {
     begin_kernel();
     const std::uint32_t column = group_index().x * kAppendColumns + thread_index(), token = group_index().y;
     const KvAppendPush::Part part = group_index().z == 0 ? push.k : push.v;
-    const bool exists = column < push.n_cols;
-    append(part, std::size_t{push.step->position} + token, column,
-           exists ? part.x[std::size_t{token} * push.n_cols + column] : 0.0f, exists);
+    const std::uint32_t kv_row = push.step->kv_rows[token];
+    const bool exists = column < push.n_cols && kv_row != kNowhere;
+    append(part, kv_row, column, exists ? part.x[std::size_t{token} * push.n_cols + column] : 0.0f, exists);
+}
+
+/// The first rows of a page into another, in units of two bytes, which every type's rows are multiples of.
+__global__ void __launch_bounds__(kCopyThreads) copy_pages(CopyPagesPush push) {
+    begin_kernel();
+    const CopiedPage copy = push.step->page_copies[group_index().y];
+    const CopyPagesPush::Part part = group_index().z == 0 ? push.k : push.v;
+    const std::size_t page_bytes = std::size_t{kPageTokens} * part.row_bytes;
+    const auto* from = reinterpret_cast<const std::uint16_t*>(part.cache + copy.from * page_bytes);
+    auto* to = reinterpret_cast<std::uint16_t*>(part.cache + copy.to * page_bytes);
+    const std::size_t n = std::size_t{copy.n_tokens} * part.row_bytes / 2;
+    for (std::size_t i = group_index().x * kCopyThreads + thread_index(); i < n; i += n_groups().x * kCopyThreads)
+        to[i] = from[i];
 }
 
 }  // namespace
 
 Kernel qk_norm_rope_kernel() { return make_kernel("qk_norm_rope", qk_norm_rope, kRopeThreads); }
 Kernel rope_append_kernel() { return make_kernel("rope_append", rope_append, kRopeThreads); }
+Kernel copy_pages_kernel() { return make_kernel("copy_pages", copy_pages, kCopyThreads); }
 Kernel kv_append_kernel() { return make_kernel("kv_append", kv_append, kAppendColumns); }
 
 }  // namespace lfm::gpu

@@ -1,5 +1,5 @@
-// Kernels that attention begins with: qk_norm_rope, kv_append, and both in one. There are as many groups as the step
-// has tokens (rows.h).
+// Kernels that attention begins with: qk_norm_rope, kv_append, both in one, and the copies of pages before them. There
+// are as many groups as the step has tokens (rows.h).
 #pragma once
 
 #include <cstdint>
@@ -35,6 +35,18 @@ struct KvAppendPush {
 };
 /// Columns along x, tokens along y, keys and values along z.
 Kernel kv_append_kernel();
+
+inline constexpr std::uint32_t kCopyThreads = 256, kCopyGroups = 16;
+struct CopyPagesPush {
+    struct Part {
+        std::byte* cache;
+        std::uint32_t row_bytes;
+    };
+    const Step* step;
+    Part k, v;
+};
+/// kCopyGroups or fewer along x, page copies along y, keys and values along z.
+Kernel copy_pages_kernel();
 
 /// Both. Caches of Q8_0: heads of a multiple of 64. `k.x` is not read: the keys are `rope.k`.
 struct RopeAppendPush {

@@ -50,7 +50,7 @@ __global__ void __launch_bounds__(kVectorThreads, kVectorGroups<Weight>) vector_
     await_earlier();
     if (first_of_all >= n_out) return;
     // The window's place is loaded while the weights are.
-    const RingView ring = ring_view(push.ring, push.n_slots, push.n_embd, push.l_cache, *push.step);
+    const RingView ring = ring_view(push.ring, push.n_slots, push.n_embd, push.l_cache, sequence_at(*push.step, 0));
     const VectorInput<Weight> x(shared.input, push.input, 0, 1, push.n_in);
     sync_group();
     for (std::uint32_t of_group = first_of_all; of_group < n_out; of_group += n_groups().x * rows_of_group) {

@@ -1,4 +1,4 @@
-// attention: tiles of tokens, or of one token's keys.
+// attention: tiles of rows, or of the keys of a sequence's single row.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -53,7 +53,7 @@ CacheReads reads_of(const KvView& cache) {
     return CacheReads::kAny;
 }
 
-/// Among how many groups of a key/value head one token's keys are shared out, with the longest context.
+/// Among how many groups of a key/value head a row's keys are shared out, with the longest context.
 std::uint32_t n_splits(const AttentionArgs& args, std::uint32_t n_ctx, std::uint32_t n_processors) {
     const std::uint32_t heads_share = args.q.n_cols / args.cache.head_dim / args.cache.n_head_kv;
     const std::uint32_t others = args.cache.n_head_kv * groups_of(heads_share, kHeadsOfSplit);
@@ -84,9 +84,23 @@ AttentionPush push_of(const Recorder& recorder, const AttentionArgs& args) {
             .tile_tokens = 1};
 }
 
+/// The same where single rows of several sequences are attended to at once. The same for every step, so that no row's
+/// result depends on the others.
+std::uint32_t n_splits_of_many(const AttentionArgs& args, const BackendLimits& limits, std::uint32_t n_processors) {
+    const std::uint32_t n_head_kv = args.cache.n_head_kv;
+    const std::uint32_t heads_share = args.q.n_cols / args.cache.head_dim / n_head_kv;
+    const std::uint64_t n_tickets =
+        std::uint64_t{limits.n_sequences} * n_head_kv * groups_of(heads_share, kHeadsOfSplit);
+    if (n_tickets > kMostTickets) return 1;
+    return std::min(n_splits(args, limits.n_ctx, n_processors), needs::gpu::kMostSplitsOfMany);
+}
+
 void split_keys(Recorder& recorder, const AttentionArgs& args) {
     AttentionPush push = push_of(recorder, args);
-    push.n_splits = n_splits(args, recorder.limits().n_ctx, recorder.traits().n_processors);
+    const bool many = recorder.step_class() == StepClass::kMany;
+    const std::uint32_t n_processors = recorder.traits().n_processors;
+    push.n_splits = many ? n_splits_of_many(args, recorder.limits(), n_processors)
+                         : n_splits(args, recorder.limits().n_ctx, n_processors);
     push.parts = recorder.scratch<float>(ScratchUse::kAttention);
     push.tickets = recorder.tickets();
     const std::uint32_t by_share = groups_of(push.heads_share, kHeadsOfSplit);
@@ -94,12 +108,13 @@ void split_keys(Recorder& recorder, const AttentionArgs& args) {
         throw Error(ErrorCode::kUnsupportedModel, "attention",
                     "expected at most " + std::to_string(kMostTickets) + " key/value heads, found " +
                         std::to_string(push.n_head_kv));
-    if (push.head_dim % 32 == 0) push.to = quantised_output(recorder, args.out);
-    recorder.launch(attention_split_kernel(reads_of(args.cache), push.head_dim), push,
-                    {fixed(push.n_splits), fixed(push.n_head_kv), fixed(by_share)});
+    if (!many && push.head_dim % 32 == 0) push.to = quantised_output(recorder, args.out);
+    recorder.launch(attention_split_kernel(reads_of(args.cache), push.head_dim, many), push,
+                    {many ? per_count(StepCount::kSingles, 1, push.n_splits) : fixed(push.n_splits),
+                     fixed(push.n_head_kv), fixed(by_share)});
 }
 
-void tile_tokens(Recorder& recorder, const AttentionArgs& args) {
+void tile_rows(Recorder& recorder, const AttentionArgs& args) {
     AttentionPush push = push_of(recorder, args);
     const CacheReads reads = reads_of(args.cache);
     const bool halves = recorder.traits().multiplies_tiles && reads != CacheReads::kAny;
@@ -108,7 +123,7 @@ void tile_tokens(Recorder& recorder, const AttentionArgs& args) {
     push.tile_tokens = rows / push.tile_heads;
     recorder.launch(halves ? attention_half_tile_kernel(reads, push.head_dim) : attention_tile_kernel(push.head_dim),
                     push,
-                    {per_row(RowSet::kTokens, push.tile_tokens), fixed(push.n_head_kv),
+                    {per_count(StepCount::kPromptRows, push.tile_tokens), fixed(push.n_head_kv),
                      fixed(groups_of(push.heads_share, push.tile_heads))});
 }
 
@@ -116,17 +131,17 @@ void tile_tokens(Recorder& recorder, const AttentionArgs& args) {
 
 void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
     check(args);
-    const std::size_t n_parts =
-        std::size_t{args.q.n_cols} / args.cache.head_dim * n_splits(args, sizes.limits().n_ctx, kMostProcessors);
-    sizes.need(ScratchUse::kAttention, n_parts * (needs::gpu::split_bytes(args.cache.head_dim)));
+    const BackendLimits& limits = sizes.limits();
+    const std::uint64_t most = std::max(n_splits(args, limits.n_ctx, kMostProcessors),
+                                        limits.n_sequences * n_splits_of_many(args, limits, kMostProcessors));
+    sizes.need(ScratchUse::kAttention,
+               args.q.n_cols / args.cache.head_dim * most * needs::gpu::split_bytes(args.cache.head_dim));
 }
 
 void lower(Recorder& recorder, const AttentionArgs& args) {
     check(args);
-    if (recorder.step_class() == StepClass::kOne)
-        split_keys(recorder, args);
-    else
-        tile_tokens(recorder, args);
+    if (recorder.step_class() == StepClass::kMany) tile_rows(recorder, args);
+    split_keys(recorder, args);
 }
 
 }  // namespace lfm::gpu

@@ -34,7 +34,7 @@ void multiply_vectors(Recorder& recorder, const MatmulArgs& args, Outputs output
                     .input = input_of(recorder, args.x),
                     .n_in = args.x.n_cols,
                     .row_set = row_set_of(args.rows),
-                    .most_rows = rows.rows ? 0 : kFewOutputs,  // else the step has as many as there are groups
+                    .most_rows = rows.count ? 0 : kFewOutputs,  // else the step has as many as there are groups
                     .sets_per_row = shape.sets_per_row};
     for (std::size_t i = 0; i < outputs.size(); ++i)
         push.outputs[i] = {outputs[i].weight.data, outputs[i].out.data,

@@ -1,4 +1,4 @@
-// What attention begins with: qk_norm_rope, kv_append, and both as one launch.
+// What attention begins with: qk_norm_rope, kv_append, and both as one launch; pages are copied before.
 #include <string>
 
 #include "backends/gpu/kernels/rope_append.h"
@@ -28,6 +28,13 @@ QkNormRopePush push_of(const Recorder& recorder, const QkNormRopeArgs& args) {
             .n_head_kv = args.k.n_cols / args.head_dim,
             .head_dim = args.head_dim,
             .eps = args.eps};
+}
+
+/// Only steps of StepClass::kMany copy pages.
+void copy_pages(Recorder& recorder, const KvAppendPush::Part& k, const KvAppendPush::Part& v) {
+    if (recorder.step_class() == StepClass::kOne) return;
+    const CopyPagesPush push{.step = recorder.step(), .k = {k.cache, k.row_bytes}, .v = {v.cache, v.row_bytes}};
+    recorder.launch(copy_pages_kernel(), push, {fixed(kCopyGroups), per_count(StepCount::kPageCopies), fixed(2)});
 }
 
 }  // namespace
@@ -60,6 +67,7 @@ void lower(Recorder& recorder, const QkNormRopeArgs& rope, const KvAppendArgs& a
     const RopeAppendPush push{.rope = push_of(recorder, rope),
                               .k = part_of(append.k, append.cache.k, append.cache.k_type),
                               .v = part_of(append.v, append.cache.v, append.cache.v_type)};
+    copy_pages(recorder, push.k, push.v);
     recorder.launch(rope_append_kernel(), push,
                     {fixed(groups_of(push.rope.n_head + 2 * push.rope.n_head_kv, kHeadsOfGroup)),
                      per_row(RowSet::kTokens), fixed(1)});
@@ -74,6 +82,7 @@ void lower(Recorder& recorder, const KvAppendArgs& args) {
                             .k = part_of(args.k, args.cache.k, args.cache.k_type),
                             .v = part_of(args.v, args.cache.v, args.cache.v_type),
                             .n_cols = args.k.n_cols};
+    copy_pages(recorder, push.k, push.v);
     recorder.launch(kv_append_kernel(), push,
                     {fixed(groups_of(push.n_cols, kAppendColumns)), per_row(RowSet::kTokens), fixed(2)});
 }

@@ -1,4 +1,4 @@
-// attention: its work is cut into tiles of tokens, or into splits of one token's keys.
+// attention: its work is cut into tiles of tokens, or into splits of the keys of a sequence's single token.
 #include <algorithm>
 #include <bit>
 #include <string>
@@ -19,16 +19,14 @@ struct Cut {
     std::uint32_t heads_share = 0;  // query heads that share one key/value head
     std::uint32_t tile = 0;         // keys of a tile, and the most query rows
     std::uint32_t heads = 0;        // query heads of a group
-    std::uint32_t splits = 0;       // of one token's keys
 };
 
-Cut cut_of(const AttentionArgs& args, std::uint32_t n_ctx) {
+Cut cut_of(const AttentionArgs& args) {
     const KvView& cache = args.cache;
     Cut cut{.n_head = args.q.n_cols / cache.head_dim};
     cut.heads_share = cut.n_head / cache.n_head_kv;
     cut.tile = std::min(kMaxTile, std::bit_floor(kTileElements / cache.head_dim));
     cut.heads = std::min(cut.heads_share, cut.tile);
-    cut.splits = needs::vulkan::splits(n_ctx);
     return cut;
 }
 
@@ -49,22 +47,10 @@ void check(const AttentionArgs& args) {
                         ", found " + std::to_string(args.q.n_cols));
 }
 
-}  // namespace
-
-void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
-    check(args);
-    const Cut cut = cut_of(args, sizes.limits().n_ctx);
-    if (cut.splits > 1)
-        sizes.need(ScratchUse::kAttention, cut.n_head * cut.splits * needs::vulkan::split_bytes(args.cache.head_dim));
-}
-
-void lower(Recorder& recorder, const AttentionArgs& args) {
-    check(args);
+/// Of sequences' single tokens, their keys in n_splits; 0: of the other sequences' tokens, in tiles.
+void attend(Recorder& recorder, const AttentionArgs& args, const Cut& cut, std::uint32_t n_splits, std::uint64_t out) {
     const KvView& cache = args.cache;
-    const Cut cut = cut_of(args, recorder.limits().n_ctx);
-    const bool one = recorder.step_class() == StepClass::kOne, split = one && cut.splits > 1;
-    const std::uint32_t tile_tokens = one ? 1 : std::max(1u, cut.tile / cut.heads);
-    const std::uint64_t parts = split ? recorder.scratch(ScratchUse::kAttention) : 0;
+    const std::uint32_t tile_tokens = n_splits > 0 ? 1 : std::max(1u, cut.tile / cut.heads);
     struct {
         std::uint64_t step, q, keys, values, out;
         std::uint32_t n_head_kv, head_key_bytes, head_value_bytes;
@@ -72,23 +58,47 @@ void lower(Recorder& recorder, const AttentionArgs& args) {
                  address_of(args.q.data),
                  address_of(cache.k),
                  address_of(cache.v),
-                 split ? parts : address_of(args.out.data),
+                 out,
                  cache.n_head_kv,
                  static_cast<std::uint32_t>(row_bytes(cache.k_type, cache.head_dim)),
                  static_cast<std::uint32_t>(row_bytes(cache.v_type, cache.head_dim))};
-    const Kernel kernel("attention", {cache.head_dim, cut.heads, cut.heads_share, tile_tokens, cut.tile,
-                                      static_cast<std::uint32_t>(cache.k_type),
-                                      static_cast<std::uint32_t>(cache.v_type), split ? cut.splits : 0});
-    recorder.dispatch(kernel, push,
-                      {split ? fixed(cut.splits) : per_row(RowSet::kTokens, tile_tokens), fixed(cache.n_head_kv),
-                       fixed(groups_of(cut.heads_share, cut.heads))});
-    if (!split) return;
+    const Kernel kernel("attention",
+                        {cache.head_dim, cut.heads, cut.heads_share, tile_tokens, cut.tile,
+                         static_cast<std::uint32_t>(cache.k_type), static_cast<std::uint32_t>(cache.v_type), n_splits});
+    recorder.dispatch(
+        kernel, push,
+        {n_splits > 0 ? per_count(StepCount::kSingles, 1, n_splits) : per_count(StepCount::kPromptRows, tile_tokens),
+         fixed(cache.n_head_kv), fixed(groups_of(cut.heads_share, cut.heads))});
+}
+
+}  // namespace
+
+void reserve(ScratchSizes& sizes, const AttentionArgs& args) {
+    check(args);
+    const BackendLimits& limits = sizes.limits();
+    const std::uint64_t most = needs::vulkan::most_splits(limits.n_ctx, limits.n_sequences);
+    if (most > 1)
+        sizes.need(ScratchUse::kAttention,
+                   args.q.n_cols / args.cache.head_dim * most * needs::vulkan::split_bytes(args.cache.head_dim));
+}
+
+void lower(Recorder& recorder, const AttentionArgs& args) {
+    check(args);
+    const bool many = recorder.step_class() == StepClass::kMany;
+    const std::uint32_t n_ctx = recorder.limits().n_ctx;
+    // For every step the same, so that no row's result depends on the others.
+    const std::uint32_t n_splits = many ? needs::vulkan::splits_of_many(n_ctx) : needs::vulkan::splits(n_ctx);
+    const Cut cut = cut_of(args);
+    if (many) attend(recorder, args, cut, 0, address_of(args.out.data));
+    if (n_splits == 1) return attend(recorder, args, cut, 1, address_of(args.out.data));
+    const std::uint64_t parts = recorder.scratch(ScratchUse::kAttention);
+    attend(recorder, args, cut, n_splits, parts);
     recorder.barrier();
     struct {
         std::uint64_t step, parts, out;
     } const combine{recorder.params(), parts, address_of(args.out.data)};
-    recorder.dispatch(Kernel("attention_combine", {cache.head_dim, cut.splits}), combine,
-                      {fixed(cut.n_head), fixed(1), fixed(1)});
+    recorder.dispatch(Kernel("attention_combine", {args.cache.head_dim, n_splits}), combine,
+                      {fixed(cut.n_head), per_count(StepCount::kSingles), fixed(1)});
 }
 
 }  // namespace lfm::vulkan

@@ -1,4 +1,4 @@
-// The operations before attention: qk_norm_rope, kv_append.
+// The operations before attention: qk_norm_rope, kv_append. Pages are copied before rows are appended.
 #include <string>
 
 #include "backends/vulkan/operations/operations.h"
@@ -41,6 +41,15 @@ void append(Recorder& recorder, const RowsView& x, std::byte* cache, DType type)
                       {fixed(groups_of(n_items, kGroup)), per_row(RowSet::kTokens), fixed(1)});
 }
 
+void copy_pages(Recorder& recorder, std::byte* cache, std::uint32_t row_bytes) {
+    constexpr std::uint32_t kGroups = 16;
+    struct {
+        std::uint64_t step, cache;
+        std::uint32_t row_bytes;
+    } const push{recorder.params(), address_of(cache), row_bytes};
+    recorder.dispatch(Kernel("copy_pages"), push, {fixed(kGroups), per_count(StepCount::kPageCopies), fixed(1)});
+}
+
 }  // namespace
 
 void lower(Recorder& recorder, const QkNormRopeArgs& args) {
@@ -63,6 +72,11 @@ void lower(Recorder& recorder, const QkNormRopeArgs& args) {
 }
 
 void lower(Recorder& recorder, const KvAppendArgs& args) {
+    if (recorder.step_class() == StepClass::kMany) {  // others copy none
+        copy_pages(recorder, args.cache.k, static_cast<std::uint32_t>(row_bytes(args.cache.k_type, args.k.n_cols)));
+        copy_pages(recorder, args.cache.v, static_cast<std::uint32_t>(row_bytes(args.cache.v_type, args.v.n_cols)));
+        recorder.barrier();
+    }
     append(recorder, args.k, args.cache.k, args.cache.k_type);
     append(recorder, args.v, args.cache.v, args.cache.v_type);
 }

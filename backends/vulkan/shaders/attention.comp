@@ -1,6 +1,6 @@
 // Causal grouped-query attention with a running softmax. A group takes the query heads that share one key/value head,
-// or a part of them, for a tile of tokens: its rows. With one token the groups share out the keys instead of the
-// tokens, and attention_combine.comp joins their results.
+// or a part of them, for a tile of a sequence's tokens: its rows. Where a sequence has one token in the step, the groups
+// share out its keys instead of tokens, and attention_combine.comp joins their results.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"
@@ -14,14 +14,15 @@ layout(constant_id = 3) const uint kTileTokens = 8;  // of a group
 layout(constant_id = 4) const uint kTileKeys = 32;
 layout(constant_id = 5) const uint kKeyType = 1;
 layout(constant_id = 6) const uint kValueType = 1;
-layout(constant_id = 7) const uint kSplits = 0;  // of one token's keys; 0: tiles of tokens, with complete results
+// Of the keys of a sequence's single token; 1: complete results. 0: tiles of tokens, of the other sequences.
+layout(constant_id = 7) const uint kSplits = 0;
 layout(local_size_x = 128) in;
 layout(push_constant) uniform Push {
     Step step;
     Floats q;
     uint64_t keys;
     uint64_t values;
-    FloatsInOut result;  // with splits [n_head, kSplits, head_dim + 2]: weighted sum, total weight, largest score
+    FloatsInOut result;  // splits: [n_singles, n_head, kSplits, head_dim + 2]: weighted sum, total weight, largest score
     uint n_head_kv;
     uint head_key_bytes;
     uint head_value_bytes;
@@ -49,16 +50,42 @@ shared float weights[kRows * kTileKeys];
 shared float shrinks[kRows];
 shared float largests[kRows];
 
+// The group's tokens.
+uint first_token;  // of the step
+uint n_tokens;
+uint first_position;  // in their sequence
+uint64_t pages;
+
 struct Row {
-    uint token;
-    uint head;  // of all query heads
+    uint token;  // of the group's
+    uint head;   // of all query heads
     bool exists;
 };
 Row row_of(uint row) {
-    const uint token = (kSplits == 0 ? gl_WorkGroupID.x * kTileTokens : 0) + row / kHeads;
-    const uint head = gl_WorkGroupID.z * kHeads + row % kHeads;
-    return Row(min(token, step.n_tokens - 1), gl_WorkGroupID.y * kHeadsShare + min(head, kHeadsShare - 1),
-               token < step.n_tokens && head < kHeadsShare);
+    const uint token = row / kHeads, head = gl_WorkGroupID.z * kHeads + row % kHeads;
+    return Row(min(token, n_tokens - 1), gl_WorkGroupID.y * kHeadsShare + min(head, kHeadsShare - 1),
+               token < n_tokens && head < kHeadsShare);
+}
+
+/// False for a group beyond the last sequence's end.
+bool find_tokens() {
+    uint i = kSplits > 0 ? gl_WorkGroupID.x / kSplits : step.n_singles, tile = 0;
+    if (kSplits == 0) {
+        tile = gl_WorkGroupID.x;
+        for (; i < step.n_sequences; ++i) {
+            const uint n_tiles = (step.sequences[i].n_rows + kTileTokens - 1) / kTileTokens;
+            if (tile < n_tiles) break;
+            tile -= n_tiles;
+        }
+        if (i >= step.n_sequences) return false;
+    }
+    const SequenceRows sequence = step.sequences[i];
+    const uint first = tile * kTileTokens;
+    first_token = sequence.first_row + first;
+    n_tokens = min(kTileTokens, sequence.n_rows - first);
+    first_position = sequence.position + first;
+    pages = sequence.pages;
+    return true;
 }
 
 vec4 load_four(uint type, uint64_t head, uint i) {
@@ -75,7 +102,8 @@ vec4 load_four(uint type, uint64_t head, uint i) {
 void load_tile(uint type, uint64_t cache, uint head_bytes, uint first, uint end) {
     for (uint i = gl_LocalInvocationIndex; i < kTileKeys * kVectors; i += kThreads) {
         const uint position = first + i / kVectors;
-        const uint64_t head = cache + (uint64_t(position) * n_head_kv + gl_WorkGroupID.y) * head_bytes;
+        const uint64_t row = kv_row(pages, min(position, end - 1));
+        const uint64_t head = cache + (row * n_head_kv + gl_WorkGroupID.y) * head_bytes;
         cached[i / kVectors * kStride + i % kVectors] = position < end ? load_four(type, head, i % kVectors) : vec4(0);
     }
 }
@@ -100,7 +128,7 @@ void score_tile(uint first) {
 float weigh_tile(float largest, uint first, uint end) {
     const uint row = gl_LocalInvocationIndex / kRowThreads, part = gl_LocalInvocationIndex % kRowThreads;
     if (row >= kRows) return largest;
-    const uint n = min(end, step.position + row_of(row).token + 1) - first;  // keys the row attends to; below 0: none
+    const uint n = min(end, first_position + row_of(row).token + 1) - first;  // keys the row attends to; below 0: none
     float now = largest;
     for (uint key = 0; key < kTileKeys; ++key)
         if (int(key) < int(n)) now = max(now, scores[row * kTileKeys + key]);
@@ -142,12 +170,13 @@ void write(Results results) {
         const uint row = first_row + i * kOutStep;
         if (first_row >= kOutStep || row >= kRows || !row_of(row).exists) continue;
         const uint head = row_of(row).head;
-        if (kSplits == 0) {
-            const uint at = (row_of(row).token * n_head_kv * kHeadsShare + head) * kHeadDim + 4 * column;
+        if (kSplits <= 1) {
+            const uint at = ((first_token + row_of(row).token) * n_head_kv * kHeadsShare + head) * kHeadDim + 4 * column;
             const vec4 value = results.sums[i] / results.totals[i];
             [[unroll]] for (uint j = 0; j < 4; ++j) result.at[at + j] = value[j];
         } else {
-            const uint at = (head * kSplits + gl_WorkGroupID.x) * (kHeadDim + 2);
+            const uint single = gl_WorkGroupID.x / kSplits, split = gl_WorkGroupID.x % kSplits;
+            const uint at = ((single * n_head_kv * kHeadsShare + head) * kSplits + split) * (kHeadDim + 2);
             [[unroll]] for (uint j = 0; j < 4; ++j) result.at[at + 4 * column + j] = results.sums[i][j];
             if (column == 0) {
                 result.at[at + kHeadDim] = results.totals[i];
@@ -158,20 +187,18 @@ void write(Results results) {
 }
 
 void main() {
-    uint begin = 0, end = step.position;
-    if (kSplits == 0) {
-        if (gl_WorkGroupID.x * kTileTokens >= step.n_tokens) return;
-        end += min((gl_WorkGroupID.x + 1) * kTileTokens, step.n_tokens);
-    } else {
-        const uint n = keys_per_split(end + 1, kSplits);
-        begin = gl_WorkGroupID.x * n;
-        end = min(end + 1, begin + n);
+    if (!find_tokens()) return;
+    uint begin = 0, end = first_position + n_tokens;
+    if (kSplits > 1) {
+        const uint n = keys_per_split(end, kSplits);
+        begin = gl_WorkGroupID.x % kSplits * n;
+        end = min(end, begin + n);
         if (begin >= end) return;
     }
     const float scale = 1.0 / sqrt(float(kHeadDim));
     for (uint i = gl_LocalInvocationIndex; i < kRows * kVectors; i += kThreads) {
         const Row row = row_of(i / kVectors);
-        const uint at = (row.token * n_head_kv * kHeadsShare + row.head) * kHeadDim + 4 * (i % kVectors);
+        const uint at = ((first_token + row.token) * n_head_kv * kHeadsShare + row.head) * kHeadDim + 4 * (i % kVectors);
         queries[i] = scale * vec4(q.at[at], q.at[at + 1], q.at[at + 2], q.at[at + 3]);
     }
     float largest = kLowest;

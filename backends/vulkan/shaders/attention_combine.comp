@@ -1,4 +1,5 @@
-// Joins the results that attention.comp left for each split of the keys of one token: one group for each query head.
+// Joins the results that attention.comp left for each split of the keys of a sequence's single token: one group for each
+// query head along x, such tokens along y.
 #version 460
 #extension GL_GOOGLE_include_directive : require
 #include "step.glsl"
@@ -14,9 +15,10 @@ layout(push_constant) uniform Push {
 };
 
 void main() {
-    const uint n_keys = step.position + 1, each = keys_per_split(n_keys, kSplits);
-    const uint n_splits = (n_keys + each - 1) / each;
-    const uint first = gl_WorkGroupID.x * kSplits * (kHeadDim + 2);
+    const SequenceRows sequence = step.sequences[gl_WorkGroupID.y];
+    const uint n_keys = sequence.position + 1, each = keys_per_split(n_keys, kSplits);
+    const uint n_splits = (n_keys + each - 1) / each, n_head = gl_NumWorkGroups.x;
+    const uint first = (gl_WorkGroupID.y * n_head + gl_WorkGroupID.x) * kSplits * (kHeadDim + 2);
     float largest = -3.4e38;
     for (uint s = 0; s < n_splits; ++s) largest = max(largest, parts.at[first + (s + 1) * (kHeadDim + 2) - 1]);
     for (uint i = gl_LocalInvocationID.x; i < kHeadDim; i += gl_WorkGroupSize.x) {
@@ -27,6 +29,6 @@ void main() {
             sum = fma(weight, parts.at[at + i], sum);
             total = fma(weight, parts.at[at + kHeadDim], total);
         }
-        result.at[gl_WorkGroupID.x * kHeadDim + i] = sum / total;
+        result.at[(sequence.first_row * n_head + gl_WorkGroupID.x) * kHeadDim + i] = sum / total;
     }
 }

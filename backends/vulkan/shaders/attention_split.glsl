@@ -1,4 +1,4 @@
-// How the keys of one token are shared out among groups.
+// How the keys of a sequence's single token are shared out among groups.
 
 /// Split s takes this many keys, from s times this on; the last splits may have none.
 uint keys_per_split(uint n_keys, uint n_splits) {

@@ -1,4 +1,5 @@
-// Writes rows of keys or values to the cache, converted to its type. Items of a row along x, tokens along y.
+// Writes rows of keys or values to the cache where their sequences' pages have them, converted to its type. Items of a
+// row along x, tokens along y.
 // variant f32: -DITEM=1
 // variant f16: -DITEM=2 -DF16
 // variant q8_0: -DITEM=32 -DQ8_0
@@ -24,8 +25,9 @@ void main() {
     const uint item = gl_GlobalInvocationID.x;
     const uint token = gl_WorkGroupID.y;
     if (item * ITEM >= n_cols || token >= step.n_tokens) return;
-    const uint from = token * n_cols + item * ITEM;
-    const uint64_t row = cache + uint64_t(step.position + token) * row_bytes;
+    const uint from = token * n_cols + item * ITEM, to = Words(step.kv_rows).at[token];
+    if (to == kNowhere) return;
+    const uint64_t row = cache + uint64_t(to) * row_bytes;
 #if defined(F16)
     WordsOut(row).at[item] = half_bits(x.at[from]) | half_bits(x.at[from + 1]) << 16;
 #elif defined(Q8_0)

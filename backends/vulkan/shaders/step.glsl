@@ -9,18 +9,52 @@ layout(buffer_reference, std430, buffer_reference_align = 4) writeonly buffer Wo
 layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer Floats { float at[]; };
 layout(buffer_reference, std430, buffer_reference_align = 4) buffer FloatsInOut { float at[]; };
 
+const uint kNowhere = 0xffffffff;
+const uint kFromRing = 0, kFromSaved = 1;  // WindowFrom of step_params.h
+const uint kPageTokens = 32;               // of a page of keys and values
+
+// One sequence's part of the step.
+struct SequenceRows {
+    uint64_t pages;  // uint [up to its last row]; 0: page i is the cache's page i
+    uint first_row;
+    uint n_rows;
+    uint position;
+    uint ring;
+    uint window;
+    uint window_from;
+    uint saved;
+    uint save_to;
+};
+struct PageCopy {
+    uint from;
+    uint to;
+    uint n_tokens;
+};
+layout(buffer_reference, std430, buffer_reference_align = 4) readonly buffer PageCopies { PageCopy at[]; };
+
 layout(buffer_reference, std430, buffer_reference_align = 16) readonly buffer Step {
     uint n_tokens;
-    uint position;
-    uint window;
     uint n_outputs;
     uint has_forced;
+    uint n_sequences;
+    uint n_singles;  // sequences of one row, which come first
+    uint n_page_copies;
+    uint moves_windows;
     uint unused;
     uint64_t token_ids;       // int [n]
     uint64_t output_rows;     // uint [n_outputs]
     uint64_t rope;            // float [n, head_dim]
     uint64_t forced_experts;  // int [n_moe_layer, n, n_expert_used]
+    uint64_t kv_rows;         // uint [n]: rows of a cache; kNowhere: not to be written
+    uint64_t row_sequences;   // uint [n]
+    uint64_t page_copies;     // PageCopy [n_page_copies]
+    SequenceRows sequences[];
 };
+
+/// The row of a cache that has the token at this position.
+uint kv_row(uint64_t pages, uint position) {
+    return pages == 0 ? position : Words(pages).at[position / kPageTokens] * kPageTokens + position % kPageTokens;
+}
 
 // RowSet of backend.h, as a push constant.
 const uint kTokens = 0;

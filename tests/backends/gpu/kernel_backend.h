@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <string>
@@ -36,13 +38,15 @@ public:
         ScratchSizes sizes(limits_);
         for (const Operation& operation : operations)
             std::visit([&](const auto& args) { reserve(sizes, args); }, operation);
-        Program program{.params = &params, .step = std::make_unique<Step>()};
+        StepNeeds needs;
+        for (const Operation& operation : operations) needs.include(operation);
+        Program program{.params = &params, .image = std::make_unique<StepImage>(limits_, needs, 0)};
+        program.step.resize(program.image->size() / sizeof(std::uint64_t));
         program.tickets.resize(kMostTickets);
-        program.output_rows.resize(limits_.n_batch);
         program.scratch = std::make_unique<lfm::test::Guarded<std::byte>>(sizes.total());
         std::ranges::fill(program.scratch->span(), std::byte{0xff});  // NaN
-        Recorder recorder({.step_class = class_of({.n_tokens = params.n_tokens, .n_outputs = params.n_outputs}),
-                           .step = program.step.get(),
+        Recorder recorder({.step_class = class_of(fill(program)),
+                           .step = reinterpret_cast<const Step*>(program.step.data()),
                            .tickets = program.tickets.data(),
                            .scratch = &sizes,
                            .scratch_address = program.scratch->data(),
@@ -56,18 +60,7 @@ public:
     void forget_program(ProgramId) noexcept override {}
     void submit(ProgramId id) override {
         Program& program = programs_.at(id.value);
-        const StepParams& params = *program.params;
-        for (std::uint32_t i = 0; i < params.n_outputs; ++i) program.output_rows[i] = params.output_row(i);
-        *program.step = {.n_tokens = params.n_tokens,
-                         .position = params.position(),
-                         .window = params.only_sequence().window,
-                         .n_outputs = params.n_outputs,
-                         .has_forced = params.forced_experts != nullptr ? 1u : 0u,
-                         .token_ids = params.token_ids,
-                         .output_rows = program.output_rows.data(),
-                         .rope = params.rope,
-                         .forced_experts = params.forced_experts};
-        const StepHeader header{.n_tokens = params.n_tokens, .n_outputs = params.n_outputs};
+        const StepHeader header = fill(program);
         for (const Launch& launch : program.launches) {
             const GroupCounts groups{groups_in(launch.grid.x, header), groups_in(launch.grid.y, header),
                                      groups_in(launch.grid.z, header)};
@@ -90,11 +83,25 @@ public:
 private:
     struct Program {
         const StepParams* params;
-        std::unique_ptr<Step> step;
-        std::vector<std::uint32_t> tickets, output_rows;
+        std::unique_ptr<StepImage> image;
+        std::vector<std::uint64_t> step;
+        std::vector<std::uint32_t> tickets;
         std::unique_ptr<lfm::test::Guarded<std::byte>> scratch;
         std::vector<Launch> launches;
     };
+
+    /// Tokens, rope and forced experts stay where the test has them.
+    static StepHeader fill(Program& program) {
+        auto* const to = reinterpret_cast<std::byte*>(program.step.data());
+        program.image->fill(to, reinterpret_cast<std::uint64_t>(to), *program.params);
+        auto& step = *reinterpret_cast<Step*>(to);
+        step.token_ids = program.params->token_ids;
+        step.rope = program.params->rope;
+        step.forced_experts = program.params->forced_experts;
+        StepHeader header;
+        std::memcpy(&header, to, sizeof header);
+        return header;
+    }
 
     BackendLimits limits_;
     DeviceTraits traits_;

@@ -3,6 +3,7 @@
 #include <tuple>
 
 #include "tests/backends/gpu/emulated_device.h"
+#include "tests/backends/operation_cases/batch.h"
 #include "tests/backends/operation_cases/run_case.h"
 #include "tests/backends/operation_cases/run_nan.h"
 
@@ -54,6 +55,29 @@ INSTANTIATE_TEST_SUITE_P(All, GpuFloatActivations,
                          testing::Combine(testing::ValuesIn(groups_with_weights()), testing::Values(Order::kForward)),
                          name_of);
 TEST_P(GpuFloatActivations, MeetTheBars) { run(ActivationKind::kFloat); }
+
+class GpuBatches : public testing::TestWithParam<Order> {
+protected:
+    void SetUp() override { gpu::emulation::set_order(GetParam()); }
+    void TearDown() override { gpu::emulation::set_order(Order::kForward); }
+};
+INSTANTIATE_TEST_SUITE_P(Threads, GpuBatches, testing::Values(Order::kForward, Order::kReverse),
+                         [](const auto& at) { return test::order_name(at.param); });
+
+TEST_P(GpuBatches, SequencesShareSteps) {
+    const auto types =
+        GetParam() == Order::kForward ? std::vector{DType::kF16} : std::vector{DType::kF32, DType::kQ8_0};
+    for (const DType type : types) {
+        SCOPED_TRACE(dtype_name(type));
+        Ledger ledger;
+        const auto device = test::open_emulated(kBatchLimits, ledger);
+        DevicePlace place(*device);
+        const BatchTarget target{*device, place, type, 1e-6, 1e-10};  // keys and values may be multiplied as halves
+        check_that_sequences_are_as_alone(target);
+        check_that_others_go_on_from_any_token(target);
+        EXPECT_EQ(place.n_damaged(), 0u);
+    }
+}
 
 TEST(GpuOperations, NaNSpreads) {
     Ledger ledger;

@@ -18,6 +18,7 @@ public:
     virtual ~Place() = default;
     /// Memory that holds these bytes until clear(), at an address to put into operations.
     virtual std::byte* put(std::span<const std::byte> bytes) = 0;
+    virtual void set(std::byte* to, std::span<const std::byte> bytes) = 0;
     virtual void get(std::span<std::byte> to, const std::byte* from) = 0;
     /// Called before each program: StepParams and expert tables may have changed.
     virtual void begin_step() = 0;
@@ -30,6 +31,7 @@ public:
 class HostPlace final : public Place {
 public:
     std::byte* put(std::span<const std::byte> bytes) override { return operands_.emplace_back(bytes).data(); }
+    void set(std::byte* to, std::span<const std::byte> bytes) override { std::ranges::copy(bytes, to); }
     void get(std::span<std::byte> to, const std::byte* from) override { std::copy_n(from, to.size(), to.data()); }
     void begin_step() override {}
     std::size_t n_damaged() override { return 0; }
@@ -53,6 +55,10 @@ public:
         const CopyRegion region{.to = address, .from = fenced.data(), .size = fenced.size()};
         device_.upload({&region, 1});
         return address + kFence;
+    }
+    void set(std::byte* to, std::span<const std::byte> bytes) override {
+        const CopyRegion region{.to = to, .from = bytes.data(), .size = bytes.size()};
+        device_.upload({&region, 1});
     }
     void get(std::span<std::byte> to, const std::byte* from) override {
         if (!to.empty()) device_.download(to, from);

@@ -4,11 +4,14 @@
 #include <gtest/gtest.h>
 
 #include "backends/vulkan/vulkan_device.h"
+#include "tests/backends/operation_cases/batch.h"
 #include "tests/backends/operation_cases/run_case.h"
 #include "tests/backends/operation_cases/run_nan.h"
 
 namespace lfm::operation_cases {
 namespace {
+
+constexpr double kBatchBar = 1e-10;  // sums of floats in another order
 
 class VulkanOperationCases : public testing::TestWithParam<std::string> {
 protected:
@@ -25,15 +28,14 @@ protected:
 
     /// test(device) for each.
     template <typename Test>
-    void on_each_device(const Test& test, ActivationKind activations = ActivationKind::kQuantised) {
+    void on_each_device(const Test& test, ActivationKind activations = ActivationKind::kQuantised,
+                        const BackendLimits& limits = kLimits) {
         for (const vulkan::VulkanInfo& info : usable_) {
             SCOPED_TRACE(info.name);
             Ledger ledger;
-            const std::unique_ptr<Device> device = vulkan::make_vulkan_device({.index = info.index,
-                                                                               .budget = {std::uint64_t{1} << 30},
-                                                                               .limits = kLimits,
-                                                                               .activations = activations},
-                                                                              ledger);
+            const std::unique_ptr<Device> device = vulkan::make_vulkan_device(
+                {.index = info.index, .budget = {std::uint64_t{1} << 30}, .limits = limits, .activations = activations},
+                ledger);
             std::cout << info.name << ": ";
             test(*device);
         }
@@ -91,6 +93,21 @@ TEST_F(VulkanOperationCases, NaNSpreads) {
         // Each type compiles six more shaders, so only one type for each form of a block's scale and minimum.
         check_that_nan_spreads(bed, std::array{DType::kF16, DType::kQ4_0, DType::kQ4_K, DType::kQ6_K});
     });
+}
+
+TEST_F(VulkanOperationCases, SequencesShareSteps) {
+    on_each_device(
+        [](Device& device) {
+            for (const DType type : {DType::kF32, DType::kF16, DType::kQ8_0}) {
+                SCOPED_TRACE(dtype_name(type));
+                DevicePlace place(device);
+                const BatchTarget target{device, place, type, kBatchBar, kBatchBar};
+                check_that_sequences_are_as_alone(target);
+                check_that_others_go_on_from_any_token(target);
+                EXPECT_EQ(place.n_damaged(), 0u);
+            }
+        },
+        ActivationKind::kQuantised, kBatchLimits);
 }
 
 TEST_F(VulkanOperationCases, AreMoreThanAThousand) {
