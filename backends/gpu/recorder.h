@@ -106,7 +106,8 @@ public:
     /// z.
     template <typename Push>
     void launch(const Kernel& kernel, const Push& push, const Grid& grid) {
-        static_assert(sizeof(Push) <= Launch::kMostPush && alignof(Push) <= 8);
+        static_assert(sizeof(Push) <= Launch::kMostPush);
+        static_assert(alignof(Push) <= 8);
         Launch& added = add(kernel, sizeof push, grid);
         std::memcpy(added.push, &push, sizeof push);
     }

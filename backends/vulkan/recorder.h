@@ -78,7 +78,8 @@ public:
     void dispatch(const Kernel& kernel, std::span<const std::byte> push, const Grid& grid);
     template <typename Push>
     void dispatch(const Kernel& kernel, const Push& push, const Grid& grid) {
-        static_assert(sizeof(Push) <= 128 && alignof(Push) <= 8);
+        static_assert(sizeof(Push) <= 128);
+        static_assert(alignof(Push) <= 8);
         dispatch(kernel, std::as_bytes(std::span(&push, 1)), grid);
     }
     /// What was dispatched before is finished, and its writes are seen, before what is dispatched after.

@@ -111,7 +111,7 @@ DeviceProfile read_device(const JsonNode& node) {
 
 /// "2026-11-22T14:15:00Z", as the programs write it.
 std::string read_time(const JsonNode& node) {
-    const std::string text = node.text();
+    std::string text = node.text();
     constexpr std::string_view kForm = "0000-00-00T00:00:00Z";
     bool right = text.size() == kForm.size();
     for (std::size_t i = 0; right && i < kForm.size(); ++i)

@@ -50,6 +50,7 @@ std::vector<double> chances(const std::vector<std::uint64_t>& counts, double n_t
     constexpr double kAdded = 0.5;
     const double each = kAdded * n_expert_used / static_cast<double>(counts.size());
     std::vector<double> use;
+    use.reserve(counts.size());
     for (const std::uint64_t count : counts) use.push_back((static_cast<double>(count) + each) / (n_tokens + kAdded));
     return use;
 }

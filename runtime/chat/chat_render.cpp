@@ -191,7 +191,7 @@ private:
     MarkedText body(std::size_t index) const {
         const bool is_assistant = role(index) == "assistant";
         if (format_ == ChatFormat::kLfm2) {
-            const MarkedText text = string_or_json(index);
+            MarkedText text = string_or_json(index);
             if (role(index) != "tool") return text;
             return MarkedText::markup("<|tool_response_start|>").append(text).add_markup("<|tool_response_end|>");
         }

@@ -104,7 +104,7 @@ std::string float_text(double value) {
     const auto print = [&](std::chars_format format) {
         return std::string(text, std::to_chars(text, text + sizeof text, value, format).ptr);
     };
-    const std::string scientific = print(std::chars_format::scientific);
+    std::string scientific = print(std::chars_format::scientific);
     const int exponent = std::stoi(scientific.substr(scientific.find('e') + 1));
     if (exponent < -4 || exponent >= 16) return scientific;
     const std::string fixed = print(std::chars_format::fixed);

@@ -75,7 +75,8 @@ public:
             record_read(read, memory, 1);
             run(read.program);  // the first run is slower
             const double times = kLongEnough / run(read.program);
-            const double most = 1.0 * kMostPasses * static_cast<double>(memory.size() / (kRowBytes * kMatrixRows) + 1);
+            const std::size_t n_different = memory.size() / (kRowBytes * kMatrixRows) + 1;
+            const double most = 1.0 * kMostPasses * static_cast<double>(n_different);
             const auto n_matrices = static_cast<std::uint32_t>(std::clamp(times, 1.0, most));
             if (n_matrices > 1) record_read(read, memory, n_matrices);
         }

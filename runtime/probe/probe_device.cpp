@@ -112,7 +112,7 @@ std::vector<std::string> probe_device(const ProbeShare& share, ProbedDevice& dev
     for (Trial& trial : trials) trial.what = profile.name + ": " + trial.what;
     TrialTime time = share.time;
     time.progress = [&](double done) { share.progress("measuring", done); };
-    const std::vector<std::string> remarks = run_trials(trials, time);
+    std::vector<std::string> remarks = run_trials(trials, time);
     assume_others(profile.matvec_gb_per_s, device.backend());
     assume_others(profile.gemm_gflop_per_s, device.backend());
     return remarks;

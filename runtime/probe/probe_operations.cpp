@@ -50,7 +50,8 @@ ProbeOperations::ProbeOperations(const ProbeOperationsSetup& setup)
 ProbeOperations::~ProbeOperations() = default;
 
 void ProbeOperations::lay_out() {
-    n_positions_ = to_step(static_cast<double>(setup_.memory / 4 / kPositionBytes), kRowStep, kProbeLimits.n_ctx);
+    const std::uint64_t n_fitting = setup_.memory / 4 / kPositionBytes;
+    n_positions_ = to_step(static_cast<double>(n_fitting), kRowStep, kProbeLimits.n_ctx);
     n_attended_ = n_positions_;
     last_token_ = {.n_tokens = 1, .sequences = {&last_of_, 1}};
     last_of_ = {.n_rows = 1, .position = n_positions_ - 1};
@@ -135,7 +136,8 @@ std::unique_ptr<Executor> ProbeOperations::make_executor(std::vector<Stage> prog
 }
 
 void ProbeOperations::record_matvec(Weights& weights) {
-    const std::uint32_t most = to_step(static_cast<double>(kMatrixBytes / weights.row_bytes), kRowStep, weights.n_rows);
+    const std::uint64_t n_fitting = kMatrixBytes / weights.row_bytes;
+    const std::uint32_t most = to_step(static_cast<double>(n_fitting), kRowStep, weights.n_rows);
     const auto record = [&](std::uint32_t n_rows) {
         weights.matvec_rows = n_rows;
         Stage segment{.name = "matvec"};
@@ -220,6 +222,7 @@ void ProbeOperations::record_layers() {
                                                           .row_bytes = row_bytes(weights.type, width)});
     const AddArgs add{.a = x, .b = normed, .out = y};
     std::vector<Stage> program;
+    program.reserve(kLayers);
     for (int layer = 0; layer < kLayers; ++layer)
         program.push_back({.name = "layer", .operations = {norm, matmul, matmul, add, norm, matmul, matmul, add}});
     layers_ = make_executor(std::move(program), one_token_);

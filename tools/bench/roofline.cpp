@@ -1,6 +1,7 @@
 #include "tools/bench/roofline.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <string>
 #include <utility>
@@ -57,7 +58,7 @@ Cells cells(const RooflineResult& result) {
     const RooflineMatrix& matrix = result.matrix;
     return {std::string(dtype_name(matrix.type)), std::to_string(matrix.n_in) + " -> " + std::to_string(matrix.n_out),
             giga(result.rate), result.limit > 0 ? giga(result.limit) : "",
-            result.share > 0 ? std::to_string(static_cast<int>(100 * result.share + 0.5)) + " %" : ""};
+            result.share > 0 ? std::to_string(std::lround(100 * result.share)) + " %" : ""};
 }
 
 void print_head(BenchFormat format, std::string_view kernels, std::uint32_t n_threads) {

@@ -98,7 +98,7 @@ GgufFile open_model_file(const std::string& path) {
 
 std::vector<std::string> allowed_unknown(const po::variables_map& values) {
     if (values.count("allow-unknown") == 0) return {};
-    const auto names = values["allow-unknown"].as<std::vector<std::string>>();
+    auto names = values["allow-unknown"].as<std::vector<std::string>>();
     if (std::ranges::find(names, "") != names.end())
         throw Error(ErrorCode::kUsage, "--allow-unknown", "expected the name of a key or tensor, found none");
     return names;

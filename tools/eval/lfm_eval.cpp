@@ -44,6 +44,7 @@ int main(int argc, char** argv) {
         const auto command = commands.find(arguments[0]);
         if (command == commands.end()) {
             std::vector<std::string> names;
+            names.reserve(commands.size());
             for (const auto& [name, function] : commands) names.push_back(name);
             const auto nearest = nearest_name(arguments[0], names);
             throw lfm::Error(

@@ -60,7 +60,7 @@ def row_of(entry, card):
 def is_hot(entry):
     if entry["kernel"] in ("vector", "gate_up", "down"):
         return entry["type"] in TURN_BYTES
-    return entry["kernel"] == "attention_split<64u, EightHalves, 4u>"
+    return entry["kernel"] == "attention_split<64u, EightHalves, 4u, false>"
 
 
 def main():
@@ -69,7 +69,7 @@ def main():
     entries = [entry for entry in json.load(open(sys.argv[1]))["kernels"] if is_hot(entry)]
     print("| kernel | card | registers | groups | loads in flight | bytes in flight, needed | slots, ALU a KiB | supply | share |")
     print("|---|---|---|---|---|---|---|---|---|")
-    order = ["gate_up", "down", "vector", "attention_split<64u, EightHalves, 4u>"]
+    order = ["gate_up", "down", "vector", "attention_split<64u, EightHalves, 4u, false>"]
     for entry in sorted(entries, key=lambda each: (order.index(each["kernel"]), list(TURN_BYTES).index(each["type"]) if each["type"] else 0)):
         for card, facts in CARDS.items():
             if facts[0] == entry["architecture"]:

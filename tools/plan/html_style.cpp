@@ -3,7 +3,7 @@
 namespace lfm::tools {
 
 /// Long, as it is one style sheet.
-std::string html_style() {
+std::string html_style() {  // NOLINT(readability-function-size)
     // --device and --ram colour the two memories; the other colours are for text and lines.
     return R"css(
 :root { color-scheme: light dark;

@@ -102,7 +102,7 @@ Verbosity find_verbosity(const po::variables_map& values) {
 }
 
 std::vector<std::string> find_stop_strings(const po::variables_map& values) {
-    const auto strings =
+    auto strings =
         values.count("stop") > 0 ? values["stop"].as<std::vector<std::string>>() : std::vector<std::string>();
     for (const std::string& string : strings)
         if (string.empty() || string.size() > kMaxStopString)

@@ -130,7 +130,8 @@ void weights_of(const BlockQ6_K& block, float* x) {
         const std::uint8_t* qh = block.qh + 32 * half;
         for (int l = 0; l < 32; ++l) {
             const int q = (quarter < 2 ? low(ql[l]) : high(ql[l])) | (qh[l] >> (2 * quarter) & 3) << 4;
-            const float scale = d * static_cast<float>(block.scales[2 * group + l / 16]);
+            const int of_16 = 2 * group + l / 16;
+            const float scale = d * static_cast<float>(block.scales[of_16]);
             *x++ = scale * static_cast<float>(q - 32);
         }
     }
