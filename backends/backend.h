@@ -1,7 +1,7 @@
 // What a device can do: a dozen operations, each a struct of views, recorded once and replayed every step.
 //
 // Shapes are row-major. "n" is the step's number of tokens, read from StepParams when a program runs, so that a
-// recorded program serves every step. Views own nothing and stay valid as long as the program.
+// recorded program serves every step. Views own nothing; what they refer to outlives the program.
 #pragma once
 
 #include <array>
@@ -107,8 +107,8 @@ struct AttentionArgs {
 
 /// Gated short convolution. bcx holds B, C and X side by side; s = B ⊙ X;
 /// out = C ⊙ Σ_j taps[c, j] · s[t − (l_cache − 1) + j], with zeros before position 0. Rows of s before the step are the
-/// sequence's window (WindowFrom); its last rows are written to its ring, behind the window, which is there afterwards
-/// wherever it came from.
+/// sequence's window (WindowFrom). The step's last rows of s are written to the sequence's ring behind the window,
+/// which the ring holds too after the step, wherever it came from.
 struct ShortConvArgs {
     RowsView bcx;                 // [n, 3 · n_embd]
     const float* taps = nullptr;  // [n_embd, l_cache]
@@ -187,8 +187,8 @@ struct ProgramId {
     bool operator==(const ProgramId&) const = default;
 };
 
-/// A program recorded on a backend, which outlives it. Forgotten when it ends or, where it is still under way then,
-/// once it is done. Move-only.
+/// A program recorded on a backend, which outlives it. The backend forgets it when this object is destroyed or, where
+/// it is still under way then, once it is done. Move-only.
 class Program {
 public:
     Program() = default;
@@ -209,7 +209,7 @@ private:
     ProgramId id_;
 };
 
-/// How activations meet quantised weights.
+/// In which form activations are multiplied with quantised weights.
 enum class ActivationKind : std::uint8_t {
     kQuantised,  // to 8 bits in blocks of 32, as backends/cpu/kernels/kernels.h defines it
     kFloat,      // as they are, f32: slower, and free of that rounding

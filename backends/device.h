@@ -1,7 +1,7 @@
 // A device beside the host: memory of its own, and work that is enqueued a whole step ahead. Host and device meet at
 // points of timelines.
 //
-// Addresses of device memory are pointers that only the device may follow; views that its operations name hold such
+// Addresses of device memory are pointers that only the device may follow; the views in its operations hold such
 // addresses.
 #pragma once
 
@@ -76,7 +76,7 @@ public:
     }
     inline ~HostRegistration();
 
-    /// Of what was asked for; the rest is copied as any other memory is.
+    /// How much of what was asked for is registered; the rest is copied as any other memory is.
     Bytes bytes() const { return bytes_; }
 
 private:
@@ -122,11 +122,11 @@ using Workers = std::function<void(std::size_t n, const std::function<void(std::
 /// What work on the compute lane does until the points it waits for are reached.
 enum class WaitKind : std::uint8_t {
     kInQueue,   // nothing runs: it may take any time
-    kSpins,     // a kernel asks again and again, for DeviceLimits::spin_seconds at most: see Device::stalled
+    kSpins,     // a kernel polls, for DeviceLimits::spin_seconds at most: see Device::stalled
     kByCaller,  // it cannot wait: points must be reached when a program that waits for them is submitted
 };
 
-/// What the last step was on a device that runs kernels, for people and for measurements.
+/// The kernel launches of the last step, for people and for measurements.
 struct StepNodes {
     struct Kind {
         std::string kernel;
@@ -161,8 +161,9 @@ enum class Watched : std::uint8_t { kYes, kNo };
 /// engines, one step at a time.
 ///
 /// Calls come from one thread at a time, but for: signal, wait and stalled, from any thread at any time; copy, from any
-/// thread, one call at a time; submit and flush, from another thread than the other calls. Every call but signal and
-/// the destructor throws Error{kDeviceLost} once the device failed, and for ever after.
+/// thread, one call at a time; submit and flush, from one thread that may be another than the other calls'. Once the
+/// device has failed, every call that asks it to do something, but signal, throws Error{kDeviceLost}, for ever after;
+/// queries do not.
 class Device : public Backend {
 public:
     virtual DeviceId id() const = 0;
@@ -220,7 +221,7 @@ public:
     /// Where the device goes a slower way than it could, and why, one sentence each: "steps run kernel by kernel: the
     /// driver refused a graph (NotSupported)". For people; may grow while steps run.
     virtual std::vector<std::string> remarks() const { return {}; }
-    /// Of the steps' launches since begin_step. Nothing: this device has none, or does not count them.
+    /// The launches since begin_step. Nothing: this device has none, or does not count them.
     virtual std::optional<StepNodes> step_nodes() const { return std::nullopt; }
 
     // Backend's: one program, started at once, and the end of all work.

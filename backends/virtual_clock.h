@@ -14,7 +14,7 @@ namespace lfm {
 struct HostWork {
     Point after;                            // it began when this was reached, and the host was free
     Point done;                             // on the host's timeline
-    std::span<const Operation> operations;  // their results are there: which experts they chose is looked up
+    std::span<const Operation> operations;  // that have run: the experts chosen are read from their results
     const StepParams* step = nullptr;       // null: no operations
     double seconds = 0;                     // beside what the operations take
     bool beside_device = false;             // experts, while the device computes its own

@@ -30,7 +30,7 @@ struct BlockQ8_0 {
     std::int8_t qs[32];
 };
 struct BlockQ2_K {
-    std::uint8_t scales[16];  // low nibble scale, high nibble min, a group of 16
+    std::uint8_t scales[16];  // one a group of 16: low nibble scale, high nibble min
     std::uint8_t qs[64];
     std::uint16_t d, dmin;
 };
@@ -79,7 +79,8 @@ static_assert(sizeof(BlockQ3_K) == 110 && sizeof(BlockQ4_K) == 144 && sizeof(Blo
 static_assert(sizeof(BlockQ6_K) == 210 && sizeof(BlockIQ4_NL) == 18 && sizeof(BlockIQ4_XS) == 136);
 static_assert(sizeof(BlockMXFP4) == 17);
 
-// The sixteen levels of IQ4_NL and IQ4_XS, and those of MXFP4 (times two, as e is a power of two with bias 128).
+// The sixteen levels of IQ4_NL and IQ4_XS; those of MXFP4, doubled to be integers, so that their factor is 2^(e - 128)
+// in place of the format's 2^(e - 127).
 inline constexpr std::int8_t kIQ4Levels[16] = {-127, -104, -83, -65, -49, -35, -22, -10,
                                                1,    13,   25,  38,  53,  69,  89,  113};
 inline constexpr std::int8_t kMXFP4Levels[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};

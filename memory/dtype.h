@@ -28,7 +28,7 @@ enum class DType : std::uint32_t {
     kBF16 = 30,
     kMXFP4 = 39,
 };
-/// One more than the largest id: tables by id have as many places.
+/// One more than the largest id: the size of a table that is indexed by id.
 inline constexpr std::size_t kTypeIds = 40;
 
 struct DTypeInfo {

@@ -1,4 +1,4 @@
-// The one exception type: thrown for broken files, drivers and devices, caught in tools/ alone.
+// The one exception type: thrown for broken files, drivers and devices. The programs make an exit code of its code.
 #pragma once
 
 #include <exception>

@@ -1,4 +1,4 @@
-// Where every expert lives: the runtime's one source of truth, edited between steps only.
+// Which device holds each expert, and where: the runtime's one record of it, edited between steps only.
 #pragma once
 
 #include <cstddef>

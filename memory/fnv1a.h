@@ -1,4 +1,4 @@
-// FNV-1a, 64 bits (Fowler, Noll, Vo; public domain): tells texts and files apart, keeps no secrets. Each step is a
+// FNV-1a, 64 bits (Fowler, Noll, Vo; public domain): tells texts and files apart, is not cryptographic. Each step is a
 // bijection of the state, so one changed byte always changes the result.
 #pragma once
 

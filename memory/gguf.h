@@ -60,9 +60,10 @@ std::string printable_name(std::string_view name);
 /// but has another type or is out of range; `find_*` return nothing when the key is absent, `get_*` throw.
 class GgufFile {
 public:
-    /// Maps and parses. Costs no copy of the data section.
+    /// Maps and parses. Costs no copy of the data section. Throws as MappedFile::open and as parse.
     static GgufFile open(const std::filesystem::path& path);
-    /// Parses bytes that outlive the result. `name` is used in messages.
+    /// Parses bytes that outlive the result. `name` is used in messages. Throws Error{kInvalidModel} for what is not
+    /// sound GGUF, Error{kUnsupportedModel} for another version, byte order or tensor type.
     static GgufFile parse(std::span<const std::byte> bytes, std::string name);
 
     const std::string& name() const { return name_; }
@@ -85,7 +86,7 @@ public:
     std::uint32_t get_u32(std::string_view key) const;
     std::optional<float> find_f32(std::string_view key) const;
     float get_f32(std::string_view key) const;
-    /// Any integer, float or bool (true is 1); nothing for text and arrays too.
+    /// Any integer, float or bool (true is 1); nothing also for strings and arrays.
     std::optional<double> find_number(std::string_view key) const;
     std::optional<bool> find_bool(std::string_view key) const;
     std::optional<std::string_view> find_string(std::string_view key) const;

@@ -20,7 +20,7 @@ constexpr std::uint64_t kMaxTensors = 1 << 16;
 constexpr std::uint64_t kMaxKeyBytes = 1024;
 constexpr std::uint64_t kMaxElements = 1 << 20;  // of an array
 constexpr std::uint64_t kMaxHeaderBytes = 64u
-                                          << 20;   // before the tensor data: a sparse file is longer than it is costly
+                                          << 20;   // before the tensor data: a sparse file may be long and cost nothing
 constexpr std::uint64_t kMaxTensorNameBytes = 64;  // limit of the format
 constexpr std::uint64_t kMaxAlignment = 1 << 16;
 
@@ -43,7 +43,7 @@ std::uint64_t element_bytes(GgufType type) {
     return 0;
 }
 
-/// What people have instead of a model, and what helps.
+/// What a file without GGUF's magic seems to be, and what helps.
 std::string_view kind_of_file(std::span<const std::byte> bytes) {
     const std::string_view text(reinterpret_cast<const char*>(bytes.data()), std::min<std::size_t>(bytes.size(), 512));
     if (text.starts_with("version https://git-lfs"))
@@ -241,7 +241,7 @@ private:
         file_.tensors_.push_back(tensor);
     }
 
-    /// Every tensor lies within the data section, and no two overlap.
+    /// Sets the data section; checks that every tensor lies within it and that no two overlap.
     void place_tensors() {
         const CheckedU64 begin = CheckedU64{position_}.aligned(file_.alignment_);
         if (!begin.at_most(file_.bytes_.size())) fail("data section", "tensor data", "the end of the file");

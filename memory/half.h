@@ -1,4 +1,4 @@
-// f16 and bf16 bit patterns to f32 and back, in plain C++ (round to nearest even).
+// f16 bit patterns to f32 and back (round to nearest even), bf16 and MXFP4's exponents to f32, in plain C++.
 #pragma once
 
 #include <bit>

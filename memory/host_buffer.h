@@ -38,7 +38,7 @@ public:
     Carver() = default;
     explicit Carver(std::span<std::byte> bytes) : bytes_(bytes) {}
 
-    /// `count` elements, aligned to a cache line. A null span's data while measuring.
+    /// `count` elements, aligned to a cache line; null while measuring.
     template <typename T>
     T* take(std::size_t count) {
         const std::size_t begin = used_;

@@ -18,9 +18,9 @@ enum class Purpose : std::uint8_t {
     kConvState,
     kActivations,  // rows between operations, logits
     kScratch,      // working memory of a backend
-    kExperts,      // pinned to a device
+    kExperts,      // that stay on a device
     kExpertSlots,  // a device's places for cached experts
-    kStaging,      // where experts stand for one step, rows that host and device share
+    kStaging,      // places of experts copied for one step, rows that host and device share
     kContext,      // a driver's own
 };
 std::string_view purpose_name(Purpose purpose);

@@ -84,7 +84,7 @@ std::optional<FileChange> MappedFile::change() const {
     if (::fstat(descriptor_, &now) != 0) return FileChange{{}, "no status of the file: " + system_message()};
     const auto size = static_cast<std::size_t>(now.st_size);
     if (size < size_) return FileChange{size, "the file cut to " + std::to_string(size) + " bytes while in use"};
-    // After the status: who reads zeros because the file was cut for a moment has left a note by now.
+    // After the status: a thread that read zeros because the file was cut for a moment has left its note by now.
     const std::optional<std::size_t> lost = guard_.lost_offset();
     if (size > size_ || modified(now) != modified_) return FileChange{lost, "the file changed while in use"};
     if (lost) return FileChange{lost, "a read error"};

@@ -14,7 +14,7 @@ namespace lfm {
 
 /// What happened to a mapped file since it was opened.
 struct FileChange {
-    std::optional<std::size_t> offset;  // where bytes are lost from on; nothing: any byte may be another
+    std::optional<std::size_t> offset;  // of the first byte that is lost; nothing: any byte may have changed
     std::string found;                  // "the file cut to 4096 bytes while in use"
 
     std::string message() const;
@@ -33,9 +33,9 @@ public:
 
     std::span<const std::byte> bytes() const { return {data_, size_}; }
 
-    /// Nothing while the bytes are those that were there at first. Reading never fails, also where the file was cut or
-    /// the disk gives an error: zeros are read then, so what was computed with the bytes counts only when there is no
-    /// change afterwards. Knows by size and time of modification what others wrote. Costs a system call.
+    /// Nothing while the bytes are those that were there at first. Reading never fails: zeros are read where the file
+    /// was cut or the disk gives an error. So what was computed with the bytes counts only when there is no change
+    /// afterwards. Writes by others are noticed by size and time of modification. Costs a system call.
     std::optional<FileChange> change() const;
 
     /// Asks the kernel to read a part of the file ahead. A hint: failure is ignored.

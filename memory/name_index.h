@@ -10,7 +10,7 @@
 namespace lfm {
 
 /// Places of names, in the order they were added. The hash has a key of its own for each index, drawn at random: names
-/// cannot be chosen to collide. Views stay the caller's.
+/// cannot be chosen to collide. The names' bytes outlive the index.
 class NameIndex {
 public:
     NameIndex();

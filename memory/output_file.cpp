@@ -178,7 +178,7 @@ void OutputFile::make_temporary() {
     copy_mode();
 }
 
-/// The new file is everything but its content the old one: mode, and owner as far as we may set it.
+/// Gives the new file the mode of the old one, and its owner where this process may set it.
 void OutputFile::copy_mode() {
     struct stat status {};
     struct stat ours {};
@@ -192,7 +192,7 @@ void OutputFile::copy_mode() {
 void OutputFile::reserve(Bytes size) {
     if (kind_ != Kind::kReplaced || size.value == 0) return;
     if (size.value > static_cast<std::uint64_t>(INT64_MAX)) fail(EFBIG);
-    // What cannot take room ahead says so, and is written without.
+    // A file system that cannot reserve says so; the file is then written without.
     if (::fallocate(descriptor_, 0, 0, static_cast<off_t>(size.value)) != 0 && errno != EOPNOTSUPP && errno != ENOSYS &&
         errno != EINTR)
         throw Error(ErrorCode::kIo, path_, "cannot write " + format_bytes(size) + ": " + std::strerror(errno));

@@ -26,7 +26,7 @@ std::optional<FileIdentity> file_identity(const std::string& path);
 /// - to a regular file, or where there is none: into a temporary file beside it, which takes its place at the end, with
 ///   the mode of the old one. The temporary file has no name where the file system can do that, so that nothing is left
 ///   when the process is killed; else it is removed with this object.
-/// - to a device or a pipe: as it is. A pipe is opened when the first bytes are there, and waits for its reader.
+/// - to a device or a pipe: directly. A pipe is opened when the first bytes are there, and waits for its reader.
 /// - through a symbolic link: to what it names, also when that is not there yet. The link stays.
 /// - to one of the process's own descriptors (/dev/stdout, /dev/fd/3; "-" is standard output), and to a regular file
 ///   that standard output or error goes to already: to that descriptor, behind what is there.

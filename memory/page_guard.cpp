@@ -30,7 +30,7 @@ struct GuardedRange {
     std::atomic<std::size_t> size = 0;
     std::atomic<int> descriptor = -1;
     std::atomic<std::size_t> lost = kNothingLost;
-    GuardedRange* next = nullptr;  // of all that ever were
+    GuardedRange* next = nullptr;  // in the list of all entries ever made
 };
 
 namespace {
@@ -59,13 +59,13 @@ bool replace_lost(std::uintptr_t address) {
         const std::uintptr_t begin = range->begin.load(std::memory_order_acquire);
         const std::size_t size = range->size.load(std::memory_order_acquire);
         const int descriptor = range->descriptor.load(std::memory_order_acquire);
-        // A range that is being read does not change hands.
+        // An entry that changes meanwhile is not ours: the range that the faulting thread reads does not change hands.
         if (version % 2 != 0 || range->version.load(std::memory_order_relaxed) != version) continue;
         if (address < begin || address - begin >= size) continue;
 
         const std::size_t offset = address - begin;
         note_lost(*range, offset);
-        // Everything from there on, at once: what comes of it counts no more, and a fault for each page takes too long.
+        // Everything from there on at once: results no longer count, and a fault for each page takes too long.
         std::size_t from = offset / page_size * page_size;
         struct stat status {};
         if (::fstat(descriptor, &status) == 0 && status.st_size >= 0)

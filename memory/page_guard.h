@@ -16,8 +16,8 @@ struct GuardedRange;  // an entry of the table that the handler reads
 class PageGuard {
 public:
     PageGuard() = default;
-    /// Guards the mapping of a whole file, whose `descriptor` is; both outlive the guard. The first guard of a process
-    /// installs the handler, for good; faults elsewhere go to the handler that was there before.
+    /// Guards the mapping of the whole file that `descriptor` has open; both outlive the guard. The first guard of a
+    /// process installs the handler, for good; faults elsewhere go to the handler that was there before.
     /// Throws Error{kIo} when the system refuses.
     PageGuard(std::span<const std::byte> mapping, int descriptor);
     PageGuard(PageGuard&& other) noexcept;

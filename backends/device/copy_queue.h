@@ -1,5 +1,5 @@
 // The queue of a device's copy lane, and the thread that empties it: jobs in order, each when what it waits for is
-// reached. The thread waits on the host's side, so that a copy of the host's own needs no queue of the device.
+// reached. The thread waits on the host, so that a copy that the host does itself needs no queue of the device.
 #pragma once
 
 #include <array>
@@ -25,7 +25,7 @@ struct CopyJob {
     const Workers* workers = nullptr;  // null: the lane's thread alone
 };
 
-/// What a device does of it. Called by the lane's thread, but for require_alive.
+/// The device's part of the work. Called by the lane's thread, but for require_alive.
 class Carrier {
 public:
     /// Blocks until the timeline reaches the value; false when `stop` became true first.
@@ -41,7 +41,7 @@ protected:
     ~Carrier() = default;
 };
 
-/// Grows only when more jobs wait than ever before.
+/// Allocates only when more jobs wait, or a job has more regions, than ever before.
 class CopyQueue {
 public:
     /// The thread starts at once and uses the carrier.

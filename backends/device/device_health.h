@@ -9,7 +9,7 @@
 
 namespace lfm {
 
-/// What backends share of it; each adds how its calls' results are read.
+/// What backends share of this; each adds how it reads the results of its driver's calls.
 class DeviceHealth {
 public:
     /// `name` begins its errors: "GPU".
@@ -20,7 +20,7 @@ public:
         if (lost()) throw Error(ErrorCode::kDeviceLost, name_, "expected a working device, found it lost");
     }
     void fail() { lost_.store(true, std::memory_order_release); }
-    /// As fail, and says what was met.
+    /// As fail(), and throws Error{kDeviceLost} that says what happened.
     [[noreturn]] void fail(const std::string& what) {
         fail();
         throw Error(ErrorCode::kDeviceLost, name_, what);

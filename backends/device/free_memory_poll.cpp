@@ -8,7 +8,7 @@ namespace lfm {
 FreeMemoryPoll::FreeMemoryPoll(Ask ask) : ask_(std::move(ask)) {
     using Clock = std::chrono::steady_clock;
     if (!ask_()) return;
-    auto shortest = Clock::duration::max();  // whatever else runs on this machine
+    auto shortest = Clock::duration::max();  // the least delayed by what else runs on this machine
     for (int i = 0; i < 3; ++i) {
         const auto begin = Clock::now();
         ask_();

@@ -9,7 +9,7 @@
 
 namespace lfm {
 
-/// Programs are recorded twice: for steps of one token that goes on with its sequence's ring, and for all others.
+/// Programs are recorded twice: for steps of one token with no page to copy and no window to move, and for all others.
 enum class StepClass : std::uint8_t { kOne, kMany };
 
 /// What of a step an axis may count.
@@ -22,8 +22,8 @@ enum class StepCount : std::uint8_t {
 };
 constexpr StepCount count_of(RowSet rows) { return rows == RowSet::kTokens ? StepCount::kTokens : StepCount::kOutputs; }
 
-/// How many groups lie along one axis of a dispatch: `groups`, or ceil(count of the step / per_group) · groups. Of
-/// prompt rows a group has those of one sequence: there are at least as many groups as that takes.
+/// How many groups lie along one axis of a dispatch: `groups`, or ceil(count of the step / per_group) · groups. A group
+/// takes prompt rows of one sequence only: of these there are at least as many groups as that needs.
 struct Axis {
     std::uint32_t groups = 1;
     std::optional<StepCount> count;

@@ -10,10 +10,10 @@
 
 namespace lfm {
 
-/// Keeps its room when used again.
+/// Keeps the memory of its list between runs.
 class HostCopies {
 public:
-    /// Large beside what it costs to wake a thread.
+    /// Bytes. Copying them takes long beside waking a thread.
     static constexpr std::size_t kPiece = std::size_t{512} << 10;
 
     HostCopies() { pieces_.reserve(64); }

@@ -1,4 +1,4 @@
-// Owned memory of a backend's own: step parameters, scratch, staging.
+// Memory that a backend takes for itself: step parameters, scratch, staging.
 #pragma once
 
 #include <cstddef>

@@ -28,7 +28,7 @@ namespace lfm {
 ///     void reserve_scratch(ScratchSizes&, const Operation&);
 ///     Block take_scratch(std::size_t n_bytes);          // throws Error{kShortfall}, as the next
 ///     std::unique_ptr<StepArea> take_area(const StepParams&, const StepNeeds&);
-///     void recordings_change() noexcept;                // what was given out is no longer true
+///     void recordings_change() noexcept;                // what was derived from recordings is no longer valid
 // clang-format on
 template <typename Backend, typename StepArea, typename Recording, typename Block, typename Experts>
 class RecordedPrograms {

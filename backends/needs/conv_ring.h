@@ -10,7 +10,7 @@ namespace lfm {
 /// The window, the rows before the next token, begins at some slot; a step's rows follow it. A step of more rows than
 /// the ring has room for leaves its last ones.
 struct ConvRing {
-    std::uint32_t n_past = 0;   // rows of the window: what a convolution looks back
+    std::uint32_t n_past = 0;   // rows of the window: how far a convolution looks back
     std::uint32_t n_slots = 0;  // of the ring
 
     /// For taps of l_cache rows; up to n_rewind tokens of a step may be taken back after it.

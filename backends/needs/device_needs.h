@@ -7,10 +7,10 @@ namespace lfm::needs {
 
 constexpr std::uint64_t round_up(std::uint64_t n, std::uint64_t to) { return (n + to - 1) / to * to; }
 
-/// Where a piece begins in memory that many tensors share (runtime/tensors/device_arena.cpp).
+/// Alignment of a piece of memory that many tensors share (runtime/tensors/device_arena.cpp).
 inline constexpr std::uint64_t kArenaPiece = 16;
 
-/// A step as kernels read it (backends/device/step_image.h): its header, of a sequence of it, of a page copy.
+/// Of a step as kernels read it (backends/device/step_image.h): its header, each sequence, each page copy.
 inline constexpr std::uint64_t kStepHeaderBytes = 88, kStepSequenceBytes = 40, kStepPageCopyBytes = 12;
 /// Of one expert in the device's copy of an expert table (backends/device/expert_mirrors.h).
 inline constexpr std::uint64_t kMirroredExpertBytes = 32;

@@ -8,9 +8,9 @@
 
 namespace lfm::needs::gpu {
 
-/// More than is asked for in every block, which kernels may read.
+/// Added to every block; kernels may read it.
 inline constexpr std::uint64_t kSpare = 16;
-/// What drivers hand out memory in: the device's, and pinned memory of the host. The emulation hands out exactly.
+/// Units in which drivers hand out memory: the device's, pinned memory of the host, and both in the emulation.
 inline constexpr std::uint64_t kUnit = std::uint64_t{2} << 20, kPinnedUnit = 4096, kEmulatedUnit = 256;
 
 /// Tickets that a launch may use to learn which of its groups is the last, 32 bits each.
@@ -27,7 +27,7 @@ constexpr std::uint32_t most_splits(std::uint32_t n_ctx) {
 constexpr std::uint32_t most_splits(std::uint32_t n_ctx, std::uint32_t n_sequences) {
     return std::max(most_splits(n_ctx), n_sequences * std::min(most_splits(n_ctx), kMostSplitsOfMany));
 }
-/// What a split leaves for one head: its sums, and the weight of its share.
+/// What a split leaves for one head: its sums, its largest score and the sum of its weights.
 inline constexpr std::uint64_t kPartWeightBytes = 8;
 constexpr std::uint64_t split_bytes(std::uint64_t head_dim) { return head_dim * sizeof(float) + kPartWeightBytes; }
 

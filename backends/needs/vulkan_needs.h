@@ -8,13 +8,13 @@
 
 namespace lfm::needs::vulkan {
 
-/// More than is asked for in every block: room to align the address, of which at least 16 bytes remain at the end.
+/// Added to every block: room to align the address, of which at least 16 bytes remain at the end.
 inline constexpr std::uint64_t kSpare = 256;
 /// What drivers round a buffer's size up to.
 inline constexpr std::uint64_t kUnit = 256;
 
-/// Distinct shapes of work of all programs over one step, with the bytes of their group counts. A layer program has
-/// some thirty.
+/// Distinct grids of all programs recorded with one StepParams, and the bytes of a grid's group counts. A layer program
+/// has some thirty.
 inline constexpr std::uint64_t kMostGrids = 512, kGridBytes = 12;
 
 /// A row's keys are shared out among groups: the fewest keys worth a group, the most groups for the only row of a step,

@@ -1,4 +1,4 @@
-// Faults on demand, and the counts that say where one comes.
+// Faults on demand, and the counts that say when one comes.
 #pragma once
 
 #include <cstdint>

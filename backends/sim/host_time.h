@@ -18,7 +18,7 @@ class HostTime {
 public:
     explicit HostTime(const HostRates& rates) : rates_(rates) {}
 
-    /// Of operations that have run: experts by their choice, but for those that are the device's or stand there.
+    /// Of operations that have run: experts as chosen, but for those that the device holds or that are staged there.
     double seconds(std::span<const Operation> operations, const StepParams& step);
 
 private:

@@ -1,4 +1,5 @@
-// The host where nobody wants results: computes nothing but routes of forced experts, as what follows counts them.
+// The host where nobody wants results: computes nothing but routes, forced ones or the first experts, as times depend
+// on which experts are chosen.
 #pragma once
 
 #include <memory>

@@ -44,7 +44,7 @@ void SimulatedDevice::await_quiet(Lock& lock) {
     changed_.wait(lock, [&] { return n_running_ == 0; });
 }
 
-/// Who catches the error frees what the lanes read.
+/// The lanes rest first: whoever catches the error may free what they read.
 void SimulatedDevice::throw_if_lost(Lock& lock) {
     if (!lost_) return;
     await_quiet(lock);

@@ -1,5 +1,5 @@
-// How many kernels an operation of many tokens becomes on a device that has a queue for them: as many as backends/gpu
-// makes of it.
+// How many kernels an operation of many tokens becomes on a device that has a queue for them: about as many as
+// backends/gpu makes of it.
 #pragma once
 
 #include <cstdint>

@@ -5,7 +5,7 @@
 
 namespace lfm::sim {
 
-/// NaN into the rows that the operation wrote in this step; caches: into what they stand for.
+/// NaN into the rows that the operation wrote in this step, also in the cache of keys and values.
 void write_nan(const Operation& operation, const StepParams& step);
 
 /// The forced experts, or the first ones, each with the same weight.

@@ -22,7 +22,8 @@ public:
     ProgramId record(std::span<const Operation> operations, const StepParams& params);
     /// Undoes the last record(), working memory included.
     void take_back(ProgramId program);
-    /// Nothing may be running. Working memory goes with the last program.
+    /// Nothing may be running. Copies of step parameters go with the last program recorded with them, other working
+    /// memory with the last program of all.
     void forget(ProgramId program);
     /// In the present step: 0 when it has one token, as such a step is handed over whole.
     std::uint32_t launches(ProgramId program) const;
@@ -35,7 +36,7 @@ public:
     /// Copies the StepParams of all programs. Nothing may be running. Throws Error{kUsage} for steps beyond the limits.
     void begin_step();
     /// Returns what was done, valid until the next run. The operation of number `nan_in_operation` gets NaN. Allocates
-    /// nothing. Throws Error when the step's data cannot be: an expert out of range, a table edited within the step.
+    /// nothing. Throws Error when the step's data is wrong: an expert out of range, a table edited within the step.
     std::span<const TimedOperation> run(ProgramId program, std::uint64_t nan_in_operation);
     /// Operations run so far, but for copies.
     std::uint64_t n_operations() const { return n_operations_; }
@@ -49,7 +50,7 @@ private:
         std::vector<Recorded> operations;
         const StepParams* source = nullptr;  // null: forgotten
         StepSnapshot* step = nullptr;
-        std::uint32_t launches = 1;  // of many tokens, with where it meets the next one
+        std::uint32_t launches = 1;  // in a step of many tokens; one is for its point
     };
     /// An expert table and its version when the step began.
     struct SeenTable {
@@ -71,7 +72,7 @@ private:
     const DeviceId self_;
     Ledger scratch_ledger_;  // of our own, to measure
     std::unique_ptr<Backend> cpu_;
-    std::vector<std::unique_ptr<StepSnapshot>> snapshots_;  // one per StepParams; programs keep references
+    std::vector<std::unique_ptr<StepSnapshot>> snapshots_;  // one per StepParams; programs point to them
     std::vector<SeenTable> tables_;
     std::vector<Program> programs_;
     std::vector<std::uint32_t> tokens_of_expert_;  // of the operation that runs

@@ -101,7 +101,7 @@ private:
         return ask();
     }
 
-    /// Every call that asks the device to do something begins here. Throws Error{kDeviceLost}.
+    /// Every call that asks the device to do something, but signal, begins here. Throws Error{kDeviceLost}.
     Lock enter();
 
     // From here on the caller holds the mutex.
@@ -120,6 +120,7 @@ private:
     void check(std::span<const CopyRegion> regions) const;
     void finish();
 
+    // The threads; they take the mutex themselves.
     void run_compute_lane();
     void run_copy_lane();
     /// work() for one item of a lane, outside the lock. Returns whether the item is through.
@@ -128,7 +129,7 @@ private:
     /// Needs no lock.
     void carry_out(std::span<const CopyRegion> regions) const;
 
-    /// Held by a call that waits for room in the queue; others stand behind it.
+    /// Held by flush while it waits for room in the queue, and taken by the calls that have to wait behind it.
     std::mutex gate_;
     const SimOptions options_;
     const std::string where_;

@@ -22,7 +22,7 @@ public:
 
     /// Makes room for what these operations read. Throws Error{kShortfall}.
     void reserve(std::span<const Operation> operations, Ledger& ledger);
-    /// Throws Error{kUsage} when the step is larger than the limits.
+    /// Copies the step. Throws Error{kUsage} when it is larger than the limits.
     void take(std::string_view where);
 
 private:

@@ -2,8 +2,9 @@
 //
 // Three lanes (compute, copy, host) run their items in order; an item begins when its lane is free and its waits are
 // reached. A wait that crosses between host and device is reached half a handshake later, as a profile's handshake is
-// the way there and back. So is the first program, which the host has to start, and the host's knowing that the last
-// one has ended: a step costs one handshake, and one more for each layer whose host part is not hidden.
+// the way there and back. The first program, which the host has to start, begins half a handshake after the step, and
+// the host learns half a handshake late that the last one has ended: a step costs one handshake, and one more for each
+// layer whose host part is not hidden.
 #pragma once
 
 #include <array>
@@ -39,7 +40,7 @@ public:
     /// In the order of their points. Once warm, nothing here allocates.
     void add_batch(ProgramId program, std::span<const Point> waits);
     void add_copy(double seconds, std::span<const Point> waits);
-    /// What the next batch that was added and has not run did.
+    /// What the next batch, in the order they were added, did.
     void batch_ran(std::span<const TimedOperation> operations);
     void add_host_work(const TimedHostWork& work);
 
@@ -48,9 +49,9 @@ public:
     /// Whether batches or host work were added since the last finish.
     bool has_work() const { return !batches_.empty() || !host_.empty(); }
 
-    /// All batches have run. `reached`: by then. The next step starts at 0; copies that are not through go on in it:
-    /// with what is left of them, or, if they wait for something that is still to come, as they are. Throws
-    /// Error{kInvalidInput} when host work and batches wait for each other; the record is empty then, too.
+    /// All batches have run. `reached`: the points reached by then. The next step starts at 0; copies that are not
+    /// through go on in it: with what is left of them, or, if they wait for something that is still to come, as they
+    /// are. Throws Error{kInvalidInput} when host work and batches wait for each other; the record is empty then, too.
     void finish(const TimelineValues& reached);
     VirtualTimes times() const { return times_; }
     std::span<const VirtualEvent> events() const { return events_; }
@@ -87,7 +88,7 @@ private:
     void start_next(const TimelineValues& reached);
 
     double crossing_seconds_;
-    TimelineValues before_{};   // reached when the step began; copies: and through
+    TimelineValues before_{};   // reached when the step began; of copies: in virtual time
     TimelineValues reached_{};  // when it ended
     std::vector<Point> waits_;
     std::vector<TimedOperation> operations_;
