@@ -110,7 +110,8 @@ void CopyLane::upload(const CopyJob& job, const std::atomic<bool>& stop) {
                 send(*half, job.workers);
                 half = nullptr;
             }
-            if (half == nullptr && (half = next_half(stop)) == nullptr) return;
+            if (half == nullptr) half = next_half(stop);
+            if (half == nullptr) return;
             at += stage(*half, region.to + at, region.from + at, source.size);
         }
     if (half != nullptr) send(*half, job.workers);

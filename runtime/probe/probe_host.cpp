@@ -80,6 +80,7 @@ std::vector<std::string> probe_host(const ProbeShare& share, HostProfile& host) 
                                 .progress = [&](double done) { share.progress("filling memory", done); }});
     std::vector<Trial> trials;
     for (const std::uint32_t n : thread_counts(share.n_threads)) host.read_bandwidth.push_back({n, {}});
+    trials.reserve(host.read_bandwidth.size());
     for (ThreadFigure& figure : host.read_bandwidth)
         trials.push_back({"read bandwidth with " + std::to_string(figure.n_threads) +
                               (figure.n_threads == 1 ? " thread" : " threads"),

@@ -258,6 +258,7 @@ double ProbeOperations::operation_us() {
 std::vector<Trial> ProbeOperations::trials(const Figures& figures) {
     constexpr int kOften = 3;
     std::vector<Trial> trials;
+    trials.reserve(weights_.size());
     for (const auto& [type, weights] : weights_)
         trials.push_back({"reading " + std::string(dtype_name(type)) + " weights", "GB/s", &figures.matvec.types[type],
                           [this, t = type] { return matvec_gb_per_s(t); }, kOften});

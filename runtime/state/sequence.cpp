@@ -76,7 +76,8 @@ bool Sequence::reserve(std::uint32_t n_rows) {
     const bool is_shared =
         n_in_last > 0 && n_computed_ + n_rows > first && pool.n_users(pages_[first / kKvPageTokens]) > 1;
     if (n_missing + is_shared > pool.n_free()) return false;
-    if (!ring_ && !(ring_ = pool_->take_ring())) return false;
+    if (!ring_) ring_ = pool_->take_ring();
+    if (!ring_) return false;
     if (is_shared) {  // goes on in a page of its own
         release_copied();
         PageId& page = pages_[first / kKvPageTokens];
@@ -89,7 +90,8 @@ bool Sequence::reserve(std::uint32_t n_rows) {
 
 bool Sequence::begin_from(const PrefixHit& hit) {
     begin_anew();
-    if (hit.pages.empty() || (!ring_ && !(ring_ = pool_->take_ring()))) {
+    if (!ring_ && !hit.pages.empty()) ring_ = pool_->take_ring();
+    if (!ring_ || hit.pages.empty()) {
         for (const PageId page : hit.pages) pool_->pages().release(page);
         return false;
     }

@@ -91,6 +91,7 @@ std::string Trace::json() const {
     double first = 0;
     if (!events_.empty()) first = std::ranges::min_element(events_, {}, &TraceEvent::start)->start;
     std::vector<std::string> names;
+    names.reserve(names_.size());
     for (const std::string& name : names_) names.push_back(quoted(name));
     std::string text =
         "{\"displayTimeUnit\": \"ms\", \"otherData\": {\"dropped_events\": " + std::to_string(n_dropped_) +

@@ -14,6 +14,7 @@ namespace {
 constexpr const char* kHelp = R"(usage: lfm-eval COMMAND [options]
 
   logits      -m MODEL --tokens 1,2,3 -o OUT.f32    logits of every position, little-endian f32
+              [--beside N] [--cut T | --fork T]   the same, in steps that other sequences share
   tokenize    -m MODEL < TEXT                       token ids, one line per text
   template    -m MODEL | --template FILE < JSON     the rendered conversation
   perplexity  -m MODEL -f TEXT                      perplexity of a text

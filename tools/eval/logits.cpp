@@ -9,6 +9,7 @@
 #include "tools/common/placed_model.h"
 #include "tools/common/trace_output.h"
 #include "tools/eval/commands.h"
+#include "tools/eval/shared_steps.h"
 #include "tools/eval/speed.h"
 
 namespace lfm::tools {
@@ -65,9 +66,10 @@ public:
     explicit RouteLog(const HyperParameters& hyper)
         : n_used_(hyper.n_expert_used), layers_(hyper.n_layer - hyper.n_layer_dense) {}
 
-    void record(const Session& session) {
+    /// Of n rows of the last step.
+    void record(const Runner& runner, std::size_t first_row, std::size_t n) {
         for (std::uint32_t layer = 0; layer < layers_.size(); ++layer) {
-            const auto experts = session.last_experts(layer);
+            const auto experts = runner.last_experts(layer).subspan(first_row * n_used_, n * n_used_);
             for (std::size_t at = 0; at < experts.size(); at += n_used_) {
                 const auto token = experts.subspan(at, n_used_);
                 layers_[layer].push_back(std::vector<std::int32_t>(token.begin(), token.end()));
@@ -91,7 +93,7 @@ po::options_description logits_options() {
                               "JSON file with experts to use instead of the router's");
     description.add_options()("routes-out", po::value<std::string>(), "JSON file for the experts that were used");
     description.add_options()("trace", po::value<std::string>(), "file for what ran when, for ui.perfetto.dev");
-    description.add(compute_options()).add(device_options());
+    description.add(shared_steps_options()).add(compute_options()).add(device_options());
     return description;
 }
 
@@ -112,9 +114,15 @@ int eval_logits(const Arguments& arguments) {
         parse_integers(values["tokens"].as<std::string>(), "--tokens", {0, std::numeric_limits<std::int32_t>::max()});
     const std::vector<std::int32_t> tokens(ids.begin(), ids.end());
     SessionOptions options = session_options(values);
-    options.n_batch = std::min<std::uint32_t>(options.n_batch, static_cast<std::uint32_t>(tokens.size()));
-    options.n_outputs = options.n_batch;
-    options.n_ctx = static_cast<std::uint32_t>(tokens.size());
+    const auto n_tokens = static_cast<std::uint32_t>(tokens.size());
+    const std::optional<SharedSteps> shared = find_shared_steps(values, n_tokens);
+    if (shared) {
+        make_room(*shared, n_tokens, options);
+    } else {
+        options.n_batch = std::min(options.n_batch, n_tokens);
+        options.n_outputs = options.n_batch;
+        options.n_ctx = n_tokens;
+    }
     std::vector<std::string> inputs = files_read(values);
     if (const auto routes = find_text(values, "routes")) inputs.push_back(*routes);
     OutputFile output(values["output"].as<std::string>(), inputs);
@@ -133,16 +141,24 @@ int eval_logits(const Arguments& arguments) {
     PlacedModel placed(values, options, console);
     Session& session = placed.session();
     const HyperParameters& hyper = placed.model().hyper();
-    if (values.count("routes") > 0)
-        session.force_experts(Routes(values["routes"].as<std::string>(), hyper, tokens.size()));
+    ExpertSource experts;
+    if (values.count("routes") > 0) experts = Routes(values["routes"].as<std::string>(), hyper, tokens.size());
     output.reserve(Bytes{tokens.size() * hyper.n_vocab * sizeof(float)});
     RouteLog log(hyper);
     EvalSpeed speed(placed);
-    session.append_all(tokens, [&](std::size_t, std::span<const float> rows) {
-        speed.add(static_cast<std::uint32_t>(rows.size() / session.n_vocab()));
-        output.write({reinterpret_cast<const char*>(rows.data()), rows.size_bytes()});
-        log.record(session);
-    });
+    const auto take = [&](const OwnRows& rows) {
+        speed.add(rows.n_step_rows);
+        output.write({reinterpret_cast<const char*>(rows.logits.data()), rows.logits.size_bytes()});
+        log.record(session.runner(), rows.first_row, rows.logits.size() / session.n_vocab());
+    };
+    if (shared) {
+        run_shared_steps(*shared, session.runner(), tokens, experts, take);
+    } else {
+        session.force_experts(experts);
+        session.append_all(tokens, [&](std::size_t, std::span<const float> logits) {
+            take({logits, 0, static_cast<std::uint32_t>(logits.size() / session.n_vocab())});
+        });
+    }
     placed.note_loss(console);
     console.note(speed.text());
     output.keep();

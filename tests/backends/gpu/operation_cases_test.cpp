@@ -1,5 +1,6 @@
 // The shared operation cases on the GPU backend, its kernels emulated in both orders.
 #include <array>
+#include <cstdlib>
 #include <tuple>
 
 #include "tests/backends/gpu/emulated_device.h"
@@ -27,7 +28,9 @@ protected:
         Bars bars = Bars::gpu();
         if (activations == ActivationKind::kFloat) bars.activations = reference::Activations::kPlain;
         Bed bed(*device, place, bars, device->id());
-        group.run(bed, *device);
+        // In reverse order half of them, unless LFM_FULL is set: the kernels are the same.
+        const bool all_of_them = std::get<1>(GetParam()) == Order::kForward || std::getenv("LFM_FULL") != nullptr;
+        group.run(bed, *device, all_of_them ? Part{} : Part{.first = 1, .every = 2});
     }
 };
 

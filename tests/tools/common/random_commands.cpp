@@ -253,6 +253,10 @@ private:
                 if (chance(95)) add("-o", output());
                 maybe(20, "--routes-out", [&] { return output(); });
                 maybe(8, "--routes", [&] { return any_file(); });
+                maybe(15, "--beside", [&] { return number({"1", "3", "63", "64"}); });
+                maybe(10, "--cut", [&] { return number({"0", "1", "2"}); });
+                maybe(10, "--fork", [&] { return number({"0", "1", "2"}); });
+                maybe(10, "--seed", [&] { return number({"0", "1", "9223372036854775807"}); });
             } else {
                 if (chance(95)) add("-f", text_file());
                 maybe(50, "-c", [&] { return number({"2", "3", "16", "1", "0"}); });
