@@ -29,7 +29,7 @@ struct TimeParts {
 };
 
 // Operations as runtime/step/layer_program.cpp records them.
-/// Of a layer but for its experts and what leads to them.
+/// Of a layer without its experts; of a MoE layer with its router.
 std::uint32_t home_operations(const LayerDescription& layer);
 /// At home on the device: the router's choice crosses to the host.
 inline constexpr std::uint32_t kChoiceOperations = 1;
@@ -75,9 +75,9 @@ public:
     TimeParts host_layer(std::uint32_t layer) const { return layers_[layer].on_host; }
     TimeParts device_layer(std::uint32_t layer, ExpertShare share) const;
     TimeParts output(DeviceId device) const { return device == kHost ? output_host_ : output_device_; }
-    /// The activations' way from one device to the other.
+    /// Copying the activations from one device to the other.
     TimeParts border() const { return border_; }
-    /// Once a step, when a device takes part: its start, the logits' way back.
+    /// Once a step, when a device takes part: starting it, and copying the logits back.
     TimeParts step_overhead() const { return step_; }
     const Routing& routing() const { return routing_; }
     /// False where both processors read the same memory: then there is nothing to copy.

@@ -1,4 +1,4 @@
-// Everything that takes memory, with its bytes: what the placement moves about, and what comes along.
+// Everything that takes memory, with its bytes: what a placement can put on either side, and what it takes besides.
 #pragma once
 
 #include <cstdint>
@@ -41,7 +41,7 @@ struct SessionSizes {
     }
 };
 
-/// A layer: what lives and moves together, and its experts, which move one by one.
+/// A layer: the parts that share one home, and its experts, each of which has its own.
 struct LayerInventory {
     Bytes mixer;  // attn_norm and the operator's weights
     Bytes ffn;    // ffn_norm and the dense FFN, or ffn_norm, router and bias
