@@ -5,8 +5,8 @@
 
 namespace lfm {
 
-/// A page of 64 would waste half as much again with many short sequences; one of 16 doubles the tables that attention
-/// reads. A multiple of 8: attention takes eight keys at once.
+/// At the end of each sequence half a page is unused on average: one of 64 would double that, one of 16 the tables that
+/// attention reads. A multiple of 8: attention takes eight keys at once.
 inline constexpr std::uint32_t kKvPageTokens = 32;
 
 constexpr std::uint32_t n_kv_pages(std::uint32_t n_tokens) { return (n_tokens + kKvPageTokens - 1) / kKvPageTokens; }

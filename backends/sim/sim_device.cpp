@@ -85,6 +85,9 @@ std::uint32_t SimulatedDevice::launches(ProgramId program) const {
 Point SimulatedDevice::submit(ProgramId program, std::span<const Point> waits, Watched watched) {
     const auto lock = enter();
     if (!programs_.knows(program)) throw misuse("a recorded program", std::to_string(program.value));
+    for (const Point& wait : waits)
+        if (wait.timeline == Timeline::kCompute && wait.value > points_.last(Timeline::kCompute).value)
+            throw misuse("an earlier point of the compute lane", "a later one");
     Batch& batch = batches_.push();
     batch.program = program;
     batch.watched = watched;

@@ -40,11 +40,11 @@ struct SimOptions {
 
 /// Beside device.h's contract: queries, counts and faults work also when the device is lost. Misuse throws
 /// Error{kUsage}: begin_step or record while something runs, copies into memory that is not the device's, an unknown
-/// program. An operation that names an expert out of range, or whose expert table changed within a step, fails the
-/// device. Programs take room in a queue of limits().most_launches (launches()): while flush waits for room, every
-/// other call that asks the device to do something, but submit, signal and wait, waits behind it, as behind a driver's
-/// lock. Blocks end at an inaccessible page. While a program or copy runs, freeing a block blocks, and so does throwing
-/// Error{kDeviceLost}: after it nothing runs any more.
+/// program, a wait for a later point of the compute lane. An operation that names an expert out of range, or whose
+/// expert table changed within a step, fails the device. Programs take room in a queue of limits().most_launches
+/// (launches()): while flush waits for room, every other call that asks the device to do something, but submit, signal
+/// and wait, waits behind it, as behind a driver's lock. Blocks end at an inaccessible page. While a program or copy
+/// runs, freeing a block blocks, and so does throwing Error{kDeviceLost}: after it nothing runs any more.
 class SimDevice : public Device, public VirtualClock {
 public:
     VirtualClock* clock() final { return this; }

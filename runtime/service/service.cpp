@@ -27,6 +27,7 @@ Service::Service(Runner& runner, const Tokenizer& tokenizer, const ServiceOption
     : runner_(runner),
       tokenizer_(tokenizer),
       cache_(runner.pool().pages(), runner.options().n_saved, runner.pool().n_replay()),
+      store_(options.store),
       scheduler_(limits_of(runner, options), options.rate),
       n_lost_(runner.pool().n_lost()) {
     wishes_.stop = &stop_;
@@ -125,6 +126,11 @@ bool Service::take_arrivals() {
             .arrived = arrival.at,
         });
         active.sequence.assign(active.request.prompt);
+        if (store_ != nullptr) {
+            const std::uint32_t n = store_->load(active.request.prompt, active.request.scope, runner_.pool(), cache_);
+            const std::lock_guard lock(mutex_);
+            state_.n_loaded += n;
+        }
         scheduler_.submit(active.id, {.n_prompt = active.n_left(), .n_cached = 0, .priority = active.request.priority},
                           active.arrived);
     }
@@ -261,7 +267,10 @@ void Service::remember(const Taken& taken) {
     const Sequence& sequence = taken.active->sequence;
     const std::uint32_t n = sequence.n_computed();
     cache_.add(sequence.tokens().first(n), sequence.pages().first(n_kv_pages(n)), taken.active->request.scope);
-    cache_.add_snapshot(*taken.saves, sequence.tokens().first(n), taken.active->request.scope);
+    const bool is_new = cache_.add_snapshot(*taken.saves, sequence.tokens().first(n), taken.active->request.scope);
+    if (is_new && store_ != nullptr && !taken.active->answer && n == sequence.tokens().size())
+        store_->store(sequence.tokens(), taken.active->request.scope, sequence.pages().first(n_kv_pages(n)),
+                      *taken.saves, runner_.pool());
 }
 
 /// Chooses the next token by the last one's logits.

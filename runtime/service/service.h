@@ -15,6 +15,7 @@
 #include "runtime/service/scheduler.h"
 #include "runtime/session/answer.h"
 #include "runtime/state/prefix_cache.h"
+#include "runtime/state/prompt_store.h"
 #include "runtime/step/runner.h"
 
 namespace lfm {
@@ -38,12 +39,14 @@ struct ServiceOptions {
     double step_seconds = 0.25;  // SchedulerLimits
     StepRate rate{0, 0.01};      // what steps are expected to take until some were measured
     StepWatcher* watcher = nullptr;
+    PromptStore* store = nullptr;  // outlives the service, which alone uses it; null: prefixes end with it
 };
 
 struct ServiceState {
     std::uint32_t n_waiting = 0, n_active = 0;
     std::uint64_t n_steps = 0, n_rows = 0, n_preempted = 0;
-    std::uint64_t n_reused = 0;  // prompt tokens that the cache had
+    std::uint64_t n_reused = 0;  // prompt tokens that the cache had, those from the store included
+    std::uint64_t n_loaded = 0;  // tokens that the store brought
     double busy_seconds = 0;     // of steps, by the runner's clock
 };
 
@@ -113,6 +116,7 @@ private:
     Runner& runner_;
     const Tokenizer& tokenizer_;
     PrefixCache cache_;
+    PromptStore* const store_;
     Scheduler scheduler_;
     StepWishes wishes_;
     std::atomic<bool> stop_{false};

@@ -154,13 +154,18 @@ std::optional<SnapshotId> PrefixCache::take_snapshot() {
     return id;
 }
 
-void PrefixCache::add_snapshot(SnapshotId id, std::span<const std::int32_t> tokens, std::uint64_t scope) {
+bool PrefixCache::add_snapshot(SnapshotId id, std::span<const std::int32_t> tokens, std::uint64_t scope) {
     const Path path = walk(tokens, scope);
-    if (tokens.empty() || path.n_tokens < tokens.size()) return return_snapshot(id);
-    Node& node = *path.nodes.back();
-    const auto n = static_cast<std::uint32_t>(tokens.size() - (path.nodes.size() - 1) * kKvPageTokens);
-    if (std::ranges::find(node.saved, n, &Saved::n_tokens) != node.saved.end()) return return_snapshot(id);
-    node.saved.push_back({n, id, ++n_uses_});
+    if (!tokens.empty() && path.n_tokens == tokens.size()) {
+        Node& node = *path.nodes.back();
+        const auto n = static_cast<std::uint32_t>(tokens.size() - (path.nodes.size() - 1) * kKvPageTokens);
+        if (std::ranges::find(node.saved, n, &Saved::n_tokens) == node.saved.end()) {
+            node.saved.push_back({n, id, ++n_uses_});
+            return true;
+        }
+    }
+    return_snapshot(id);
+    return false;
 }
 
 bool PrefixCache::is_pinned(SnapshotId id) const { return std::ranges::find(pinned_, id) != pinned_.end(); }

@@ -51,8 +51,9 @@ public:
     /// Where a step may save windows: a free one, else the one that was longest without use, which is forgotten.
     /// Nothing when there is none, or all are in use.
     std::optional<SnapshotId> take_snapshot();
-    /// It holds the windows behind these tokens now. Free again when add() does not know them, or they have one.
-    void add_snapshot(SnapshotId id, std::span<const std::int32_t> tokens, std::uint64_t scope = 0);
+    /// It holds the windows behind these tokens now. Free again, and false, when add() does not know them, or they have
+    /// one.
+    bool add_snapshot(SnapshotId id, std::span<const std::int32_t> tokens, std::uint64_t scope = 0);
     /// The step did not run.
     void return_snapshot(SnapshotId id) { free_snapshots_.push_back(id); }
     /// The steps that begin with snapshots that find() named have run: these may be used anew.

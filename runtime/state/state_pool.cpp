@@ -1,6 +1,7 @@
 #include "runtime/state/state_pool.h"
 
 #include <algorithm>
+#include <cstring>
 #include <string>
 
 #include "memory/error.h"
@@ -70,6 +71,7 @@ void StatePool::give_back() {
     kv_.clear();
     conv_rows_.clear();
     on_device_.clear();
+    kv_on_device_.clear();
     kv_buffer_ = HostBuffer();
     conv_buffer_ = HostBuffer();
     device_kv_ = DeviceArena();
@@ -102,6 +104,7 @@ void StatePool::place_kv(const StatePlaces& places, Ledger& ledger) {
     kv_buffer_ = HostBuffer(ledger, Purpose::kKvCache, measuring.used());
     Carver carver(kv_buffer_.bytes());
     kv_ = views(here, [&](std::size_t size) { return carver.take<std::byte>(size); });
+    kv_on_device_.assign(hyper_.n_layer, false);
     if (device_ == nullptr) return;
     views(there, [&](std::size_t size) {
         device_kv_.add(size);
@@ -111,7 +114,10 @@ void StatePool::place_kv(const StatePlaces& places, Ledger& ledger) {
     std::size_t piece = 0;
     const auto on_it = views(there, [&](std::size_t) { return device_kv_.address(piece++); });
     for (std::uint32_t i = 0; i < hyper_.n_layer; ++i)
-        if (there(i)) kv_[i] = on_it[i];
+        if (there(i)) {
+            kv_[i] = on_it[i];
+            kv_on_device_[i] = true;
+        }
 }
 
 void StatePool::place_conv_rows(const StatePlaces& places, Ledger& ledger) {
@@ -165,6 +171,76 @@ void StatePool::write_windows(std::uint32_t ring, std::span<const float> from) {
         next += n_window;
     }
     if (!regions.empty() && n_window > 0) device_->upload(regions);
+}
+
+void StatePool::read_saved(std::uint32_t id, std::span<float> to) {
+    const std::size_t n = ring_.n_past * n_embd_;
+    for (std::uint32_t layer = 0; layer < hyper_.n_layer; ++layer) {
+        if (conv_rows_[layer] == nullptr || n == 0) continue;
+        const float* const from = conv_rows_[layer] + saved_row(id) * n_embd_;
+        const auto there = std::as_writable_bytes(to.first(n));
+        if (on_device_[layer])
+            device_->download(there, reinterpret_cast<const std::byte*>(from));
+        else
+            std::memcpy(there.data(), from, there.size());
+        to = to.subspan(n);
+    }
+}
+
+void StatePool::write_saved(std::uint32_t id, std::span<const float> from) { write_windows(saved_row(id), from); }
+
+template <typename Each>
+void StatePool::for_each_cache(const Each& each) const {
+    for (std::uint32_t layer = 0; layer < hyper_.n_layer; ++layer) {
+        const std::uint64_t n = std::uint64_t{hyper_.n_head_kv[layer]} * hyper_.head_dim;
+        if (n == 0) continue;
+        const bool there = !kv_on_device_.empty() && kv_on_device_[layer];
+        std::byte* const k = kv_.empty() ? nullptr : kv_[layer].k;
+        std::byte* const v = kv_.empty() ? nullptr : kv_[layer].v;
+        each(k, row_bytes(sizes_.kv.k, n), there);
+        each(v, row_bytes(sizes_.kv.v, n), there);
+    }
+}
+
+std::size_t StatePool::n_kv_bytes(std::uint32_t n_tokens) const {
+    std::size_t n_bytes = 0;
+    for_each_cache([&](std::byte*, std::size_t n, bool) { n_bytes += n * n_tokens; });
+    return n_bytes;
+}
+
+void StatePool::read_kv(std::span<const PageId> pages, std::uint32_t n_tokens,
+                        const std::function<void(std::span<const std::byte>)>& take) {
+    std::vector<std::byte> copy;
+    for_each_cache([&](const std::byte* cache, std::size_t row, bool there) {
+        for (std::uint32_t first = 0; first < n_tokens; first += kKvPageTokens) {
+            const std::byte* const page = cache + std::size_t{pages[first / kKvPageTokens]} * kKvPageTokens * row;
+            const std::size_t n = std::min(kKvPageTokens, n_tokens - first) * row;
+            if (there) {
+                copy.resize(n);
+                device_->download(copy, page);
+                take(copy);
+            } else {
+                take({page, n});
+            }
+        }
+    });
+}
+
+void StatePool::write_kv(std::span<const PageId> pages, std::uint32_t n_tokens, std::span<const std::byte> from,
+                         std::uint32_t n_read) {
+    std::vector<CopyRegion> regions;
+    for_each_cache([&](std::byte* cache, std::size_t row, bool there) {
+        for (std::uint32_t first = 0; first < n_tokens; first += kKvPageTokens) {
+            std::byte* const page = cache + std::size_t{pages[first / kKvPageTokens]} * kKvPageTokens * row;
+            const auto piece = from.subspan(first * row, std::min(kKvPageTokens, n_tokens - first) * row);
+            if (there)
+                regions.push_back({page, piece.data(), piece.size()});
+            else
+                std::memcpy(page, piece.data(), piece.size());
+        }
+        from = from.subspan(n_read * row);
+    });
+    if (!regions.empty()) device_->upload(regions);
 }
 
 }  // namespace lfm

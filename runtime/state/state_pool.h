@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -61,11 +62,27 @@ public:
     void read_windows(std::uint32_t ring, std::uint32_t window, std::span<float> to);
     /// Writes windows that were read, so that they begin at slot 0 of the ring.
     void write_windows(std::uint32_t ring, std::span<const float> from);
+    /// The same for a saved window.
+    void read_saved(std::uint32_t id, std::span<float> to);
+    void write_saved(std::uint32_t id, std::span<const float> from);
+
+    /// Bytes of the keys and values of so many tokens in all attention layers.
+    std::size_t n_kv_bytes(std::uint32_t n_tokens) const;
+    /// Gives the first n_tokens of these pages to `take`, piece by piece: layer by layer, its keys, then its values.
+    /// The device must be idle.
+    void read_kv(std::span<const PageId> pages, std::uint32_t n_tokens,
+                 const std::function<void(std::span<const std::byte>)>& take);
+    /// Writes the first n_tokens of what was read of n_read tokens.
+    void write_kv(std::span<const PageId> pages, std::uint32_t n_tokens, std::span<const std::byte> from,
+                  std::uint32_t n_read);
 
 private:
     void place_kv(const StatePlaces& places, Ledger& ledger);
     void place_conv_rows(const StatePlaces& places, Ledger& ledger);
     std::size_t ring_floats() const { return std::size_t{ring_.n_slots} * n_embd_; }
+    /// each(cache, bytes of a row, whether it is on the device), for keys and values of each attention layer.
+    template <typename Each>
+    void for_each_cache(const Each& each) const;
 
     const HyperParameters& hyper_;
     SessionSizes sizes_;
@@ -82,7 +99,8 @@ private:
     std::vector<float> device_copy_;  // of one ring of one layer on the device, on its way
     std::vector<KvView> kv_;          // [n_layer], empty for conv layers
     std::vector<float*> conv_rows_;   // [n_layer], null for attention layers
-    std::vector<bool> on_device_;     // [n_layer]
+    std::vector<bool> on_device_;     // [n_layer], of conv layers
+    std::vector<bool> kv_on_device_;  // [n_layer], of attention layers
 };
 
 /// Throws Error{kUsage} for a type that a cache cannot have, or whose block size does not divide the head size.

@@ -56,7 +56,7 @@ TEST_P(DeviceContract, MisuseIsAnErrorAndNotTheEnd) {
     EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
     work.step.n_tokens = 2;
     const StepSequence two[] = {{.n_rows = 1}, {.first_row = 1, .n_rows = 1}};
-    for (const std::size_t n : {1u, 2u}) {  // the first has not all rows; more than one is not served
+    for (const std::size_t n : {1u, 2u}) {  // the first has not all rows; two are more than the limit
         work.step.sequences = std::span(two).first(n);
         EXPECT_EQ(error_of([&] { device->begin_step(); }), ErrorCode::kUsage);
     }

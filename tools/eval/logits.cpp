@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/chat/conversation.h"
+#include "runtime/step/state_identity.h"
 #include "tools/common/model_options.h"
 #include "tools/common/placed_model.h"
 #include "tools/common/trace_output.h"
@@ -152,7 +153,14 @@ int eval_logits(const Arguments& arguments) {
         log.record(session.runner(), rows.first_row, rows.logits.size() / session.n_vocab());
     };
     if (shared) {
-        run_shared_steps(*shared, session.runner(), tokens, experts, take);
+        std::optional<PromptStore> store;
+        if (shared->disk)
+            store.emplace(PromptStoreOptions{
+                .folder = *shared->disk,
+                .identity = state_identity(version_text("lfm"), session.runner().model(), session.runner().options())});
+        run_shared_steps(*shared, session.runner(), tokens, experts, store ? &*store : nullptr, take);
+        if (store)
+            for (const std::string& remark : store->take_remarks()) console.note("warning: " + remark);
     } else {
         session.force_experts(experts);
         session.append_all(tokens, [&](std::size_t, std::span<const float> logits) {

@@ -29,10 +29,11 @@ struct Member {
 class SharedRun {
 public:
     SharedRun(const SharedSteps& shared, Runner& runner, std::span<const std::int32_t> tokens,
-              const ExpertSource& experts, const std::function<void(const OwnRows&)>& sink)
+              const ExpertSource& experts, PromptStore* store, const std::function<void(const OwnRows&)>& sink)
         : shared_(shared),
           runner_(runner),
           tokens_(tokens),
+          store_(store),
           sink_(sink),
           random_(shared.seed),
           n_lost_(runner.pool().n_lost()),
@@ -47,6 +48,7 @@ public:
     void run() {
         if (shared_.cut) {
             run_own(*shared_.cut);
+            if (store_ != nullptr) go_through_store(*shared_.cut);
             if (!begin_at(own_.sequence, *shared_.cut)) own_.sequence.give_back();
         }
         run_own(static_cast<std::uint32_t>(tokens_.size()));
@@ -60,6 +62,10 @@ private:
     /// Half of the seeds save windows where the other beginning can use them: at its token, or a few before.
     void choose_save() {
         const std::uint32_t n = shared_.cut.value_or(shared_.fork.value_or(0));
+        if (store_ != nullptr && n > 0) {
+            save_at_ = n;
+            return;
+        }
         if (n == 0 || below(2) == 0) return;
         save_at_ = n - below(std::min(n, runner_.pool().n_replay() + 1));
     }
@@ -184,9 +190,25 @@ private:
         cache_.clear();  // the two alone hold the pages: one of them goes on in the last, the other in a copy
     }
 
-    /// The sequence, which has the first n of our tokens, goes on behind them with our pages; false when it has none.
+    /// The first n of our tokens into a file, unless one has them; then all that is known of them is what files have.
+    void go_through_store(std::uint32_t n) {
+        look_for_loss();
+        if (saved_)
+            store_->store(tokens_.first(n), 0, own_.sequence.pages().first(n_kv_pages(n)), *saved_, runner_.pool());
+        if (saved_) cache_.return_snapshot(*std::exchange(saved_, std::nullopt));
+        save_at_.reset();
+        own_.sequence.give_back();
+        store_->load(tokens_.first(n + 1), 0, runner_.pool(), cache_);
+    }
+
+    /// The sequence, which has the first n of our tokens, goes on behind them with our pages, or with those from a
+    /// file; false when there are none.
     bool begin_at(Sequence& sequence, std::uint32_t n) {
         look_for_loss();
+        if (store_ != nullptr) {
+            const PrefixHit hit = cache_.find(tokens_.first(n + 1));
+            return hit.n_tokens > 0 && sequence.begin_from(hit);
+        }
         const auto pages = own_.sequence.pages().first(n_kv_pages(own_.sequence.n_computed()));
         cache_.add(tokens_.first(own_.sequence.n_computed()), pages);
         if (saved_) cache_.add_snapshot(*std::exchange(saved_, std::nullopt), tokens_.first(*save_at_));
@@ -203,6 +225,7 @@ private:
     const SharedSteps& shared_;
     Runner& runner_;
     std::span<const std::int32_t> tokens_;
+    PromptStore* const store_;
     const std::function<void(const OwnRows&)>& sink_;
     std::uint64_t random_;
     std::uint64_t n_lost_;
@@ -226,6 +249,9 @@ po::options_description shared_steps_options() {
                               "run twice: from this token on logits of a run that begins in the prefix cache");
     description.add_options()("fork", po::value<std::string>(),
                               "at this token another sequence forks off, which shares the pages before it");
+    description.add_options()("disk", po::value<std::string>(),
+                              "folder of stored prefixes, through which what is before --cut goes (default: all but "
+                              "the last token)");
     description.add_options()("seed,s", po::value<std::string>(),
                               "of the other sequences, and of the pieces that each runs in (default: 1)");
     return description;
@@ -244,8 +270,12 @@ std::optional<SharedSteps> find_shared_steps(const po::variables_map& values, st
     const auto seed = find_integer(values, "seed", {0, std::numeric_limits<std::int64_t>::max()});
     if (seed) shared.seed = static_cast<std::uint64_t>(*seed);
     if (shared.cut && shared.fork) throw Error(ErrorCode::kUsage, "--fork", "expected none beside --cut");
+    shared.disk = find_text(values, "disk");
+    if (shared.disk && shared.fork) throw Error(ErrorCode::kUsage, "--fork", "expected none beside --disk");
+    if (shared.disk && !shared.cut) shared.cut = n_tokens - 1;
     if (n_beside || shared.cut || shared.fork) return shared;
-    if (seed) throw Error(ErrorCode::kUsage, "--seed", "expected --beside, --cut or --fork with it, found none");
+    if (seed)
+        throw Error(ErrorCode::kUsage, "--seed", "expected --beside, --cut, --fork or --disk with it, found none");
     return std::nullopt;
 }
 
@@ -263,13 +293,14 @@ void make_room(const SharedSteps& shared, std::uint32_t n_tokens, SessionOptions
 }
 
 void run_shared_steps(const SharedSteps& shared, Runner& runner, std::span<const std::int32_t> tokens,
-                      const ExpertSource& experts, const std::function<void(const OwnRows&)>& sink) {
+                      const ExpertSource& experts, PromptStore* store,
+                      const std::function<void(const OwnRows&)>& sink) {
     const std::uint32_t n_vocab = runner.model().hyper().n_vocab;
     for (const std::int32_t token : tokens)
         if (token < 0 || static_cast<std::uint32_t>(token) >= n_vocab)
             throw Error(ErrorCode::kInvalidInput, "token id",
                         "expected 0 to " + std::to_string(n_vocab - 1) + ", found " + std::to_string(token));
-    SharedRun(shared, runner, tokens, experts, sink).run();
+    SharedRun(shared, runner, tokens, experts, store, sink).run();
 }
 
 }  // namespace lfm::tools

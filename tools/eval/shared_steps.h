@@ -6,7 +6,9 @@
 #include <functional>
 #include <optional>
 #include <span>
+#include <string>
 
+#include "runtime/state/prompt_store.h"
 #include "runtime/step/runner.h"
 #include "tools/common/command_line.h"
 
@@ -16,13 +18,14 @@ struct SharedSteps {
     std::uint32_t n_beside = 0;         // random sequences, each with rows in every step
     std::optional<std::uint32_t> cut;   // token from which the sequence runs again, with what the cache has before it
     std::optional<std::uint32_t> fork;  // token from which another sequence goes on in the same pages
+    std::optional<std::string> disk;    // folder by whose files what is before the cut comes back
     std::uint64_t seed = 1;
 
     /// Of ours, the others, and one that holds the pages of a first run or of a fork.
     std::uint32_t n_sequences() const { return 1 + n_beside + (cut || fork ? 1 : 0); }
 };
 
-/// --beside, --cut, --fork, --seed.
+/// --beside, --cut, --fork, --disk, --seed.
 po::options_description shared_steps_options();
 
 /// Nothing when none of the options is given. Throws Error{kUsage} for values out of range, and for options that do
@@ -40,11 +43,11 @@ struct OwnRows {
     std::uint32_t n_step_rows = 0;  // of all sequences
 };
 
-/// Runs the tokens in a runner that has the room. Pieces of ours and of the others, 1 row to the batch, are drawn from
-/// the seed. Calls the sink after every step; its rows come in the order of the tokens, each once. `experts`, of our
-/// tokens' positions, may be empty; with it the others' rows use random experts. Throws Error{kInvalidInput} for a
-/// token id out of range, and what Runner::run throws.
+/// Runs the tokens in a runner that has the room; `store` is null without --disk. Pieces of ours and of the others, 1
+/// row to the batch, are drawn from the seed. Calls the sink after every step; its rows come in the order of the
+/// tokens, each once. `experts`, of our tokens' positions, may be empty; with it the others' rows use random experts.
+/// Throws Error{kInvalidInput} for a token id out of range, and what Runner::run throws.
 void run_shared_steps(const SharedSteps& shared, Runner& runner, std::span<const std::int32_t> tokens,
-                      const ExpertSource& experts, const std::function<void(const OwnRows&)>& sink);
+                      const ExpertSource& experts, PromptStore* store, const std::function<void(const OwnRows&)>& sink);
 
 }  // namespace lfm::tools

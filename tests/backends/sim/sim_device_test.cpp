@@ -147,6 +147,9 @@ TEST(SimDevice, MisuseIsAnErrorAndNotTheEnd) {
     EXPECT_EQ(error_of([&] { device.upload(std::span(&elsewhere, 1)); }), ErrorCode::kUsage);
     EXPECT_EQ(error_of([&] { device.download(host, block.address() + 1); }), ErrorCode::kUsage);
     EXPECT_EQ(error_of([&] { device.submit(ProgramId{99}, Waits{}); }), ErrorCode::kUsage);
+    const Program program = device.record(run.layer().output, run.layer().step);
+    const Point later{Timeline::kCompute, device.last(Timeline::kCompute).value + 1};
+    EXPECT_EQ(error_of([&] { device.submit(program, std::span(&later, 1)); }), ErrorCode::kUsage);
     run.layer().set_step(0, LittleLayer::kBatch + 1);
     EXPECT_EQ(error_of([&] { device.begin_step(); }), ErrorCode::kUsage);
     run.layer().set_step(LittleLayer::kContext, 1);

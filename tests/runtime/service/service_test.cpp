@@ -11,6 +11,7 @@
 #include "runtime/session/generator.h"
 #include "tests/runtime/random_placement.h"
 #include "tests/runtime/tiny_model.h"
+#include "tests/tools/scratch_dir.h"
 
 namespace lfm::test {
 namespace {
@@ -34,9 +35,10 @@ struct Outcome {
 
 class ServiceTest : public testing::Test {
 protected:
-    void serve(std::uint32_t n_sequences, std::uint32_t n_shared_ctx = 0) {
+    void serve(std::uint32_t n_sequences, std::uint32_t n_shared_ctx = 0, PromptStore* store = nullptr) {
+        service_.reset();
         runner_.emplace(model_.model, options(n_sequences, n_shared_ctx), ledger_);
-        service_.emplace(*runner_, model_.tokenizer, ServiceOptions{.rate = StepRate(0, 1e-4)});
+        service_.emplace(*runner_, model_.tokenizer, ServiceOptions{.rate = StepRate(0, 1e-4), .store = store});
     }
 
     Outcome submit(ServiceRequest request, SegmentSink text = {}) {
@@ -77,6 +79,25 @@ protected:
     std::optional<Runner> runner_;
     std::optional<Service> service_;
 };
+
+TEST_F(ServiceTest, AStoredPromptIsNotComputedAgain) {
+    const ScratchDir dir;
+    const ServiceRequest wanted = request(4);
+    const std::size_t n_prompt = wanted.prompt.size();
+    ASSERT_GT(n_prompt, 100u);
+    const Generation expected = alone(wanted);
+    for (int time = 0; time < 2; ++time) {
+        PromptStore store({.folder = dir.file("prefixes"), .identity = "tiny"});
+        serve(2, 0, &store);
+        EXPECT_EQ(submit(wanted).generation.get().tokens, expected.tokens);
+        const ServiceState state = service_->state();
+        service_.reset();
+        EXPECT_EQ(state.n_loaded, time == 0 ? 0 : n_prompt - 1);
+        EXPECT_EQ(state.n_reused, time == 0 ? 0 : n_prompt - 1 - runner_->pool().n_replay());
+        EXPECT_EQ(store.n_files(), 1u);
+        EXPECT_EQ(store.take_remarks(), std::vector<std::string>{});
+    }
+}
 
 TEST_F(ServiceTest, EachAnswerIsAsAlone) {
     // The second pool is too small for all: some are preempted and computed again.

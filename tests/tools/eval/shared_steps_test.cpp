@@ -152,6 +152,23 @@ TEST_F(SharedSteps, RoutesGoOutAndIn) {
     }
 }
 
+TEST_F(SharedSteps, WhatComesFromADiskIsTheSame) {
+    make(kMoe + std::string("Q4_0"));
+    for (const Options& place : {cpu_, sim_}) {
+        const std::string alone = logits(place, {}), folder = dir_.file("prefixes");
+        const auto n_files = [&] {
+            return std::distance(std::filesystem::directory_iterator(folder), std::filesystem::directory_iterator{});
+        };
+        for (int time = 0; time < 2; ++time)
+            for (const Options& cut : {Options{"--cut", "70"}, {"--cut", "70", "--beside", "3"}, {"--cut", "5"}, {}}) {
+                Options options{"--disk", folder};
+                options.insert(options.end(), cut.begin(), cut.end());
+                EXPECT_TRUE(logits(place, options) == alone) << place[1] << testing::PrintToString(cut);
+            }
+        EXPECT_EQ(n_files(), place == cpu_ ? 1 : 2) << "another arithmetic has files of its own";
+    }
+}
+
 TEST_F(SharedSteps, WhatIsWrongIsUsage) {
     make(kDense + std::string("Q4_K_M"));
     for (const Options& wrong : {Options{"--beside", "0"},
@@ -162,6 +179,7 @@ TEST_F(SharedSteps, WhatIsWrongIsUsage) {
                                  {"--cut", "101"},
                                  {"--fork", "101"},
                                  {"--cut", "3", "--fork", "4"},
+                                 {"--disk", dir_.file("prefixes"), "--fork", "4"},
                                  {"--seed", "4"},
                                  {"--beside", "2", "--seed", "-1"}}) {
         const Result result = run_logits(wrong);
@@ -178,9 +196,9 @@ TEST_F(SharedSteps, OnADeviceTheyStayNear) {
     if (const std::string why = vulkan_absence(); !why.empty()) GTEST_SKIP() << why;
     make(kDense + std::string("F16"));
     const Options vulkan{"--backend", "vulkan", "--profile", kProfile};
-    const std::vector<float> alone = floats(logits(vulkan, {}, 70));
-    for (const Options& options : {Options{"--beside", "3"}, {"--cut", "37"}, {"--fork", "45"}}) {
-        const std::vector<float> found = floats(logits(vulkan, options, 70));
+    const std::vector<float> alone = floats(logits(vulkan, {}, 45));
+    for (const Options& options : {Options{"--beside", "3"}, {"--cut", "37"}, {"--fork", "33"}}) {
+        const std::vector<float> found = floats(logits(vulkan, options, 45));
         ASSERT_EQ(found.size(), alone.size());
         EXPECT_LT(nmse(found, alone), 1e-5) << testing::PrintToString(options);
     }
