@@ -251,15 +251,9 @@ bool PromptStore::make_room(std::uint64_t n_bytes) {
     return true;
 }
 
-bool PromptStore::store(std::span<const std::int32_t> tokens, std::uint64_t scope, std::span<const PageId> pages,
-                        SnapshotId windows, StatePool& pool) {
-    if (tokens.size() < kFewestStored) return false;
-    const auto begins_with = [](std::span<const std::int32_t> longer, std::span<const std::int32_t> beginning) {
-        return longer.size() >= beginning.size() && n_common(longer, beginning) == beginning.size();
-    };
-    for (const Entry& entry : entries_)
-        if (entry.scope == scope && begins_with(entry.tokens, tokens)) return false;
-
+/// False when there is no room for it. Throws Error for a full disk or a lost device.
+bool PromptStore::write(const fs::path& path, std::span<const std::int32_t> tokens, std::uint64_t scope,
+                        std::span<const PageId> pages, SnapshotId windows, StatePool& pool) {
     const auto n = static_cast<std::uint32_t>(tokens.size());
     std::vector<float> floats(pool.n_window_floats());
     Head head{.magic = {},
@@ -272,11 +266,12 @@ bool PromptStore::store(std::span<const std::int32_t> tokens, std::uint64_t scop
               .n_window_floats = floats.size(),
               .sum = 0};
     std::memcpy(head.magic, kMagic, sizeof kMagic);
+    pool.read_saved(windows, floats);
     std::string identity = options_.identity, ids(reinterpret_cast<const char*>(tokens.data()), tokens.size_bytes());
     identity.resize(filled_up(identity.size()));
     ids.resize(filled_up(ids.size()));
-    const std::uint64_t n_kv_filled = filled_up(head.n_kv_bytes);
     floats.resize((floats.size() + 1) / 2 * 2);
+    const std::uint64_t n_kv_filled = filled_up(head.n_kv_bytes);
     const std::byte filling[8] = {};
     // The head comes first and has the sum of the rest, so what is summed up is gone through twice.
     const auto each_part = [&](const auto& take) {
@@ -286,26 +281,36 @@ bool PromptStore::store(std::span<const std::int32_t> tokens, std::uint64_t scop
         take(std::span(filling).first(n_kv_filled - head.n_kv_bytes));
         take(std::as_bytes(std::span(floats)));
     };
+    const std::uint64_t size = sizeof head + identity.size() + ids.size() + n_kv_filled + floats.size() * sizeof(float);
+    if (!make_room(size)) return false;
+    Sum sum;
+    each_part([&](std::span<const std::byte> part) { sum.add(part); });
+    head.sum = sum.value();
+    OutputFile file(path.string());
+    file.reserve(Bytes{size});
+    const auto append = [&](std::span<const std::byte> part) {
+        file.write({reinterpret_cast<const char*>(part.data()), part.size()});
+    };
+    append(std::as_bytes(std::span(&head, 1)));
+    each_part(append);
+    file.keep();
+    std::error_code ignored;
+    fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write, ignored);
+    return true;
+}
+
+bool PromptStore::store(std::span<const std::int32_t> tokens, std::uint64_t scope, std::span<const PageId> pages,
+                        SnapshotId windows, StatePool& pool) {
+    if (tokens.size() < kFewestStored) return false;
+    const auto begins_with = [](std::span<const std::int32_t> longer, std::span<const std::int32_t> beginning) {
+        return longer.size() >= beginning.size() && n_common(longer, beginning) == beginning.size();
+    };
+    for (const Entry& entry : entries_)
+        if (entry.scope == scope && begins_with(entry.tokens, tokens)) return false;
     const fs::path path = options_.folder / name_of(options_.identity, scope, tokens);
     try {
-        pool.read_saved(windows, floats);
-        const std::uint64_t size =
-            sizeof head + identity.size() + ids.size() + n_kv_filled + floats.size() * sizeof(float);
-        if (!make_room(size)) return false;
-        Sum sum;
-        each_part([&](std::span<const std::byte> part) { sum.add(part); });
-        head.sum = sum.value();
-        OutputFile file(path.string());
-        file.reserve(Bytes{size});
-        const auto write = [&](std::span<const std::byte> part) {
-            file.write({reinterpret_cast<const char*>(part.data()), part.size()});
-        };
-        write(std::as_bytes(std::span(&head, 1)));
-        each_part(write);
-        file.keep();
-        std::error_code ignored;
-        fs::permissions(path, fs::perms::owner_read | fs::perms::owner_write, ignored);
-    } catch (const Error& error) {  // a full disk, or a lost device: costs the file, not the answer
+        if (!write(path, tokens, scope, pages, windows, pool)) return false;
+    } catch (const Error& error) {  // costs the file, not the answer
         remarks_.push_back("not stored: " + std::string(error.what()));
         return false;
     }

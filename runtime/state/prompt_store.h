@@ -54,6 +54,8 @@ private:
     std::optional<Content> read(const std::filesystem::path& path) const;
     void forget(std::size_t entry, const std::string& why);
     bool make_room(std::uint64_t n_bytes);
+    bool write(const std::filesystem::path& path, std::span<const std::int32_t> tokens, std::uint64_t scope,
+               std::span<const PageId> pages, SnapshotId windows, StatePool& pool);
 
     PromptStoreOptions options_;
     std::vector<Entry> entries_;

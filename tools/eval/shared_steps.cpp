@@ -140,8 +140,9 @@ private:
         Sequence& sequence = member.sequence;
         StepPart part{&sequence, sequence.tokens().subspan(sequence.n_computed(), n), Outputs::kAll};
         if (member.is_own) {
-            if (save_at_ == sequence.n_computed() + n && (saved_ = cache_.take_snapshot()))
-                part.save_to = runner_.pool().saved_row(*saved_);
+            if (save_at_ != sequence.n_computed() + n) return part;
+            saved_ = cache_.take_snapshot();
+            if (saved_) part.save_to = runner_.pool().saved_row(*saved_);
             return part;
         }
         if (!fork_ || &member != &*fork_) part.experts_shift = static_cast<std::uint32_t>(tokens_.size());
