@@ -27,7 +27,7 @@ Service::Service(Runner& runner, const Tokenizer& tokenizer, const ServiceOption
     : runner_(runner),
       tokenizer_(tokenizer),
       cache_(runner.pool().pages(), runner.options().n_saved, runner.pool().n_replay()),
-      store_(options.store),
+      store_(runner.pool().sizes().is_paged() ? options.store : nullptr),
       scheduler_(limits_of(runner, options), options.rate),
       n_lost_(runner.pool().n_lost()) {
     wishes_.stop = &stop_;
@@ -312,7 +312,8 @@ void Service::finish(Active& active, EndReason reason) {
         return fail(active, Error(ErrorCode::kIo, "answer", error.what()));
     }
     const std::uint32_t n = active.sequence.n_computed();
-    if (n > 0 && !active.sequence.pages().empty())
+    // Without a pool of pages the next sequence writes over what this one had: there is nothing to share.
+    if (n > 0 && !active.sequence.pages().empty() && runner_.pool().sizes().is_paged())
         cache_.add(active.sequence.tokens().first(n), active.sequence.pages().first(n_kv_pages(n)),
                    active.request.scope);
     const auto done = std::move(active.events.done);

@@ -119,6 +119,17 @@ TEST_F(ServiceTest, EachAnswerIsAsAlone) {
     }
 }
 
+/// Without a pool of pages there is nothing to share: the next sequence writes over what the last one had.
+TEST_F(ServiceTest, OneAtATimeWithoutPagesIsAsAlone) {
+    serve(1);
+    ASSERT_FALSE(runner_->pool().sizes().is_paged());
+    std::vector<Outcome> outcomes;
+    for (std::uint32_t seed = 0; seed < 12; ++seed) outcomes.push_back(submit(request(seed)));
+    for (std::uint32_t seed = 0; seed < 12; ++seed)
+        EXPECT_EQ(outcomes[seed].generation.get().tokens, alone(request(seed)).tokens) << seed;
+    EXPECT_EQ(service_->state().n_reused, 0u);
+}
+
 TEST_F(ServiceTest, ACancelledOneEndsWithWhatItHas) {
     serve(4);
     ServiceRequest endless = request(2);
